@@ -1,0 +1,60 @@
+"""What can go wrong, and what to do about it.
+
+Every message has two halves: what came (and what is allowed), and the remedy. The command line prints both as
+one sentence and exits with `exit_code`; a batch writes them to `failed.jsonl`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SegloopError(Exception):
+    """Anything segloop raises on purpose: `what` came, the `remedy`, and the command line's `exit_code`."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}."
+
+
+class MachineError(SegloopError):
+    """Not the user's mistake: a full disk, memory that ran out."""
+
+
+class UserError(SegloopError, ValueError):
+    """The user's mistake, exit code 2."""
+
+    exit_code = 2
+
+
+class ImageError(UserError):
+    """A photo that cannot be read as one."""
+
+
+class VocabularyError(UserError):
+    """A class list or template set that makes no sense."""
+
+
+class ModelError(UserError):
+    """A model that cannot be found, or must not be opened."""
+
+
+class OptionError(UserError):
+    """An option, a method or a constant outside what is allowed."""
+
+
+class OutputError(UserError):
+    """A place that cannot be written to."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The remedy for an unknown name: the closest known one, then all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    listed = ", ".join(known)
+    return f"did you mean {close[0]!r}? Known: {listed}" if close else f"choose one of {listed}"
