@@ -1,0 +1,157 @@
+"""Attention as an operator on values: how the last block mixes patches, without ever storing how (spec 2).
+
+An attention is a function from the opened block to a `Mix`. The operators here also answer `rows(index)`: some
+rows of the matrix they stand for, from its definition, for pictures and tests.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import OptionError, nearest
+from .types import Attention, LastBlock, Mix
+
+
+class Operator(Protocol):
+    """A Mix that can also show rows of its matrix."""
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(B, h, N, d) -> (B, h, N, d)."""
+
+    def rows(self, index: Sequence[int]) -> Tensor:
+        """Rows `index` of the matrix: (B, h, len(index), N); B and h may be 1 where they do not matter."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Every token keeps its own value (MaskCLIP)."""
+
+    tokens: int
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Nothing is mixed."""
+        return values
+
+    def rows(self, index: Sequence[int]) -> Tensor:
+        """Rows of the identity: (1, 1, len(index), N)."""
+        return torch.eye(self.tokens)[list(index)][None, None]
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """softmax(scale * left right^T + bias), per head, evaluated by a fused kernel that keeps no N x N matrix."""
+
+    left: Tensor  # (B, h, N, d)
+    right: Tensor  # (B, h, N, d)
+    scale: float
+    bias: Tensor | None = None  # (N, N), shared by heads
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(B, h, N, d) -> (B, h, N, d)."""
+        return F.scaled_dot_product_attention(self.left, self.right, values, attn_mask=self.bias, scale=self.scale)
+
+    def rows(self, index: Sequence[int]) -> Tensor:
+        """(B, h, len(index), N); each sums to 1."""
+        index = list(index)
+        logits = self.scale * self.left[:, :, index] @ self.right.mT
+        return (logits if self.bias is None else logits + self.bias[index]).softmax(-1)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A plain sum of operators: the rows of SCLIP's two softmaxes add up to 2."""
+
+    parts: tuple[Operator, ...]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(B, h, N, d) -> (B, h, N, d)."""
+        first, *others = self.parts
+        mixed = first(values)
+        for part in others:
+            mixed = mixed + part(values)
+        return mixed
+
+    def rows(self, index: Sequence[int]) -> Tensor:
+        """(B, h, len(index), N); each sums to the number of parts."""
+        return torch.stack([part.rows(index) for part in self.parts]).sum(0)
+
+
+def identity(block: LastBlock) -> Identity:
+    """MaskCLIP: the values themselves."""
+    return Identity(block.v.shape[-2])
+
+
+def product(pairs: str) -> Attention:
+    """Any product of q, k and v as text: "qk" is CLIP's own attention, "qq+kk" SCLIP's (spec 2.2).
+
+    One softmax(alpha a b^T) per pair over all tokens, summed. Raises OptionError for anything else.
+    """
+    if not re.fullmatch(r"[qkv]{2}(\+[qkv]{2})*", pairs):
+        raise OptionError(
+            f"attention {pairs!r} is not a product", "write pairs of q, k, v joined by '+', such as 'qq+kk'"
+        )
+
+    def attention(block: LastBlock) -> Mix:
+        names = (tuple(pair) for pair in pairs.split("+"))
+        parts = tuple(Softmax(getattr(block, a), getattr(block, b), block.scale) for a, b in names)
+        return parts[0] if len(parts) == 1 else Sum(parts)
+
+    return attention
+
+
+def neighbourhood_bias(grid: tuple[int, int], sigma: float, has_class_token: bool) -> Tensor:
+    """NACLIP's Omega (spec 2.4): exp(-distance^2 / (2 sigma^2)) between patches, zero for the class token.
+
+    (rows, columns) -> (N, N) float32, distances in patches, N with the class token where there is one.
+    """
+
+    def axis(length: int) -> Tensor:
+        place = torch.arange(length, dtype=torch.float32)
+        return torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
+
+    omega = torch.kron(axis(grid[0]), axis(grid[1]))
+    return F.pad(omega, (1, 0, 1, 0)) if has_class_token else omega
+
+
+def naclip(block: LastBlock, *, sigma: float = 5.0) -> Softmax:
+    """NACLIP (spec 2.4): softmax(alpha k k^T + Omega)."""
+    bias = neighbourhood_bias(block.grid, sigma, block.has_class_token).to(block.k)
+    return Softmax(block.k, block.k, block.scale, bias)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of VARIANTS: the attention, and what of the ordinary block is kept around it (spec 2.1)."""
+
+    attention: Callable[..., Mix]
+    residual: bool = False  # add the block's input
+    mlp: bool = False  # then run the block's MLP
+    constants: tuple[str, ...] = field(default=())  # settings that the attention takes by name
+
+
+VARIANTS = {
+    "clip": Variant(product("qk"), residual=True, mlp=True),
+    "maskclip": Variant(identity),
+    "sclip": Variant(product("qq+kk"), residual=True, mlp=True),
+    "clearclip": Variant(product("qq")),
+    "naclip": Variant(naclip, constants=("sigma",)),
+}
+
+
+def variant(name: str) -> Variant:
+    """A row of VARIANTS, or any product such as "qq+kk+vv" (residual and MLP off).
+
+    Raises OptionError naming the nearest variant.
+    """
+    if name in VARIANTS:
+        return VARIANTS[name]
+    try:
+        return Variant(product(name))
+    except OptionError:
+        remedy = f"{nearest(name, VARIANTS)}, or a product such as 'qq+kk'"
+        raise OptionError(f"unknown attention {name!r}", remedy) from None

@@ -1,0 +1,1 @@
+"""The frozen networks, opened where the methods need them."""

@@ -1,0 +1,180 @@
+"""CLIP, opened before its last block (spec 0.2, 0.3). The only file that knows transformers' CLIP."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ModelError, UserError
+from ..types import LastBlock
+from .loading import load_weights, read_config, resolve
+from .positions import Rule, resample_positions
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pixels, RGB in [0, 1]
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A frozen transformers CLIPModel: the vision tower in `dtype`, the text tower in float32.
+
+    Nothing is hooked or changed inside the model; every method is a function of its arguments.
+    """
+
+    model: Any
+    name: str  # hub id, folder or "tiny", as the user gave it
+    folder: str  # what transformers opens
+    device: torch.device
+    dtype: torch.dtype
+    positions: Rule = "exact"
+
+    @property
+    def vision(self) -> Any:
+        """The vision transformer."""
+        return self.model.vision_model
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        return int(self.vision.config.patch_size)
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks, L."""
+        return int(self.vision.config.num_hidden_layers)
+
+    @property
+    def width(self) -> int:
+        """Width of the joint embedding, E."""
+        return int(self.model.config.projection_dim)
+
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """(rows, columns) of whole patches in (B, 3, H, W); a remainder is dropped."""
+        return pixels.shape[-2] // self.patch, pixels.shape[-1] // self.patch
+
+    def tokens(self, pixels: Tensor, keep: Collection[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        """Blocks 1..L-1: CLIP-normalised (B, 3, H, W) -> X (B, 1+N, D), the input of the last block.
+
+        Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape.
+        """
+        x = self._embed(pixels)
+        kept = {0: x} if 0 in keep else {}
+        for number, block in enumerate(self.vision.encoder.layers[:-1], start=1):
+            x = _run_block(block, x)
+            if number in keep:
+                kept[number] = x
+        return x, kept
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        parts = self.vision.embeddings
+        grid = self.grid(pixels)
+        if 0 in grid:
+            height, width = pixels.shape[-2:]
+            raise UserError(f"{height}x{width} pixels hold no patch of {self.patch}", "give at least one patch")
+        with torch.backends.cudnn.flags(allow_tf32=self.positions != "published"):
+            patches = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
+        first = parts.class_embedding.to(patches).expand(len(patches), 1, -1)
+        table = resample_positions(parts.position_embedding.weight, grid, self.positions)
+        return self.vision.pre_layrnorm(torch.cat([first, patches], 1) + table.to(patches))
+
+    def open_last(self, x: Tensor, grid: tuple[int, int]) -> LastBlock:
+        """q, k and v of the last block for X (B, 1+N, D) on `grid`."""
+        block = self.vision.encoder.layers[-1]
+        q, k, v = _project(block, x)
+        return LastBlock(q, k, v, scale=q.shape[-1] ** -0.5, grid=grid)
+
+    def close_last(self, mixed: Tensor, residual: Tensor | None, mlp: bool) -> Tensor:
+        """Mixed values (B, h, N, d) -> tokens U (B, N, D): W_o, then [+ residual], then [+ MLP] (spec 2.1)."""
+        return _finish(self.vision.encoder.layers[-1], mixed, residual, mlp)
+
+    def cosines(self, tokens: Tensor, text: Tensor) -> Tensor:
+        """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature."""
+        features = self.model.visual_projection(self.vision.post_layernorm(tokens))
+        return F.normalize(features.float(), dim=-1) @ text.T
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Opened when text must be encoded, not before."""
+        from transformers import AutoTokenizer
+
+        try:
+            return AutoTokenizer.from_pretrained(
+                self.folder, trust_remote_code=False, local_files_only=Path(self.folder).is_dir()
+            )
+        except Exception as error:
+            remedy = "add the tokenizer's files to the folder, or give Vocabulary(embeddings=...)"
+            raise ModelError(f"model {self.name!r} has no tokenizer that opens", remedy) from error
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Sentences -> (n, E) float32 on this device, not normalised; cut at the context length (spec 0.4)."""
+        longest = self.model.text_model.config.max_position_embeddings
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        ids = batch["input_ids"].to(self.device)
+        return self.model.text_projection(self.model.text_model(input_ids=ids).pooler_output)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the text tower and the tokenizer's vocabulary: the same rows come from the same print."""
+        digest = hashlib.sha256()
+        weights = {**self.model.text_model.state_dict(), "projection": self.model.text_projection.weight}
+        for name, weight in sorted(weights.items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().numpy())
+        for word, number in sorted(self.tokenizer.get_vocab().items()):
+            digest.update(f"{word}\t{number}\n".encode())
+        return digest.hexdigest()
+
+
+def _project(block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """LN1 and the three projections: (B, N, D) -> three (B, h, N, d)."""
+    attention, y = block.self_attn, block.layer_norm1(x)
+    heads = (attention.num_heads, attention.head_dim)
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    q, k, v = (projection(y).unflatten(-1, heads).transpose(1, 2) for projection in projections)
+    return q, k, v
+
+
+def _finish(block: Any, mixed: Tensor, residual: Tensor | None, mlp: bool) -> Tensor:
+    tokens = block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
+    if residual is not None:
+        tokens = residual + tokens
+    return tokens + block.mlp(block.layer_norm2(tokens)) if mlp else tokens
+
+
+def _run_block(block: Any, x: Tensor) -> Tensor:
+    """An ordinary block: (B, N, D) -> (B, N, D)."""
+    return _finish(block, F.scaled_dot_product_attention(*_project(block, x)), x, mlp=True)
+
+
+def load_clip(
+    name: str, device: torch.device, dtype: torch.dtype, positions: Rule = "exact", offline: bool = False
+) -> Clip:
+    """Open a CLIP: hub id, local Hugging Face folder, or "tiny". Raises ModelError with the remedy."""
+    folder = resolve(name)
+    kind = read_config(folder, offline).get("model_type")
+    if kind != "clip":
+        remedy = "give a CLIP such as openai/clip-vit-base-patch16"
+        raise ModelError(f"model {name!r} is of type {kind!r}, not 'clip'", remedy)
+    model = load_weights(_clip_class(), folder, offline)
+    model.to(device)
+    model.vision_model.to(dtype)
+    model.visual_projection.to(dtype)
+    return Clip(model, name, folder, device, dtype, positions)
+
+
+def _clip_class() -> Any:
+    try:
+        from transformers import CLIPModel
+    except (ImportError, RuntimeError) as error:
+        if "torchvision" not in str(error):
+            raise
+        what = "the installed torchvision does not fit the installed torch"
+        raise ModelError(what, "run `pip uninstall torchvision`, segloop does not need it") from error
+    return CLIPModel

@@ -1,0 +1,31 @@
+"""Positional tables on other grids than the one they were trained on (spec 1.5)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Rule = Literal["published", "exact"]
+
+
+def resample_positions(table: Tensor, grid: tuple[int, int], rule: Rule) -> Tensor:
+    """A CLIP table (1 + M*M, D), class token first, on `grid` (rows, columns) -> (1 + rows*columns, D) float32.
+
+    "published" is what the releases do: bicubic by the scale factor (G + 0.1) / M, which shifts the sampling
+    places, and no resampling at all where the count of patches agrees, even on a grid of another shape.
+    "exact" samples by size, whenever the grid differs from M x M.
+    """
+    base = round((table.shape[0] - 1) ** 0.5)
+    rows, columns = grid
+    as_trained = rows * columns == base * base if rule == "published" else grid == (base, base)
+    table = table.float()
+    if as_trained:
+        return table
+    patches = table[1:].T.reshape(1, -1, base, base)
+    if rule == "published":
+        factor = ((rows + 0.1) / base, (columns + 0.1) / base)
+        patches = F.interpolate(patches, scale_factor=factor, mode="bicubic")
+    else:
+        patches = F.interpolate(patches, size=grid, mode="bicubic")
+    return torch.cat([table[:1], patches.flatten(2)[0].T])

@@ -1,0 +1,121 @@
+"""Windows over a photo and the way back (spec 1.2 to 1.4).
+
+The way back is linear and separable: upsampling a window's cosines, cutting its padding, averaging overlaps and
+resizing to the photo are, along one axis, one matrix. So the windows' cosines are laid side by side in a mosaic
+(Q, R, C), and any rows of the photo's map are `rows[a:b] @ mosaic @ columns^T`. No upsampled window and no
+full-size accumulator ever exists.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Span = tuple[int, int]  # start, end, in pixels
+
+
+def spans(length: int, crop: int, stride: int) -> list[Span]:
+    """Windows along one axis (spec 1.2); the last is pushed back inside. crop 0: one window, the whole axis."""
+    if crop == 0:
+        return [(0, length)]
+    count = max(length - crop + stride - 1, 0) // stride + 1
+    ends = (min(i * stride + crop, length) for i in range(count))
+    return [(max(end - crop, 0), end) for end in ends]
+
+
+def padding(length: int, multiple: int) -> Span:
+    """Zeros before and after that bring `length` to a multiple (spec 1.3): half before, rounded down."""
+    missing = -length % multiple
+    return missing // 2, missing - missing // 2
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the windows of one photo lie; the same for every photo of its size."""
+
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+    pad_rows: Span  # zeros above and below each window
+    pad_columns: Span
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """(height, width) of each window with its padding."""
+        (top, bottom), (left, right) = self.rows[0], self.columns[0]
+        return bottom - top + sum(self.pad_rows), right - left + sum(self.pad_columns)
+
+
+def layout(size: tuple[int, int], crop: int, stride: int, multiple: int) -> Layout:
+    """Windows over (height, width), each padded to `multiple` (1: no padding)."""
+    rows, columns = (tuple(spans(length, crop, stride)) for length in size)
+    height, width = rows[0][1] - rows[0][0], columns[0][1] - columns[0][0]
+    return Layout(rows, columns, padding(height, multiple), padding(width, multiple))
+
+
+def cut(image: Tensor, where: Layout) -> Tensor:
+    """Normalised (3, H, W) -> windows (n, 3, h, w), padded with zeros, rows of windows outermost."""
+    windows = [image[:, top:bottom, left:right] for top, bottom in where.rows for left, right in where.columns]
+    return F.pad(torch.stack(windows), (*where.pad_columns, *where.pad_rows))
+
+
+def interpolation(cells: int, length: int) -> Tensor:
+    """PyTorch's linear resize (align_corners False, no antialias) as a matrix (length, cells), float64."""
+    return F.interpolate(torch.eye(cells, dtype=torch.float64)[:, None], size=length, mode="linear")[:, 0].T
+
+
+def axis_matrix(windows: Sequence[Span], pad: Span, cells: int, length: int) -> Tensor:
+    """One axis of 1.4, steps 2 and 3: cells of all windows -> pixels of the resized image.
+
+    (length, len(windows) * cells) float64; rows sum to 1.
+    """
+    start, end = windows[0]
+    inner = end - start
+    upsample = interpolation(cells, inner + sum(pad))[pad[0] : pad[0] + inner]
+    matrix = torch.zeros(length, len(windows) * cells, dtype=torch.float64)
+    coverage = torch.zeros(length, 1, dtype=torch.float64)
+    for i, (start, end) in enumerate(windows):
+        matrix[start:end, i * cells : (i + 1) * cells] = upsample
+        coverage[start:end] += 1
+    return matrix / coverage
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """Cosines of a photo, averaged over its windows, at the photo's own size; made when asked for."""
+
+    mosaic: Tensor  # (Q, R, C) float32, the windows' grids side by side
+    rows: Tensor  # (H0, R) float32
+    columns: Tensor  # (W0, C) float32
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(Q, H0, W0)."""
+        return self.mosaic.shape[0], self.rows.shape[0], self.columns.shape[0]
+
+    def strip(self, rows: slice, queries: slice = slice(None)) -> Tensor:
+        """Some rows and queries of the map: (q, r, W0) float32."""
+        weights = self.rows[rows]
+        used = weights.any(0).nonzero()[:, 0]
+        near = slice(int(used[0]), int(used[-1]) + 1)  # a strip of rows looks at few rows of the mosaic
+        return weights[:, near] @ (self.mosaic[queries, near] @ self.columns.T)
+
+
+def assemble(
+    logits: Tensor, where: Layout, size: tuple[int, int], target: tuple[int, int], direct: bool = False
+) -> ScoreMap:
+    """Cosines of one photo's windows (n, Q, h, w) -> its ScoreMap at `target` (H0, W0).
+
+    `size` is the resized image's (height, width). `direct` goes from a single window's grid to the target in one
+    step, as some releases do for whole images (spec 1.4).
+    """
+    n, queries, h, w = logits.shape
+    tiles = logits.view(len(where.rows), len(where.columns), queries, h, w).permute(2, 0, 3, 1, 4)
+    mosaic = tiles.reshape(queries, len(where.rows) * h, len(where.columns) * w)
+    if direct and n == 1:
+        rows, columns = interpolation(h, target[0]), interpolation(w, target[1])
+    else:
+        rows = interpolation(size[0], target[0]) @ axis_matrix(where.rows, where.pad_rows, h, size[0])
+        columns = interpolation(size[1], target[1]) @ axis_matrix(where.columns, where.pad_columns, w, size[1])
+    return ScoreMap(mosaic.float(), rows.to(mosaic.device, torch.float32), columns.to(mosaic.device, torch.float32))
