@@ -45,11 +45,17 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Running:
-    peak: Tensor  # (H, W) largest logit so far
-    total: Tensor  # (H, W) sum of exp(logit - peak)
-    best: Tensor  # (H, W) largest logit of a query that may win
-    label: Tensor  # (H, W) int32, its class
-    ground: Tensor  # (H, W) largest logit of class 0
+    """What each pixel remembers, (H, W) each; cosines are kept unscaled."""
+
+    peak: Tensor  # largest cosine so far
+    total: Tensor  # sum of exp(scale * (cosine - peak))
+    best: Tensor  # largest cosine of a query that may win
+    label: Tensor  # int32, its class
+    ground: Tensor  # largest cosine of class 0
+
+    def probability(self, cosine: Tensor, scale: float) -> Tensor:
+        """Softmax of a query with this cosine, once all blocks were seen."""
+        return (cosine - self.peak).mul_(scale).exp_().div_(self.total)
 
 
 def decide(blocks: Blocks, size: tuple[int, int], rule: Rule) -> Decision:
@@ -67,12 +73,11 @@ def decide(blocks: Blocks, size: tuple[int, int], rule: Rule) -> Decision:
         if bool((counts[~may_win] > 0).any()):
             state = _run(blocks, size, rule, may_win)
     labels = state.label.long()
-    confidence = (state.best - state.peak).exp_().div_(state.total)
+    confidence = state.probability(state.best, rule.logit_scale)
     if rule.background_threshold is not None:
         unsure = confidence < rule.background_threshold
         labels = labels.masked_fill_(unsure, 0)
-        ground = (state.ground - state.peak).exp_().div_(state.total)
-        confidence = torch.where(unsure, ground, confidence)
+        confidence = torch.where(unsure, state.probability(state.ground, rule.logit_scale), confidence)
     return Decision(labels, confidence)
 
 
@@ -92,22 +97,21 @@ def _run(blocks: Blocks, size: tuple[int, int], rule: Rule, may_win: Tensor) -> 
 
 
 def _update(state: _Running, block: Block, rule: Rule, may_win: Tensor) -> None:
-    rows, owner = block.rows, rule.query_index[block.queries]
-    logits = block.cosines * rule.logit_scale
+    rows, owner, cosines = block.rows, rule.query_index[block.queries], block.cosines
     of_ground = (owner == 0).nonzero()[:, 0]
     if len(of_ground):
-        torch.maximum(state.ground[rows], logits[of_ground].amax(0), out=state.ground[rows])
+        torch.maximum(state.ground[rows], cosines[of_ground].amax(0), out=state.ground[rows])
+    best, winner = cosines.max(0)
+    peak = torch.maximum(state.peak[rows], best)
     allowed = may_win[owner]
-    if bool(allowed.all()):
-        best, winner = logits.max(0)
-    else:
-        best, winner = logits.masked_fill(~allowed[:, None, None], -torch.inf).max(0)
+    if not bool(allowed.all()):
+        best, winner = cosines.masked_fill(~allowed[:, None, None], -torch.inf).max(0)
     better = best > state.best[rows]
     state.label[rows] = torch.where(better, owner[winner].int(), state.label[rows])
     torch.maximum(state.best[rows], best, out=state.best[rows])
-    before, peak = state.peak[rows], torch.maximum(state.peak[rows], logits.amax(0))
-    state.total[rows] *= (before - peak).exp_()
-    state.total[rows] += logits.sub_(peak).exp_().sum(0)
+    scale = rule.logit_scale
+    state.total[rows] *= (state.peak[rows] - peak).mul_(scale).exp_()
+    state.total[rows] += torch.add(peak * -scale, cosines, alpha=scale).exp_().sum(0)
     state.peak[rows] = peak
 
 
@@ -118,5 +122,5 @@ def class_scores(cosines: Tensor, rule: Rule) -> Tensor:
     """
     probability = (cosines * rule.logit_scale).softmax(0)
     pooled = probability.new_zeros(rule.classes, *cosines.shape[1:])
-    owner = rule.query_index[:, None, None].expand_as(probability)
+    owner = rule.query_index.to(cosines.device)[:, None, None].expand_as(probability)
     return pooled.scatter_reduce_(0, owner, probability, "amax")

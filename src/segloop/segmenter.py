@@ -1,50 +1,31 @@
-"""The straight line: a photo and a vocabulary become a map (design: one step, one function)."""
+"""The public class: a frozen CLIP and a plan, from photos and words to maps."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .attention import Variant
 from .backbones.clip import Clip, load_clip
 from .backbones.device import pick_device, pick_dtype
-from .decide import Block, Blocks, Decision, Rule, class_scores, decide
+from .decide import Rule, class_scores, decide
 from .embeddings import embed
-from .errors import ModelError, OptionError, UserError
-from .images import normalise, read_image, resize_uint8, resized_size
+from .errors import ImageError, ModelError, OptionError, UserError
 from .methods import PATCH, Plan, resolve
-from .refine import pamr_apply, pamr_weights
 from .results import Segmentation
-from .types import Attention, LastBlock, Mix
+from .steps import Photo, blocks, full_map, prepare, score, statistics
+from .types import Attention
 from .vocabulary import Vocabulary
-from .windows import Layout, ScoreMap, assemble, cut, layout
+from .windows import ScoreMap
 
 Fidelity = Literal["default", "reference"]
-STRIP_BYTES = 64 * 2**20  # of cosines held at once while deciding
+Words = Vocabulary | Sequence[str]
+
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photo on its way: as read, and cut into normalised windows."""
-
-    image: np.ndarray  # (H0, W0, 3) uint8 RGB
-    source: str | None
-    size: tuple[int, int]  # (height, width) after resizing
-    where: Layout
-    windows: Tensor  # (n, 3, h, w) float32
-
-    @property
-    def target(self) -> tuple[int, int]:
-        """(H0, W0)."""
-        return self.image.shape[0], self.image.shape[1]
 
 
 @dataclass(frozen=True)
@@ -59,7 +40,7 @@ class Segmenter:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path = "tiny",
+        model: str | Path = "openai/clip-vit-base-patch16",
         *,
         recipe: str | None = None,
         method: str | Attention = "auto",
@@ -92,29 +73,35 @@ class Segmenter:
         where = pick_device(device)
         precision = pick_dtype(dtype, where, fidelity)
         resolve(method, recipe, None, overrides)  # options are checked before seconds of loading
-        clip = load_clip(str(model), where, precision, "published" if fidelity == "reference" else "exact", offline)
-        plan = resolve(method, recipe, _folder_settings(clip), overrides)
-        return cls(clip, plan, fidelity, batch)
+        positions: Literal["published", "exact"] = "published" if fidelity == "reference" else "exact"
+        clip = load_clip(str(model), where, precision, positions, offline)
+        return cls(clip, resolve(method, recipe, _folder_settings(clip), overrides), fidelity, batch)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
         Pixels are taken as they are: no resize, no padding, a remainder below one patch is dropped. Text is cast,
-        not normalised again. Raises UserError for other shapes.
+        not normalised again. Raises UserError for other shapes, OptionError where an attention of your own
+        returns values of another shape.
         """
-        _check_pixels(pixels)
+        if pixels.ndim != 4 or pixels.shape[1] != 3:
+            raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
         self._check_text(text)
         pixels, text = pixels.to(self.clip.device), text.to(self.clip.device, torch.float32)
         grid = self.clip.grid(pixels)
         x, _ = self.clip.tokens(pixels)
         block = self.clip.open_last(x, grid)
-        mix = self._attention()(block)
-        tokens = self.clip.close_last(mix(block.v), x if self.plan.residual else None, self.plan.mlp)
+        constants = {name: getattr(self.plan.settings, name) for name in self.plan.variant.constants}
+        mixed = self.plan.variant.attention(block, **constants)(block.v)
+        if mixed.shape != block.v.shape:
+            what = f"attention {self.plan.method} made {tuple(mixed.shape)} of values {tuple(block.v.shape)}"
+            raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")
+        tokens = self.clip.close_last(mixed, x if self.plan.residual else None, self.plan.mlp)
         return self.clip.cosines(tokens[:, 1:], text).mT.unflatten(-1, grid)
 
-    @torch.inference_mode()
-    def cosines(self, photo: Any, vocabulary: Vocabulary | Sequence[str], *, limit: int = MAP_BYTES) -> Tensor:
+    @torch.no_grad()
+    def cosines(self, photo: Any, vocabulary: Words, *, limit: int = MAP_BYTES) -> Tensor:
         """Cosines averaged over windows at the photo's own size, after PAMR: (Q, H0, W0) float32 on the CPU.
 
         Raises OptionError where the map would be larger than `limit` bytes.
@@ -125,19 +112,14 @@ class Segmenter:
         if size > limit:
             what = f"the cosine map would take {size / 2**30:.1f} GiB, more than {limit / 2**30:.1f}"
             raise OptionError(what, "call segmenter(photo, words), which works by strips, or raise limit=")
-        (scores,) = self._score([ready], self.text(vocabulary))
-        full = torch.empty(scores.shape)
-        for block in self._blocks(scores, ready)():
-            full[block.queries, block.rows] = block.cosines.cpu()
-        return full
+        (score_map,) = self._score([ready], self.text(vocabulary))
+        return full_map(blocks(score_map, ready, self.plan.settings), score_map.shape)
 
     @overload
-    def __call__(self, photo: list | tuple, vocabulary: Vocabulary | Sequence[str], **options: Any) -> list: ...
+    def __call__(self, photo: list | tuple, vocabulary: Words, *, scores: bool = False) -> list[Segmentation]: ...
     @overload
-    def __call__(self, photo: Any, vocabulary: Vocabulary | Sequence[str], **options: Any) -> Segmentation: ...
-    def __call__(
-        self, photo: Any, vocabulary: Vocabulary | Sequence[str], *, scores: bool = False
-    ) -> Segmentation | list[Segmentation]:
+    def __call__(self, photo: Any, vocabulary: Words, *, scores: bool = False) -> Segmentation: ...
+    def __call__(self, photo: Any, vocabulary: Words, *, scores: bool = False) -> Segmentation | list[Segmentation]:
         """Segment one photo (path, PIL image, array, tensor) or a list of photos by words.
 
         `scores` adds class probabilities (C, H, W) to each result. One photo gives one Segmentation, a list a list.
@@ -147,140 +129,45 @@ class Segmenter:
         return next(self.stream([photo], vocabulary, scores=scores))
 
     def stream(
-        self, photos: Iterable[Any], vocabulary: Vocabulary | Sequence[str], *, scores: bool = False
+        self,
+        photos: Iterable[Any],
+        vocabulary: Words,
+        *,
+        scores: bool = False,
+        on_error: Callable[[Any, ImageError], None] | None = None,
     ) -> Iterator[Segmentation]:
         """Segment photos in order, as many at once as fill a batch of windows.
 
-        The first photo that cannot be read raises its ImageError.
+        A photo that cannot be read goes to `on_error` and is skipped; without `on_error` its ImageError is raised.
         """
         vocabulary = _as_vocabulary(vocabulary)
         rule = self._rule(vocabulary)
         text = self.text(vocabulary)
+        finish = partial(self._finish, text=text, rule=rule, vocabulary=vocabulary, scores=scores)
         waiting: list[Photo] = []
         for photo in photos:
-            waiting.append(self._prepare(photo))
+            try:
+                waiting.append(self._prepare(photo))
+            except ImageError as error:
+                if on_error is None:
+                    raise
+                on_error(photo, error)
             if sum(len(ready.windows) for ready in waiting) >= self.batch:
-                yield from self._finish(waiting, text, rule, vocabulary, scores)
+                yield from finish(waiting)
                 waiting = []
-        yield from self._finish(waiting, text, rule, vocabulary, scores)
+        yield from finish(waiting)
 
-    def text(self, vocabulary: Vocabulary) -> Tensor:
-        """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before."""
-        rows = embed(vocabulary, self.clip).to(self.clip.device)
+    def text(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
+
+        `progress(done, total)` counts the queries that had to be encoded.
+        """
+        rows = embed(vocabulary, self.clip, progress=progress).to(self.clip.device)
         self._check_text(rows)
         return rows
 
-    def _attention(self) -> Attention:
-        variant: Variant = self.plan.variant
-        constants = {name: getattr(self.plan.settings, name) for name in variant.constants}
-        return partial(variant.attention, **constants) if constants else variant.attention
-
-    def _rule(self, vocabulary: Vocabulary) -> Rule:
-        settings = self.plan.settings
-        threshold, area = settings.background_threshold or None, settings.area_threshold or None
-        if vocabulary.background is None and (threshold or area):
-            name = "background_threshold" if threshold else "area_threshold"
-            remedy = f"add a background (--background), or switch it off with {name}=none"
-            raise OptionError(f"{name} needs a background class and the list has none", remedy)
-        index = torch.as_tensor(vocabulary.query_index, device=self.clip.device)
-        return Rule(index, len(vocabulary.classes), settings.logit_scale, threshold, area)
-
-    def _prepare(self, photo: Any) -> Photo:
-        settings, reference = self.plan.settings, self.fidelity == "reference"
-        image = read_image(photo)
-        smallest = 1 if reference else self.clip.patch
-        size = resized_size(*image.shape[:2], settings.short_side, settings.long_side, at_least=smallest)
-        pixels = torch.from_numpy(normalise(resize_uint8(image, size)))
-        where = layout(size, settings.crop, settings.stride, self._pad_multiple())
-        source = str(photo) if isinstance(photo, (str, Path)) else None
-        return Photo(image, source, size, where, cut(pixels, where))
-
-    def _pad_multiple(self) -> int:
-        if self.fidelity != "reference":
-            return self.clip.patch
-        if self.plan.settings.crop == 0:
-            return 1
-        return self.clip.patch if self.plan.row.pad == PATCH else self.plan.row.pad
-
-    @torch.inference_mode()
-    def _score(self, photos: Sequence[Photo], text: Tensor) -> list[ScoreMap]:
-        """Windows of all photos through the network, equal sizes together, and back to one map per photo."""
-        logits: list[list[Tensor]] = [[] for _ in photos]
-        for shape in dict.fromkeys(photo.windows.shape[1:] for photo in photos):
-            members = [i for i, photo in enumerate(photos) if photo.windows.shape[1:] == shape]
-            owners = [i for i in members for _ in photos[i].windows]
-            windows = torch.cat([photos[i].windows for i in members])
-            for start in range(0, len(windows), self.batch):
-                part = self.logits(windows[start : start + self.batch], text)
-                for owner, one in zip(owners[start : start + self.batch], part, strict=True):
-                    logits[owner].append(one)
-        direct = self.fidelity == "reference" and self.plan.settings.crop == 0 and not self.plan.row.whole_in_two_steps
-        return [
-            assemble(torch.stack(tiles), photo.where, photo.size, photo.target, direct)
-            for photo, tiles in zip(photos, logits, strict=True)
-        ]
-
-    def _finish(
-        self, photos: Sequence[Photo], text: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool
-    ) -> Iterator[Segmentation]:
-        for photo, score_map in zip(photos, self._score(photos, text), strict=True):
-            yield self._decide(photo, score_map, rule, vocabulary, scores)
-
-    @torch.inference_mode()
-    def _decide(
-        self, photo: Photo, score_map: ScoreMap, rule: Rule, vocabulary: Vocabulary, scores: bool
-    ) -> Segmentation:
-        blocks = self._blocks(score_map, photo)
-        decision = decide(blocks, photo.target, rule)
-        probabilities = None
-        if scores:
-            full = torch.empty(score_map.shape, device=self.clip.device)
-            for block in blocks():
-                full[block.queries, block.rows] = block.cosines
-            probabilities = class_scores(full, rule).cpu().numpy()
-        share, confidence = _statistics(decision, vocabulary.classes)
-        return Segmentation(
-            labels=decision.labels.cpu().numpy(),
-            classes=list(vocabulary.classes),
-            scores=probabilities,
-            share=share,
-            confidence=confidence,
-            image=photo.image,
-            source=photo.source,
-            settings=self.describe(vocabulary),
-        )
-
-    def _blocks(self, score_map: ScoreMap, photo: Photo) -> Blocks:
-        """Strips of rows with all queries; with PAMR, which looks far, all rows with few queries."""
-        queries, height, width = score_map.shape
-        steps, dilations = self.plan.settings.pamr_steps, self.plan.settings.pamr_dilations
-
-        def by_rows() -> Iterator[Block]:
-            step = max(1, STRIP_BYTES // (4 * queries * width))
-            for start in range(0, height, step):
-                rows = slice(start, min(start + step, height))
-                yield Block(rows, slice(0, queries), score_map.strip(rows))
-
-        def by_queries() -> Iterator[Block]:
-            step = max(1, STRIP_BYTES // (4 * height * width))
-            weights = pamr_weights(self._guide_image(photo), dilations)
-            for start in range(0, queries, step):
-                part = slice(start, min(start + step, queries))
-                maps = score_map.strip(slice(0, height), part)
-                yield Block(slice(0, height), part, pamr_apply(weights, maps[None], steps, dilations)[0])
-
-        return by_queries if steps else by_rows
-
-    def _guide_image(self, photo: Photo) -> Tensor:
-        """PAMR's image: the normalised network input at the photo's size, (1, 3, H0, W0)."""
-        small = normalise(resize_uint8(photo.image, photo.size))
-        image = torch.from_numpy(small)[None].to(self.clip.device)
-        return F.interpolate(image, size=photo.target, mode="bilinear")
-
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
-        """What made a result, for its record."""
-        from dataclasses import asdict
-
+        """What made a result, for its record: model, method, precision, every constant, the class list's name."""
         return {
             "model": self.clip.name,
             "method": self.plan.method,
@@ -290,31 +177,59 @@ class Segmenter:
             "vocabulary": vocabulary.source,
         }
 
+    def _prepare(self, photo: Any) -> Photo:
+        if self.fidelity == "default":
+            return prepare(photo, self.plan.settings, pad=self.clip.patch, at_least=self.clip.patch)
+        published = self.clip.patch if self.plan.row.pad == PATCH else self.plan.row.pad
+        return prepare(photo, self.plan.settings, pad=published if self.plan.settings.crop else 1, at_least=1)
+
+    @torch.no_grad()
+    def _score(self, photos: Sequence[Photo], text: Tensor) -> list[ScoreMap]:
+        direct = self.fidelity == "reference" and self.plan.settings.crop == 0 and not self.plan.row.whole_in_two_steps
+        return score(photos, partial(self.logits, text=text), self.batch, direct)
+
+    def _finish(
+        self, photos: Sequence[Photo], text: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool
+    ) -> Iterator[Segmentation]:
+        for photo, score_map in zip(photos, self._score(photos, text), strict=True):
+            yield self._decide(photo, score_map, rule, vocabulary, scores)
+
+    @torch.no_grad()
+    def _decide(
+        self, photo: Photo, score_map: ScoreMap, rule: Rule, vocabulary: Vocabulary, scores: bool
+    ) -> Segmentation:
+        parts = blocks(score_map, photo, self.plan.settings)
+        decision = decide(parts, photo.target, rule)
+        share, confidence = statistics(decision, vocabulary.classes)
+        return Segmentation(
+            labels=decision.labels.cpu().numpy(),
+            classes=list(vocabulary.classes),
+            scores=class_scores(full_map(parts, score_map.shape), rule).numpy() if scores else None,
+            share=share,
+            confidence=confidence,
+            image=photo.image,
+            source=photo.source,
+            settings=self.describe(vocabulary),
+        )
+
+    def _rule(self, vocabulary: Vocabulary) -> Rule:
+        settings = self.plan.settings
+        threshold, area = settings.background_threshold or None, settings.area_threshold or None
+        if vocabulary.background is None and (threshold or area):
+            name = "background_threshold" if threshold else "area_threshold"
+            remedy = f"add a background (--background), or switch it off with {name}=none"
+            raise OptionError(f"{name} needs a background class and the list has none", remedy)
+        index = torch.tensor(vocabulary.query_index, device=self.clip.device)
+        return Rule(index, len(vocabulary.classes), settings.logit_scale, threshold, area)
+
     def _check_text(self, text: Tensor) -> None:
         if text.ndim != 2 or text.shape[1] != self.clip.width:
             what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
             raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
 
 
-def _check_pixels(pixels: Tensor) -> None:
-    if pixels.ndim != 4 or pixels.shape[1] != 3:
-        raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
-
-
-def _as_vocabulary(vocabulary: Vocabulary | Sequence[str]) -> Vocabulary:
-    return vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
-
-
-def _statistics(decision: Decision, classes: Sequence[str]) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Share of the pixels and mean confidence of each class, by name; None for a class that wins nowhere."""
-    labels = decision.labels.flatten()
-    count = torch.bincount(labels, minlength=len(classes))
-    total = torch.bincount(labels, decision.confidence.flatten().double(), minlength=len(classes))
-    share = {name: int(n) / len(labels) for name, n in zip(classes, count, strict=True)}
-    confidence = {
-        name: float(t / n) if n else None for name, n, t in zip(classes, count.tolist(), total.tolist(), strict=True)
-    }
-    return share, confidence
+def _as_vocabulary(words: Words) -> Vocabulary:
+    return words if isinstance(words, Vocabulary) else Vocabulary(words)
 
 
 def _folder_settings(clip: Clip) -> dict[str, Any]:
@@ -326,6 +241,3 @@ def _folder_settings(clip: Clip) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
         raise ModelError(f"{path} is not valid JSON", "mend it or delete it") from None
-
-
-__all__ = ["LastBlock", "Mix", "Segmenter"]

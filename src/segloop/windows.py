@@ -6,7 +6,7 @@ resizing to the photo are, along one axis, one matrix. So the windows' cosines a
 full-size accumulator ever exists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,12 +94,34 @@ class ScoreMap:
         """(Q, H0, W0)."""
         return self.mosaic.shape[0], self.rows.shape[0], self.columns.shape[0]
 
-    def strip(self, rows: slice, queries: slice = slice(None)) -> Tensor:
-        """Some rows and queries of the map: (q, r, W0) float32."""
-        weights = self.rows[rows]
-        used = weights.any(0).nonzero()[:, 0]
-        near = slice(int(used[0]), int(used[-1]) + 1)  # a strip of rows looks at few rows of the mosaic
-        return weights[:, near] @ (self.mosaic[queries, near] @ self.columns.T)
+    def queries(self, part: slice) -> Tensor:
+        """Some queries over the whole map: (q, H0, W0) float32."""
+        return self.rows @ (self.mosaic[part] @ self.columns.T)
+
+    def strips(self, strip_bytes: int, band_bytes: int) -> Iterator[tuple[slice, Tensor]]:
+        """The map from top to bottom: pairs of rows and their cosines (Q, r, W0) float32.
+
+        Strips small enough for a processor's cache are cut from bands, in which every needed row of the mosaic has
+        been widened to the photo once.
+        """
+        count, _, width = self.shape
+        step = max(1, strip_bytes // (4 * count * width))
+        for band in self._bands(0, self.rows.shape[0], band_bytes):
+            used = self.rows[band].any(0).nonzero()[:, 0]
+            wide = self.mosaic[:, used].transpose(0, 1) @ self.columns.T  # (used, Q, W0)
+            for start in range(band.start, band.stop, step):
+                rows = slice(start, min(start + step, band.stop))
+                strip = self.rows[rows][:, used] @ wide.flatten(1)
+                yield rows, strip.view(-1, count, width).transpose(0, 1)
+
+    def _bands(self, start: int, stop: int, band_bytes: int) -> Iterator[slice]:
+        used = int(self.rows[start:stop].any(0).sum())
+        if stop - start == 1 or used * self.shape[0] * self.shape[2] * 4 <= band_bytes:
+            yield slice(start, stop)
+        else:
+            middle = (start + stop) // 2
+            yield from self._bands(start, middle, band_bytes)
+            yield from self._bands(middle, stop, band_bytes)
 
 
 def assemble(

@@ -111,7 +111,7 @@ class Clip:
             remedy = "add the tokenizer's files to the folder, or give Vocabulary(embeddings=...)"
             raise ModelError(f"model {self.name!r} has no tokenizer that opens", remedy) from error
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
         """Sentences -> (n, E) float32 on this device, not normalised; cut at the context length (spec 0.4)."""
         longest = self.model.text_model.config.max_position_embeddings

@@ -1,0 +1,112 @@
+"""The steps between a photo and its map, as functions: resize and cut, windows through a network, back, decide."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .decide import Block, Blocks, Decision
+from .images import normalise, read_image, resize_uint8, resized_size
+from .refine import pamr_apply, pamr_weights
+from .settings import Settings
+from .windows import Layout, ScoreMap, assemble, cut, layout
+
+STRIP_BYTES = 4 * 2**20  # of cosines decided at once: on a CPU they stay in its cache
+BAND_BYTES = 64 * 2**20  # of cosines prepared at once
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo on its way: as read, and cut into normalised windows."""
+
+    image: np.ndarray  # (H0, W0, 3) uint8 RGB
+    source: str | None
+    size: tuple[int, int]  # (height, width) after resizing
+    where: Layout
+    pixels: Tensor  # (3, height, width) float32, normalised
+    windows: Tensor  # (n, 3, h, w) float32
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """(H0, W0)."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+def prepare(photo: Any, settings: Settings, pad: int, at_least: int) -> Photo:
+    """Read, resize and cut a photo; windows are padded to multiples of `pad` pixels, sides are `at_least` pixels.
+
+    Raises ImageError for what is not a photo.
+    """
+    image = read_image(photo)
+    height, width, _ = image.shape
+    size = resized_size(height, width, settings.short_side, settings.long_side, at_least=at_least)
+    pixels = torch.from_numpy(normalise(resize_uint8(image, size)))
+    where = layout(size, settings.crop, settings.stride, pad)
+    source = str(photo) if isinstance(photo, (str, Path)) else None
+    return Photo(image, source, size, where, pixels, cut(pixels, where))
+
+
+def score(
+    photos: Sequence[Photo], network: Callable[[Tensor], Tensor], batch: int, direct: bool = False
+) -> list[ScoreMap]:
+    """Windows of all photos through `network` ((b, 3, h, w) -> (b, Q, h', w')), and back to one map per photo.
+
+    Windows of one size share batches, whichever photo they come from. `direct`: see `windows.assemble`.
+    """
+    logits: list[list[Tensor]] = [[] for _ in photos]
+    for shape in dict.fromkeys(photo.where.window for photo in photos):
+        members = [i for i, photo in enumerate(photos) if photo.where.window == shape]
+        owners = [i for i in members for _ in photos[i].windows]
+        windows = torch.cat([photos[i].windows for i in members])
+        for start in range(0, len(owners), batch):
+            stop = start + batch
+            for owner, tile in zip(owners[start:stop], network(windows[start:stop]), strict=True):
+                logits[owner].append(tile)
+    return [
+        assemble(torch.stack(tiles), photo.where, photo.size, photo.target, direct)
+        for photo, tiles in zip(photos, logits, strict=True)
+    ]
+
+
+def blocks(score_map: ScoreMap, photo: Photo, settings: Settings) -> Blocks:
+    """The map in parts: strips of rows with all queries; with PAMR, which looks far, all rows with few queries."""
+    queries, height, width = score_map.shape
+    steps, dilations = settings.pamr_steps, settings.pamr_dilations
+
+    def by_rows() -> Iterator[Block]:
+        for rows, strip in score_map.strips(STRIP_BYTES, BAND_BYTES):
+            yield Block(rows, slice(0, queries), strip)
+
+    def by_queries() -> Iterator[Block]:
+        step = max(1, BAND_BYTES // (4 * height * width))
+        image = photo.pixels[None].to(score_map.mosaic.device)
+        weights = pamr_weights(F.interpolate(image, size=photo.target, mode="bilinear"), dilations)
+        for start in range(0, queries, step):
+            part = slice(start, min(start + step, queries))
+            maps = score_map.queries(part)[None]
+            yield Block(slice(0, height), part, pamr_apply(weights, maps, steps, dilations)[0])
+
+    return by_queries if steps else by_rows
+
+
+def full_map(parts: Blocks, shape: tuple[int, int, int]) -> Tensor:
+    """All blocks in one: (Q, H0, W0) float32 on the CPU."""
+    full = torch.empty(shape)
+    for block in parts():
+        full[block.queries, block.rows] = block.cosines.cpu()
+    return full
+
+
+def statistics(decision: Decision, classes: Sequence[str]) -> tuple[dict[str, float], dict[str, float | None]]:
+    """Share of the pixels and mean confidence of each class, by name; None for a class that wins nowhere."""
+    labels = decision.labels.flatten()
+    count = torch.bincount(labels, minlength=len(classes)).tolist()
+    total = torch.bincount(labels, decision.confidence.flatten().double(), minlength=len(classes)).tolist()
+    share = {name: n / len(labels) for name, n in zip(classes, count, strict=True)}
+    confidence = {name: t / n if n else None for name, n, t in zip(classes, count, total, strict=True)}
+    return share, confidence
