@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from golden import ROOT, Case, cases
 
+from golden import ROOT, Case, cases
 from segloop import Segmenter, Vocabulary
 from segloop.backbones.positions import resample_positions
 from segloop.images import normalise, resize_uint8, resized_size

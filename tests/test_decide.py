@@ -1,0 +1,131 @@
+"""Running decisions against the specification written down in five lines, and PAMR against its stacked form."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segloop.decide import Block, Rule, class_scores, decide
+from segloop.refine import pamr
+
+INDEX = torch.tensor([0, 0, 1, 2, 2, 3])
+
+
+def textbook(cosines, rule):
+    """Spec 0.6, 5.1 and 5.2 on the whole map: (labels, probability of the label's class)."""
+    u = (cosines * rule.logit_scale).softmax(0)
+    u = torch.stack([u[rule.query_index == k].amax(0) for k in range(rule.classes)])
+    kept = u.clone()
+    if rule.area_threshold is not None:
+        first = u.argmax(0)
+        n = [(first == k).sum() for k in range(1, rule.classes)]
+        for k, count in enumerate(n, start=1):
+            if not count > rule.area_threshold * sum(n):
+                kept[k] = 0
+    labels = kept.argmax(0)
+    if rule.background_threshold is not None:
+        labels[kept.amax(0) < rule.background_threshold] = 0
+    return labels, u.gather(0, labels[None])[0]
+
+
+def by_rows(cosines, step):
+    return lambda: (
+        Block(slice(a, a + step), slice(0, len(cosines)), cosines[:, a : a + step])
+        for a in range(0, cosines.shape[1], step)
+    )
+
+
+def by_queries(cosines, step):
+    return lambda: (
+        Block(slice(0, cosines.shape[1]), slice(a, a + step), cosines[a : a + step])
+        for a in range(0, len(cosines), step)
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    threshold=st.sampled_from([None, 0.2, 0.4, 0.9]),
+    area=st.sampled_from([None, 0.1, 0.3, 1.0]),
+    step=st.integers(1, 7),
+)
+def test_blocks_decide_as_the_whole_map(seed, threshold, area, step):
+    torch.manual_seed(seed)
+    cosines = F.interpolate(torch.rand(1, 6, 3, 3) * 0.2, size=(7, 9), mode="bilinear")[0].double()
+    rule = Rule(INDEX, 4, 40.0, threshold, area)
+    labels, confidence = textbook(cosines, rule)
+    for blocks in (by_rows(cosines, step), by_queries(cosines, step)):
+        decision = decide(blocks, (7, 9), rule)
+        assert torch.equal(decision.labels, labels)
+        torch.testing.assert_close(decision.confidence.double(), confidence, rtol=1e-5, atol=1e-6)
+
+
+def test_thresholds_are_strict():
+    cosines = torch.zeros(2, 1, 1)
+    rule = Rule(torch.tensor([0, 1]), 2, background_threshold=0.5)
+    assert decide(by_rows(cosines - torch.tensor([1e-3, 0]).view(2, 1, 1), 1), (1, 1), rule).labels.item() == 1
+    rule = Rule(torch.tensor([0, 1]), 2, background_threshold=0.6)
+    assert decide(by_rows(cosines - torch.tensor([1e-3, 0]).view(2, 1, 1), 1), (1, 1), rule).labels.item() == 0
+
+
+def test_area_rule_counts_foreground_only():
+    """Ten pixels: eight background, one each of classes 1 and 2. Each is half of the foreground, not a tenth."""
+    labels = torch.tensor([0] * 8 + [1, 2])
+    cosines = F.one_hot(labels, 3).T.reshape(3, 1, 10).float()
+    kept = decide(by_rows(cosines, 1), (1, 10), Rule(torch.arange(3), 3, area_threshold=0.4))
+    assert torch.equal(kept.labels[0], labels)
+    dropped = decide(by_rows(cosines, 1), (1, 10), Rule(torch.arange(3), 3, area_threshold=0.5))
+    assert dropped.labels.sum() == 0
+
+
+def test_a_tie_goes_to_the_first_class():
+    """Published coco-object lists hold "bed" as background and as a class."""
+    cosines = torch.full((3, 2, 2), 0.3)
+    assert decide(by_rows(cosines, 1), (2, 2), Rule(torch.tensor([0, 1, 2]), 3)).labels.sum() == 0
+    assert decide(by_queries(cosines, 1), (2, 2), Rule(torch.tensor([0, 1, 2]), 3)).labels.sum() == 0
+
+
+def test_large_scales_do_not_overflow():
+    cosines = torch.tensor([1.0, -1.0, 0.999]).view(3, 1, 1)
+    decision = decide(by_queries(cosines, 1), (1, 1), Rule(torch.arange(3), 3, logit_scale=1000.0))
+    assert decision.labels.item() == 0
+    torch.testing.assert_close(decision.confidence.item(), float(1 / (1 + torch.tensor(-1.0).exp())), rtol=1e-3, atol=0)
+
+
+def test_class_scores_take_the_best_synonym():
+    torch.manual_seed(0)
+    cosines = torch.rand(6, 2, 3)
+    u = (cosines * 40).softmax(0)
+    scores = class_scores(cosines, Rule(INDEX, 4))
+    torch.testing.assert_close(scores[0], torch.maximum(u[0], u[1]))
+    torch.testing.assert_close(scores[1], u[2])
+
+
+def stacked_pamr(image, maps, steps, dilations):
+    """Spec 5.3 with all neighbours stacked in one tensor."""
+
+    def shifted(x, centre):
+        reach = max(dilations)
+        p = F.pad(x, (reach,) * 4, mode="replicate")
+        h, w = x.shape[-2:]
+        offsets = [(d * a, d * b) for d in dilations for a in (-1, 0, 1) for b in (-1, 0, 1) if centre or a or b]
+        return torch.stack([p[..., reach + a : reach + a + h, reach + b : reach + b + w] for a, b in offsets], 2)
+
+    unit = 1e-8 + 0.1 * shifted(image, True).std(2, keepdim=True)
+    weights = (-(shifted(image, False) - image[:, :, None]).abs() / unit).mean(1).softmax(1)
+    for _ in range(steps):
+        maps = (shifted(maps, False) * weights[:, None]).sum(2)
+    return maps
+
+
+@pytest.mark.parametrize("dilations", [(1,), (2, 3), (8, 16)])
+def test_pamr_equals_its_stacked_form(dilations):
+    torch.manual_seed(0)
+    image, maps = torch.randn(2, 3, 20, 24, dtype=torch.float64), torch.randn(2, 5, 20, 24, dtype=torch.float64)
+    torch.testing.assert_close(pamr(image, maps, 3, dilations), stacked_pamr(image, maps, 3, dilations))
+
+
+def test_pamr_on_a_flat_image_is_finite_and_keeps_constants():
+    maps = torch.full((1, 2, 9, 9), 0.25)
+    torch.testing.assert_close(pamr(torch.ones(1, 3, 9, 9), maps, 10, (1, 2)), maps)
