@@ -41,6 +41,8 @@ def test_tensors(case: Case):
     segmenter = Segmenter.from_pretrained(
         case.beside("models") / manifest["clip"],
         method=manifest["method"],
+        host=manifest["host"],
+        vision=manifest["vision"] and case.beside("models") / manifest["vision"],
         fidelity="reference",
         **manifest["params"],
     )
@@ -54,7 +56,12 @@ def test_tensors(case: Case):
 def test_end_to_end(case: Case):
     manifest, arrays, recipe = case.manifest, case.arrays, case.manifest["recipe"]
     segmenter = Segmenter.from_pretrained(
-        case.beside(manifest["clip_model"]), method=manifest["method"], fidelity="reference", **recipe
+        case.beside(manifest["clip_model"]),
+        method=manifest["method"],
+        host=manifest["host"],
+        vision=manifest["vision_model"] and case.beside(manifest["vision_model"]),
+        fidelity="reference",
+        **recipe,
     )
     vocabulary = Vocabulary(
         [f"c{i}" for i in range(manifest["classes"])],

@@ -7,12 +7,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .errors import SegloopError
+    from .feedback import FSA
     from .results import Segmentation
     from .segmenter import Segmenter
     from .types import LastBlock, Mix
     from .vocabulary import Vocabulary
 
 _HOMES = {
+    "FSA": "feedback",
     "LastBlock": "types",
     "Mix": "types",
     "Segmentation": "results",
@@ -21,7 +23,7 @@ _HOMES = {
     "Vocabulary": "vocabulary",
 }
 
-__all__ = ["LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary"]
+__all__ = ["FSA", "LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary"]
 
 
 def __getattr__(name: str) -> Any:

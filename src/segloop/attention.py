@@ -16,9 +16,15 @@ from torch import Tensor
 from .errors import OptionError, nearest
 from .types import Attention, LastBlock, Mix
 
+BLOCK = 2**20  # floats of a block of rows, which stays in a processor's cache
+
 
 class Operator(Protocol):
-    """A Mix that can also show rows of its matrix."""
+    """A Mix that can also show rows of its matrix, and knows what they sum to."""
+
+    @property
+    def row_sum(self) -> float:
+        """The sum of every row."""
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, h, N, d) -> (B, h, N, d)."""
@@ -32,6 +38,7 @@ class Identity:
     """Every token keeps its own value (MaskCLIP)."""
 
     tokens: int
+    row_sum: float = 1.0
 
     def __call__(self, values: Tensor) -> Tensor:
         """Nothing is mixed."""
@@ -50,6 +57,7 @@ class Softmax:
     right: Tensor  # (B, h, N, d)
     scale: float
     bias: Tensor | None = None  # (N, N), shared by heads
+    row_sum: float = 1.0
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, h, N, d) -> (B, h, N, d)."""
@@ -68,6 +76,11 @@ class Sum:
 
     parts: tuple[Operator, ...]
 
+    @property
+    def row_sum(self) -> float:
+        """The number of parts, where each part's rows sum to 1."""
+        return sum(part.row_sum for part in self.parts)
+
     def __call__(self, values: Tensor) -> Tensor:
         """(B, h, N, d) -> (B, h, N, d)."""
         first, *others = self.parts
@@ -79,6 +92,24 @@ class Sum:
     def rows(self, index: Sequence[int]) -> Tensor:
         """(B, h, len(index), N); each sums to the number of parts."""
         return torch.stack([part.rows(index) for part in self.parts]).sum(0)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One stored matrix for all heads (ProxyCLIP)."""
+
+    weights: Tensor  # (B, N, N), rows sum to 1
+    row_sum: float = 1.0
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(B, h, N, d) -> (B, h, N, d): one N x N by N x hd product, no copy per head."""
+        heads, _, width = values.shape[1:]
+        mixed = self.weights @ values.transpose(1, 2).flatten(2)
+        return mixed.unflatten(-1, (heads, width)).transpose(1, 2)
+
+    def rows(self, index: Sequence[int]) -> Tensor:
+        """(B, 1, len(index), N)."""
+        return self.weights[:, None, list(index)]
 
 
 def identity(block: LastBlock) -> Identity:
@@ -124,6 +155,33 @@ def naclip(block: LastBlock, *, sigma: float = 5.0) -> Softmax:
     return Softmax(block.k, block.k, block.scale, bias)
 
 
+def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tensor:
+    """ProxyCLIP's attention (spec 2.5, steps 2 to 4): features (B, C, H, W) -> (B, N, N) float32, rows sum to 1.
+
+    softmax of gamma (S - beta mean(S)) where that is not negative, S the cosines between patches, the mean taken
+    for each sample. A patch always sees itself, so that flat pictures, where the release gives NaN, stay finite.
+    """
+    unit = F.normalize(guide.float().flatten(2), dim=1)
+    weights = unit.mT @ unit
+    floor = beta * weights.mean((1, 2), keepdim=True)
+    for sample, low in zip(weights, floor, strict=True):
+        for rows in sample.split(max(1, BLOCK // sample.shape[1])):
+            rows.sub_(low).mul_(gamma).masked_fill_(rows < 0, -torch.inf)
+    own = (gamma * (1 - floor[:, :, 0])).clamp_min_(0)
+    weights.diagonal(dim1=1, dim2=2).copy_(own.expand(-1, weights.shape[1]))
+    for sample in weights:
+        for rows in sample.split(max(1, BLOCK // sample.shape[1])):
+            rows.copy_(rows.softmax(-1))
+    return weights
+
+
+def proxy(block: LastBlock, *, beta: float = 1.2, gamma: float = 3.0) -> Shared:
+    """ProxyCLIP (spec 2.5): how alike patches look to a vision model. The block lies on the guide's grid."""
+    if block.guide is None:
+        raise OptionError("proxyclip needs the features of a vision model", "name one with --vision, such as dino")
+    return Shared(proxy_weights(block.guide, beta, gamma).to(block.v.dtype))
+
+
 @dataclass(frozen=True)
 class Variant:
     """A row of VARIANTS: the attention, and what of the ordinary block is kept around it (spec 2.1)."""
@@ -132,6 +190,7 @@ class Variant:
     residual: bool = False  # add the block's input
     mlp: bool = False  # then run the block's MLP
     constants: tuple[str, ...] = field(default=())  # settings that the attention takes by name
+    on_guide_grid: bool = False  # works on the guide's grid, without the class token
 
 
 VARIANTS = {
@@ -140,6 +199,7 @@ VARIANTS = {
     "sclip": Variant(product("qq+kk"), residual=True, mlp=True),
     "clearclip": Variant(product("qq")),
     "naclip": Variant(naclip, constants=("sigma",)),
+    "proxyclip": Variant(proxy, constants=("beta", "gamma"), on_guide_grid=True),
 }
 
 

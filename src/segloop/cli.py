@@ -1,6 +1,8 @@
 """The command line. Rooms are opened inside the commands, so that `segloop --help` answers at once."""
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -86,16 +88,17 @@ def segment(
         from .jobs import Job, photo_stems, run_segment
         from .results import check_formats
         from .settings import parse_assignments
-
-        wanted = check_formats(formats)
-        words = _words(classes, classes_file)
-        named = photo_stems(photos, out)
-        console.ensure_folder(out)
-        attention = attention_from_file(method) if method and is_file_place(method) else method or "auto"
-        from .segmenter import Segmenter
         from .vocabulary import Vocabulary
 
-        vocabulary = Vocabulary(words, background=background or None, templates=templates)
+        wanted = check_formats(formats)
+        vocabulary = Vocabulary(_words(classes, classes_file), background=background or None, templates=templates)
+        overrides = parse_assignments(sets or [])
+        named = photo_stems(photos, out, wanted)
+        console.ensure_folder(out)
+        attention = attention_from_file(method) if method and is_file_place(method) else method or "auto"
+        from .segmenter import Segmenter  # with torch: after everything that is quickly told
+
+        console.quiet_libraries()
         segmenter = Segmenter.from_pretrained(
             clip,
             recipe=recipe,
@@ -105,7 +108,7 @@ def segment(
             fidelity=fidelity,  # type: ignore[arg-type]
             batch=batch,
             offline=offline,
-            **parse_assignments(sets or []),
+            **overrides,
         )
         code = run_segment(Job(segmenter, vocabulary, named, out, wanted, json_lines))
         if code:
@@ -183,6 +186,9 @@ def _words(classes: str | None, classes_file: Path | None) -> list[str]:
 
 def main() -> None:
     """The program `segloop`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
     app()
 
 

@@ -1,6 +1,9 @@
 """What the command line says, and how it ends: one sentence for an error, progress on a terminal, exit codes."""
 
+import os
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,48 +14,88 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .errors import SegloopError
+from .errors import MachineError, SegloopError, memory_ran_out
+from .files import NO_SPACE
 
 DONE, OURS, USERS, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-output = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+output = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 @contextmanager
 def friendly(debug: bool = False) -> Iterator[None]:
-    """Run a command's body; every error ends as one sentence and an exit code, or as a traceback with --debug."""
+    """Run a command's body; every error ends as one sentence and an exit code, below a traceback with --debug."""
     try:
-        yield
+        with _warnings_as_sentences(debug):
+            yield
+            sys.stdout.flush()  # here, not at exit, where nothing catches a closed pipe or a full disk
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except KeyboardInterrupt:
         say("stopped by Ctrl-C; what was finished is kept")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
+    except BrokenPipeError:  # who reads stdout has seen enough, as `head` does
+        _drop_stdout()
         raise typer.Exit(OURS) from None
     except Exception as error:
         if debug:
-            raise
+            errors.print("".join(traceback.format_exception(error)), markup=False)
         sentence, code = explain(error)
         say(sentence)
         raise typer.Exit(code) from None
+
+
+@contextmanager
+def _warnings_as_sentences(debug: bool) -> Iterator[None]:
+    """What segloop warns of is a sentence on stderr; what libraries say to programmers is for --debug."""
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("default", category=UserWarning, module="segloop")
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield
+
+
+def _drop_stdout() -> None:
+    """What is still to be written to a closed pipe goes nowhere, so that Python's exit does not complain."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def quiet_libraries() -> None:
+    """Keep transformers and the hub from advice, and from bars; on a terminal a download keeps its bar."""
+    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils import logging as hub
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    hub.set_verbosity_error()
+    logging.disable_progress_bar()
+    if sys.stderr.isatty():
+        enable_progress_bars()
 
 
 def explain(error: Exception) -> tuple[str, int]:
     """(one sentence with the remedy, exit code) for any error."""
     if isinstance(error, SegloopError):
         return f"error: {error}", error.exit_code
-    text = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return f"error: {MachineError('the disk is full', 'free some space and run the same command again')}", OURS
+    if memory_ran_out(error):
         return "error: memory ran out; use a smaller --batch, or --set short_side=224", OURS
-    kind = type(error).__name__
+    text, kind = (str(error).strip().splitlines() or ["no message"])[0], type(error).__name__
     return f"error: {kind}: {text[:300]}; this is a fault in segloop, run again with --debug and report it.", OURS
 
 
 def say(sentence: str) -> None:
     """A line on stderr."""
-    errors.print(sentence, markup=False)
+    errors.print(" ".join(sentence.splitlines()), markup=False)
+
+
+def tell(line: str) -> None:
+    """A line on stdout, also while a bar is drawn: on a terminal, rich then moves the bar below it."""
+    print(line, flush=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -76,6 +119,7 @@ def progress(label: str, total: int) -> Iterator[Any]:
         console=errors,
         transient=True,
         disable=not sys.stderr.isatty(),
+        redirect_stdout=sys.stdout.isatty(),  # else lines for a file would go to the terminal instead
     )
     with bar:
         task = bar.add_task(label, total=total)

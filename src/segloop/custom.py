@@ -2,39 +2,89 @@
 
 import importlib.util
 import sys
+from functools import wraps
+from inspect import isfunction
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from .errors import OptionError
-from .types import Attention
+from .errors import OptionError, memory_ran_out, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .types import Attention, LastBlock, Mix
 
 
-def attention_from_file(place: str) -> Attention:
+def attention_from_file(place: str) -> "Attention":
     """ "FILE.py:function" -> the function (LastBlock) -> Mix. It runs your file, as `python FILE.py` would.
 
-    Raises OptionError where the file or the function is missing, or the file fails.
+    Raises OptionError where the file or the function is missing, or the file fails; so does the function itself.
     """
-    file, _, name = place.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise OptionError(f"there is no file {file!r} for method {place!r}", "write FILE.py:function")
-    spec = importlib.util.spec_from_file_location(path.name, path)
-    if spec is None or spec.loader is None:
-        raise OptionError(f"{file!r} is not a Python file", "write FILE.py:function")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))  # as `python FILE.py` does, so that it may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise OptionError(f"{file} fails when run ({type(error).__name__}: {error})", "mend it first") from error
-    finally:
-        sys.path.remove(str(path.parent))
+    file, colon, name = place.rpartition(":")
+    if not colon or not name or not file.endswith(".py"):
+        file = place.rstrip(":")
+        raise OptionError(f"method {place!r} names no function", f"write {file}:function")
+    if not Path(file).is_file():
+        raise OptionError(f"there is no file {file!r} for method {place!r}", "check the path; write FILE.py:function")
+    module = _run(Path(file))
     attention = getattr(module, name, None)
     if not callable(attention):
-        known = ", ".join(key for key, value in vars(module).items() if callable(value)) or "none"
-        raise OptionError(f"{file} has no function {name!r}", f"its functions are: {known}")
-    return attention
+        mine = {key: value for key, value in vars(module).items() if isfunction(value)}
+        known = [key for key, value in mine.items() if value.__module__ == module.__name__]
+        remedy = nearest(name, known) if known else "write one, (LastBlock) -> Mix"
+        raise OptionError(f"{file} has no function {name!r}", remedy)
+    return _blamed(attention, place)
 
 
 def is_file_place(method: str) -> bool:
     """Whether a method's text means a function in a file."""
-    return ".py:" in method
+    return ".py:" in method or method.endswith(".py")
+
+
+def _run(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"segloop_own_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise OptionError(f"{str(path)!r} is not a Python file", "write FILE.py:function")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up there
+    sys.path.insert(0, str(path.parent))  # as `python FILE.py` does, so that it may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
+        raise OptionError(f"{path} fails when run ({type(error).__name__}: {error})", "mend it first") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _blamed(attention: Any, place: str) -> "Attention":
+    """The same attention; what it or its Mix raises is told as a fault of its file, not of segloop."""
+
+    @wraps(attention)
+    def build(block: "LastBlock") -> "Mix":
+        mix = _call(attention, block, place)
+        if not callable(mix):
+            what = f"attention {place} returned {type(mix).__name__}, not a function"
+            raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
+        return lambda values: _mixed(mix, values, place)
+
+    return build
+
+
+def _mixed(mix: Any, values: "Tensor", place: str) -> "Tensor":
+    mixed = _call(mix, values, place)
+    if not hasattr(mixed, "shape"):
+        what = f"attention {place} made {type(mixed).__name__} of values {tuple(values.shape)}"
+        raise OptionError(what, "a Mix returns a tensor (B, h, N, d)")
+    return mixed
+
+
+def _call(function: Any, argument: Any, place: str) -> Any:
+    try:
+        return function(argument)
+    except Exception as error:
+        if memory_ran_out(error):
+            raise
+        what = f"attention {place} fails ({type(error).__name__}: {error})"
+        raise OptionError(what, "mend it; --debug shows the line") from error

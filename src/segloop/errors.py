@@ -52,6 +52,12 @@ class OutputError(UserError):
     """A place that cannot be written to."""
 
 
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error means that: torch says it in words only."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The remedy for an unknown name: the closest known one, then all of them."""
     known = list(known)

@@ -15,7 +15,7 @@ def write_whole(target: Path, data: bytes) -> None:
 
     Raises OutputError where the folder cannot be written, MachineError where the disk is full.
     """
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    part = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex[:8]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -2,25 +2,29 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import console
 from .errors import ImageError, OptionError
 from .files import write_whole
-from .images import expand_photos
+from .images import expand_photos, read_image
 from .results import FORMATS, Segmentation
-from .segmenter import Segmenter
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from .segmenter import Segmenter  # at run time it brings torch, seconds before a wrong option is told
 
 
 @dataclass(frozen=True)
 class Job:
     """A settled command."""
 
-    segmenter: Segmenter
+    segmenter: "Segmenter"
     vocabulary: Vocabulary
     stems: dict[Path, Path]  # photo -> its results without suffix
     out: Path
@@ -28,27 +32,42 @@ class Job:
     json_lines: bool = False
 
 
-def photo_stems(patterns: Sequence[str], out: Path) -> dict[Path, Path]:
+def photo_stems(patterns: Sequence[str], out: Path, formats: Sequence[str] = tuple(FORMATS)) -> dict[Path, Path]:
     """Photos of the patterns -> where their results go, without suffix: the path below their common folder.
 
-    Two photos that differ in the suffix only keep it. Raises ImageError for a pattern without files, OptionError
-    where a result would replace a photo.
+    Photos whose results would bear one name keep their own suffix, and a number where that is not enough. Raises
+    ImageError for a pattern without files and for a single photo that is none, OptionError where a result would
+    replace a photo.
     """
     photos = expand_photos(patterns)
+    if len(photos) == 1 and not photos[0].is_file():
+        read_image(photos[0])  # says what it is instead, seconds before a model is open
     absolute = {photo: Path(os.path.abspath(photo)) for photo in photos}
     common = Path(os.path.commonpath([path.parent for path in absolute.values()]))
     plain = {photo: out / path.relative_to(common).with_suffix("") for photo, path in absolute.items()}
-    taken = [os.path.normcase(stem) for stem in plain.values()]
-    stems = {
-        photo: stem if taken.count(os.path.normcase(stem)) == 1 else stem.with_name(photo.name)
-        for photo, stem in plain.items()
-    }
-    sources = set(absolute.values())
-    for stem in stems.values():
-        for suffix, _ in FORMATS.values():
-            if Path(os.path.abspath(stem.with_name(stem.name + suffix))) in sources:
-                raise OptionError(f"the results in {out} would replace the photo {stem.name}", "choose another --out")
+    shared = Counter(_entry(stem) for stem in plain.values())
+    stems: dict[Path, Path] = {}
+    taken: set[str] = set()
+    for photo, stem in plain.items():
+        own = stem.with_name(absolute[photo].name)
+        numbered = (own.with_name(f"{own.name}-{number}") for number in count(2))
+        choices = chain([stem] if shared[_entry(stem)] == 1 else [], [own], numbered)
+        stems[photo] = next(choice for choice in choices if taken.isdisjoint(_files(choice, FORMATS)))
+        taken |= _files(stems[photo], FORMATS)
+    written = {file for stem in stems.values() for file in _files(stem, formats)}
+    for photo, path in absolute.items():
+        if not written.isdisjoint((_entry(path), _entry(path.resolve()))):
+            raise OptionError(f"the results in {out} would replace the photo {photo}", "choose another --out")
     return stems
+
+
+def _files(stem: Path, formats: Iterable[str]) -> set[str]:
+    return {_entry(stem) + FORMATS[name][0] for name in formats}
+
+
+def _entry(path: Path) -> str:
+    """One text for every spelling of a directory's entry; case is no difference, as on some disks."""
+    return os.path.join(os.path.realpath(path.parent), path.name).casefold()
 
 
 def run_segment(job: Job) -> int:
@@ -66,9 +85,9 @@ def run_segment(job: Job) -> int:
     results = job.segmenter.stream(photos, vocabulary, scores=False, on_error=on_error)
     try:
         with console.progress("photos", len(photos)) as advance:
-            for count, result in enumerate(results, start=1):
+            for done, result in enumerate(results, start=1):
                 _keep(job, result)
-                advance(count + len(failed))
+                advance(done + len(failed))
     finally:
         if failed:
             write_whole(report, "".join(json.dumps(line) + "\n" for line in failed).encode())
@@ -90,7 +109,7 @@ def _keep(job: Job, result: Segmentation) -> None:
     stem = job.stems[Path(result.source or "")]
     files = [str(path) for path in result.save(stem, job.formats)]
     if job.json_lines:
-        console.output.print(json.dumps({**result.record(), "files": files}), markup=False)
+        console.tell(json.dumps({**result.record(), "files": files}))
     else:
         shown = next((file for file in files if file.endswith(".overlay.png")), files[0])
-        console.output.print(f"{result.source} -> {shown}  {console.summary(result.share)}", markup=False)
+        console.tell(f"{result.source} -> {shown}  {console.summary(result.share)}")

@@ -1,11 +1,12 @@
 """The tables: one row per published method, with the constants of every data set and their source (spec 0.7)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .attention import VARIANTS, Variant, variant
+from .attention import Variant, variant
 from .errors import OptionError, nearest
+from .feedback import FSA
 from .settings import Settings, override
 from .types import Attention
 
@@ -22,6 +23,7 @@ DATASET_KEYS = (
     "context459",
 )
 PATCH = 0  # of Method.pad: the CLIP patch
+PROXY_HOST = "proxyclip"
 THRESHOLDS = ("background_threshold", "area_threshold", "pamr_steps")
 
 Constants = Mapping[str, Any]
@@ -39,6 +41,7 @@ class Method:
     pad: int = 1  # pixels; reference fidelity pads windows to multiples of it (spec 1.3)
     whole_in_two_steps: bool = False  # reference fidelity, crop 0: grid -> network input -> photo (spec 1.4)
     published: bool = True
+    host: str | None = None  # the method whose attention this one takes, where it is not its own
 
     def settings(self, dataset: str) -> Settings:
         """The row's constants for one data set; the method's defaults where none are published."""
@@ -49,7 +52,7 @@ def _threshold(value: float, **others: Any) -> Constants:
     return {"background_threshold": value, **others}
 
 
-_PROXY_GEOMETRY = {
+_PROXY_GEOMETRY: dict[str, Constants] = {
     "cityscapes": {"short_side": 448, "crop": 224},
     "ade20k": {"short_side": 448},
     "ade847": {"short_side": 448},
@@ -119,6 +122,36 @@ METHODS: dict[str, Method] = {
     ),
 }
 
+METHODS["proxyclip"] = Method(
+    summary="attention lent by a vision model: how alike patches look to it",
+    source="ProxyCLIP's configurations",
+    names="P",
+    defaults={"crop": 336},
+    datasets={
+        **_PROXY_GEOMETRY,
+        "voc21": _threshold(0.20),
+        "context60": _threshold(0.15),
+        "coco-object": _threshold(0.25),
+    },
+    pad=56,
+    host=PROXY_HOST,
+)
+METHODS["fsa"] = Method(
+    summary="feedback: the output's own coherence, fed back into the attention of any host",
+    source="FSA's configurations (arXiv 2508.20265)",
+    names="P",
+    defaults={"crop": 336},
+    datasets={
+        **_PROXY_GEOMETRY,
+        "voc21": _threshold(0.20),
+        "context60": _threshold(0.14),
+        "coco-object": _threshold(0.30),
+        "cityscapes": {"short_side": 448, "crop": 224, "stride": 80},
+    },
+    pad=56,
+    host=PROXY_HOST,
+)
+
 PRODUCT = Method(
     summary="any product of q, k and v, no residual, no MLP",
     source=METHODS["maskclip"].source,
@@ -150,17 +183,23 @@ def _recipe(method: str, dataset: str) -> Recipe:
 
 RECIPES = {f"{method}/{key}": _recipe(method, key) for method in METHODS for key in DATASET_KEYS}
 
-DEFAULT_METHOD = "naclip"
+DEFAULT_METHOD, DEFAULT_GUIDE = "fsa", "dino"
+LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
+LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
+HUGE_DEPTH = 32  # blocks of ViT-H/14
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a Segmenter does, resolved: the attention, its row, and every constant."""
+    """What a Segmenter does, resolved: the attention, what is around it, and every constant."""
 
     method: str  # as records name it
+    host: str | None  # what feedback is attached to
     variant: Variant
     row: Method
     settings: Settings
+    vision: str | None = None  # the guide, where the attention takes one
+    feedback: FSA | None = None
 
     @property
     def residual(self) -> bool:
@@ -172,28 +211,70 @@ class Plan:
         """Whether the last block's MLP is run."""
         return self.variant.mlp if self.settings.mlp is None else self.settings.mlp
 
+    def for_models(self, depth: int, guide_kind: str | None) -> "Plan":
+        """The published sharpening for this size of CLIP (blocks) and kind of guide, where none was given."""
+        if self.feedback is None or self.lambda_given or not self.variant.on_guide_grid:
+            return self
+        published = LAMBDAS.get(guide_kind or "", LAMBDA_HUGE if depth >= HUGE_DEPTH else LAMBDA)
+        return replace(self, feedback=replace(self.feedback, lambda_=published))
 
-def resolve(
-    method: str | Attention = "auto",
-    recipe: str | None = None,
-    folder: Constants | None = None,
-    overrides: Constants | None = None,
-) -> Plan:
-    """Overrides, then method, then recipe, then what the model's folder names, then the method's VOC20 row.
+    lambda_given: bool = False
 
-    `folder` is the model's own segloop.json: a method and constants. Raises OptionError, naming the nearest.
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for; None where nothing was said."""
+
+    method: str | Attention | None = None
+    host: str | Attention | None = None
+    vision: str | None = None
+    recipe: str | None = None
+    feedback: FSA | None = None
+    overrides: Constants = field(default_factory=dict)
+
+
+def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
+    """Overrides, then records, then method, host and vision, then the recipe, then the model's folder, then VOC20.
+
+    `folder` is the model's own segloop.json: a method, perhaps a host and a guide, and constants. `host` without
+    `method` means fsa. Without anything, fsa on proxyclip with dino. Raises OptionError, naming the nearest.
     """
-    chosen = _recipe_named(recipe) if recipe else None
+    recipe = _recipe_named(choice.recipe) if choice.recipe else None
     folder = dict(folder or {})
-    named = folder.pop("method", DEFAULT_METHOD)
-    if method == "auto":
-        method = chosen.method if chosen else named
-    name, attention, row = _row(method)
-    if chosen:
-        settings = row.settings(chosen.dataset)
-    else:
-        settings = override(row.settings("voc20"), {**dict.fromkeys(THRESHOLDS), **folder})
-    return Plan(name, attention, row, override(settings, overrides or {}))
+    named = {name: folder.pop(name, None) for name in ("method", "host", "vision")}
+    if recipe:
+        named = {"method": recipe.method, "host": None, "vision": None}
+    method: str | Attention = choice.method or ("fsa" if choice.host else named["method"] or DEFAULT_METHOD)
+    is_fsa = method == "fsa"
+    if choice.host and not is_fsa:
+        raise OptionError(f"host= came with method {method!r}", "host= goes with fsa; leave one of them out")
+    host = (choice.host or (named["host"] if named["method"] == "fsa" else None) or PROXY_HOST) if is_fsa else None
+    name, variant, row = _row(host or method)
+    host_name = name if is_fsa else None
+    if is_fsa:
+        name, row = "fsa", METHODS["fsa"] if host_name == PROXY_HOST else row
+    settings = row.settings(recipe.dataset) if recipe else _without_recipe(row, folder)
+    vision = choice.vision or named["vision"] or (DEFAULT_GUIDE if variant.on_guide_grid else None)
+    constants, fed_back = _split(choice.overrides, is_fsa or choice.feedback is not None)
+    feedback = override(choice.feedback or FSA(), fed_back) if is_fsa or choice.feedback else None
+    given = choice.feedback is not None or "lambda_" in fed_back
+    return Plan(name, host_name, variant, row, override(settings, constants), vision, feedback, given)
+
+
+def _without_recipe(row: Method, folder: Constants) -> Settings:
+    return override(row.settings("voc20"), {**dict.fromkeys(THRESHOLDS), **folder})
+
+
+def _split(overrides: Constants, with_feedback: bool) -> tuple[Constants, Constants]:
+    """Overrides of Settings and of FSA. Raises OptionError for a name of neither, or of an FSA that is not there."""
+    ours, theirs = ({item.name for item in fields(record)} for record in (Settings, FSA))
+    for name in overrides:
+        if name not in ours | theirs:
+            raise OptionError(f"unknown setting {name!r}", nearest(name, sorted(ours | theirs)))
+        if name in theirs and not with_feedback:
+            raise OptionError(f"setting {name!r} belongs to fsa", "add --method fsa, or --host for another host")
+    split = [{name: value for name, value in overrides.items() if name in names} for names in (ours, theirs)]
+    return split[0], split[1]
 
 
 def _recipe_named(recipe: str) -> Recipe:
@@ -203,12 +284,14 @@ def _recipe_named(recipe: str) -> Recipe:
 
 
 def _row(method: str | Attention) -> tuple[str, Variant, Method]:
+    """The name, the attention and the row of a method that has an attention of its own."""
     if not isinstance(method, str):
-        return getattr(method, "__name__", type(method).__name__), Variant(method), PRODUCT
-    if method not in METHODS and method not in VARIANTS:
-        try:
-            return method, variant(method), PRODUCT
-        except OptionError:
-            remedy = f"{nearest(method, METHODS)}, or a product such as 'qq+kk'"
-            raise OptionError(f"unknown method {method!r}", remedy) from None
-    return method, variant(method), METHODS[method]
+        name = getattr(method, "__qualname__", type(method).__qualname__).split(".")[-1]
+        return f"{getattr(method, '__module__', 'python')}:{name}", Variant(method), PRODUCT
+    if method in METHODS and method != "fsa":
+        return method, variant(METHODS[method].host or method), METHODS[method]
+    try:
+        return method, variant(method), PRODUCT
+    except OptionError:
+        remedy = f"{nearest(method, METHODS)}, or a product such as 'qq+kk'"
+        raise OptionError(f"unknown method {method!r}", remedy) from None

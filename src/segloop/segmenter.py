@@ -12,10 +12,14 @@ from torch import Tensor
 
 from .backbones.clip import Clip, load_clip
 from .backbones.device import pick_device, pick_dtype
+from .backbones.loading import resolve as resolve_model
+from .backbones.vision import load_guide
 from .decide import Rule, class_scores, decide
 from .embeddings import embed
 from .errors import ImageError, ModelError, OptionError, UserError
-from .methods import PATCH, Plan, resolve
+from .feedback import FSA
+from .methods import PATCH, Choice, Plan, resolve
+from .network import Network
 from .results import Segmentation
 from .steps import Photo, blocks, full_map, prepare, score, statistics
 from .types import Attention
@@ -30,12 +34,21 @@ MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A frozen CLIP and a plan. Holds what is constant; nothing about any photo."""
+    """Frozen networks and a plan. Holds what is constant; nothing about any photo."""
 
-    clip: Clip
-    plan: Plan
+    network: Network
     fidelity: Fidelity = "default"
     batch: int = 8  # windows that go through the network together
+
+    @property
+    def clip(self) -> Clip:
+        """The CLIP that was opened."""
+        return self.network.clip
+
+    @property
+    def plan(self) -> Plan:
+        """The method and every constant, resolved."""
+        return self.network.plan
 
     @classmethod
     def from_pretrained(
@@ -44,6 +57,9 @@ class Segmenter:
         *,
         recipe: str | None = None,
         method: str | Attention = "auto",
+        host: str | Attention | None = None,
+        vision: str | Path | None = None,
+        feedback: FSA | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         fidelity: Fidelity = "default",
@@ -51,18 +67,21 @@ class Segmenter:
         offline: bool = False,
         **overrides: Any,
     ) -> "Segmenter":
-        """Open a CLIP and settle every constant.
+        """Open the networks and settle every constant.
 
         Args:
             model: hub id, local folder in Hugging Face format, or "tiny" (bundled; downloads nothing).
-            recipe: a published row such as "sclip/voc21".
+            recipe: a published row such as "fsa/voc21".
             method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
+            host: what fsa is attached to, any of these; without `method` it means fsa.
+            vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, a hub id or a local folder.
+            feedback: constants of FSA instead of the recipe's.
             device: auto, cpu, cuda, mps ...
             dtype: auto is half precision where the hardware is fast at it; `reference` is float32.
             fidelity: "reference" is the published pipeline, quirks included.
             batch: windows that go through the network together.
             offline: never ask the hub.
-            **overrides: any field of Settings; None switches it off.
+            **overrides: any field of Settings or FSA; None switches it off.
 
         Raises ModelError, OptionError.
         """
@@ -72,12 +91,17 @@ class Segmenter:
             raise OptionError(f"batch={batch} is not possible", "give at least 1 window")
         where = pick_device(device)
         precision = pick_dtype(dtype, where, fidelity)
-        resolve(method, recipe, None, overrides)  # options are checked before seconds of loading
+        guide_name = None if vision is None else str(vision)
+        choice = Choice(None if method == "auto" else method, host, guide_name, recipe, feedback, overrides)
+        plan = resolve(choice, _folder_settings(str(model)))  # options are checked before seconds of loading
         positions: Literal["published", "exact"] = "published" if fidelity == "reference" else "exact"
         clip = load_clip(str(model), where, precision, positions, offline)
-        return cls(clip, resolve(method, recipe, _folder_settings(clip), overrides), fidelity, batch)
+        guide = None
+        if plan.vision:
+            guide = load_guide(plan.vision, where, precision, fidelity, plan.settings.vision_feature, offline)
+        plan = plan.for_models(clip.depth, guide.kind if guide else None)
+        return cls(Network(clip, plan, guide), fidelity, batch)
 
-    @torch.no_grad()
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
@@ -85,20 +109,8 @@ class Segmenter:
         not normalised again. Raises UserError for other shapes, OptionError where an attention of your own
         returns values of another shape.
         """
-        if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
         self._check_text(text)
-        pixels, text = pixels.to(self.clip.device), text.to(self.clip.device, torch.float32)
-        grid = self.clip.grid(pixels)
-        x, _ = self.clip.tokens(pixels)
-        block = self.clip.open_last(x, grid)
-        constants = {name: getattr(self.plan.settings, name) for name in self.plan.variant.constants}
-        mixed = self.plan.variant.attention(block, **constants)(block.v)
-        if mixed.shape != block.v.shape:
-            what = f"attention {self.plan.method} made {tuple(mixed.shape)} of values {tuple(block.v.shape)}"
-            raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")
-        tokens = self.clip.close_last(mixed, x if self.plan.residual else None, self.plan.mlp)
-        return self.clip.cosines(tokens[:, 1:], text).mT.unflatten(-1, grid)
+        return self.network.logits(pixels, text)
 
     @torch.no_grad()
     def cosines(self, photo: Any, vocabulary: Words, *, limit: int = MAP_BYTES) -> Tensor:
@@ -168,12 +180,17 @@ class Segmenter:
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
         """What made a result, for its record: model, method, precision, every constant, the class list's name."""
+        plan = self.plan
+        guide = {"vision": self.network.guide.name} if self.network.guide else {}
+        feedback = {"host": plan.host, "feedback": asdict(plan.feedback)} if plan.feedback else {}
         return {
             "model": self.clip.name,
-            "method": self.plan.method,
+            "method": plan.method,
+            **guide,
+            **feedback,
             "fidelity": self.fidelity,
             "dtype": str(self.clip.dtype).removeprefix("torch."),
-            **asdict(replace(self.plan.settings, residual=self.plan.residual, mlp=self.plan.mlp)),
+            **asdict(replace(plan.settings, residual=plan.residual, mlp=plan.mlp)),
             "vocabulary": vocabulary.source,
         }
 
@@ -186,7 +203,7 @@ class Segmenter:
     @torch.no_grad()
     def _score(self, photos: Sequence[Photo], text: Tensor) -> list[ScoreMap]:
         direct = self.fidelity == "reference" and self.plan.settings.crop == 0 and not self.plan.row.whole_in_two_steps
-        return score(photos, partial(self.logits, text=text), self.batch, direct)
+        return score(photos, partial(self.network.logits, text=text), self.batch, direct)
 
     def _finish(
         self, photos: Sequence[Photo], text: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool
@@ -232,9 +249,9 @@ def _as_vocabulary(words: Words) -> Vocabulary:
     return words if isinstance(words, Vocabulary) else Vocabulary(words)
 
 
-def _folder_settings(clip: Clip) -> dict[str, Any]:
-    """What the model's own segloop.json names, if it has one."""
-    path = Path(clip.folder) / "segloop.json"
+def _folder_settings(model: str) -> dict[str, Any]:
+    """What the model's own segloop.json names, if it is a folder and has one."""
+    path = Path(resolve_model(model)) / "segloop.json"
     if not path.is_file():
         return {}
     try:

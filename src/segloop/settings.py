@@ -1,8 +1,8 @@
-"""The constants of a run, as one frozen record."""
+"""The constants of a run as frozen records, and how options change them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import OptionError, nearest
 
@@ -26,6 +26,9 @@ class Settings:
     residual: bool | None = None  # add the last block's input; None: as the method does
     mlp: bool | None = None  # run the last block's MLP; None: as the method does
     sigma: float = 5.0  # patches, NACLIP's neighbourhood
+    beta: float = 1.2  # ProxyCLIP: similarities below beta times their mean are masked
+    gamma: float = 3.0  # ProxyCLIP: what similarities are multiplied with
+    vision_feature: str = "tokens"  # of the guide: tokens, q, k or v
 
     def __post_init__(self) -> None:
         _check(self.short_side >= 1, "short_side", self.short_side, "at least 1 pixel")
@@ -42,30 +45,45 @@ class Settings:
         dilations = bool(self.pamr_dilations) and min(self.pamr_dilations) >= 1
         _check(dilations, "pamr_dilations", self.pamr_dilations, "one or more distances of at least 1 pixel")
         _check(self.sigma > 0, "sigma", self.sigma, "above 0 patches")
+        _check(self.gamma > 0, "gamma", self.gamma, "above 0")
+        feature = self.vision_feature in ("tokens", "q", "k", "v")
+        _check(feature, "vision_feature", self.vision_feature, "tokens, q, k or v")
 
 
-OFF = {
+OFF: dict[str, Any] = {  # what None means for a field; other fields cannot be off
     "background_threshold": None,
     "area_threshold": None,
     "pamr_steps": 0,
     "residual": False,
     "mlp": False,
     "crop": 0,
+    "third_term": None,
+    "isolation": False,
 }
-KINDS = {field.name: field.type for field in fields(Settings)}
+
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of a field's annotation: what to give, and the check
+    "tuple[int": ("whole numbers joined by commas", lambda value: all(type(item) is int for item in value)),
+    "tuple[str": ("words joined by commas", lambda value: all(isinstance(item, str) for item in value)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "float": ("a number", lambda value: isinstance(value, float)),
+    "int": ("a whole number", lambda value: type(value) is int),
+    "str": ("a word", lambda value: isinstance(value, str)),
+}
+
+Record = TypeVar("Record")
 
 
-def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """`settings` with some fields replaced; None switches a field off.
+def override(record: Record, changes: Mapping[str, Any]) -> Record:
+    """A frozen record with some fields replaced; None switches a field off.
 
     Raises OptionError for an unknown name (naming the nearest), a wrong type, or a field that cannot be off.
     """
-    ready: dict[str, Any] = {}
-    for name, value in changes.items():
-        if name not in KINDS:
-            raise OptionError(f"unknown setting {name!r}", nearest(name, KINDS))
-        ready[name] = _converted(name, value)
-    return replace(settings, **ready)
+    kinds = {field.name: str(field.type) for field in fields(record)}  # type: ignore[arg-type]
+    unknown = next((name for name in changes if name not in kinds), None)
+    if unknown is not None:
+        raise OptionError(f"unknown setting {unknown!r}", nearest(unknown, kinds))
+    ready = {name: _converted(name, kinds[name], value) for name, value in changes.items()}
+    return replace(record, **ready)  # type: ignore[type-var]
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -81,33 +99,31 @@ def _parse_assignment(text: str) -> tuple[str, Any]:
         return name, None
     if value.lower() in ("true", "on", "false"):
         return name, value.lower() != "false"
-    try:
-        numbers = tuple(float(part) if "." in part or "e" in part.lower() else int(part) for part in value.split(","))
-    except ValueError:
-        return name, value
-    return name, numbers if "," in value else numbers[0]
+    parts = tuple(_number(part.strip()) for part in value.split(","))
+    return name, parts if "," in value else parts[0]
 
 
-def _converted(name: str, value: Any) -> Any:
-    kind = str(KINDS[name])
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _converted(name: str, kind: str, value: Any) -> Any:
     if value is None:
         if name not in OFF:
             raise OptionError(f"setting {name!r} cannot be off", "give it a value")
         return OFF[name]
-    if "bool" in kind:
-        fine = isinstance(value, bool)
-    elif "tuple" in kind:
-        value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-        fine = all(isinstance(item, int) for item in value)
-    elif "int" in kind:
-        fine = isinstance(value, int) and not isinstance(value, bool)
-    else:
-        fine = isinstance(value, (int, float)) and not isinstance(value, bool)
-        value = float(value) if fine else value
-    if not fine:
-        words = {"bool": "true or false", "tupl": "whole numbers joined by commas", "int": "a whole number"}
-        wanted = next((word for start, word in words.items() if start in kind), "a number")
-        raise OptionError(f"setting {name}={value!r}", f"give {wanted}")
+    if "tuple" in kind and not isinstance(value, tuple):
+        value = tuple(value) if isinstance(value, list) else (value,)
+    if "float" in kind and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    words, accepts = next(row for start, row in KINDS.items() if start in kind)
+    if not accepts(value):
+        raise OptionError(f"setting {name}={value!r}", f"give {words}")
     return value
 
 

@@ -108,10 +108,14 @@ class ScoreMap:
         step = max(1, strip_bytes // (4 * count * width))
         for band in self._bands(0, self.rows.shape[0], band_bytes):
             used = self.rows[band].any(0).nonzero()[:, 0]
-            wide = self.mosaic[:, used].transpose(0, 1) @ self.columns.T  # (used, Q, W0)
-            for start in range(band.start, band.stop, step):
-                rows = slice(start, min(start + step, band.stop))
-                strip = self.rows[rows][:, used] @ wide.flatten(1)
+            weights = self.rows[band][:, used]
+            wide = (self.mosaic[:, used].transpose(0, 1) @ self.columns.T).flatten(1)  # (used, Q * W0)
+            for start in range(0, band.stop - band.start, step):
+                part = weights[start : start + step]
+                near = part.any(0).nonzero()[:, 0]
+                close = slice(int(near[0]), int(near[-1]) + 1)
+                strip = part[:, close] @ wide[close]
+                rows = slice(band.start + start, band.start + start + len(part))
                 yield rows, strip.view(-1, count, width).transpose(0, 1)
 
     def _bands(self, start: int, stop: int, band_bytes: int) -> Iterator[slice]:

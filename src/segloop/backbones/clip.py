@@ -77,7 +77,8 @@ class Clip:
         if 0 in grid:
             height, width = pixels.shape[-2:]
             raise UserError(f"{height}x{width} pixels hold no patch of {self.patch}", "give at least one patch")
-        with torch.backends.cudnn.flags(allow_tf32=self.positions != "published"):
+        cudnn = torch.backends.cudnn
+        with cudnn.flags(enabled=cudnn.enabled, allow_tf32=cudnn.allow_tf32 and self.positions == "exact"):
             patches = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
         first = parts.class_embedding.to(patches).expand(len(patches), 1, -1)
         table = resample_positions(parts.position_embedding.weight, grid, self.positions)
@@ -103,13 +104,19 @@ class Clip:
         """Opened when text must be encoded, not before."""
         from transformers import AutoTokenizer
 
+        remedy = "add the tokenizer's files to the folder, or give Vocabulary(embeddings=...)"
         try:
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 self.folder, trust_remote_code=False, local_files_only=Path(self.folder).is_dir()
             )
         except Exception as error:
-            remedy = "add the tokenizer's files to the folder, or give Vocabulary(embeddings=...)"
             raise ModelError(f"model {self.name!r} has no tokenizer that opens", remedy) from error
+        words, rows = len(tokenizer), self.model.config.text_config.vocab_size
+        if words <= len(tokenizer.all_special_tokens):  # what the library makes of a folder without one
+            raise ModelError(f"model {self.name!r} has no tokenizer", remedy)
+        if words > rows:
+            raise ModelError(f"the tokenizer of {self.name!r} has {words} words, its text tower {rows}", remedy)
+        return tokenizer
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
@@ -157,7 +164,7 @@ def load_clip(
     name: str, device: torch.device, dtype: torch.dtype, positions: Rule = "exact", offline: bool = False
 ) -> Clip:
     """Open a CLIP: hub id, local Hugging Face folder, or "tiny". Raises ModelError with the remedy."""
-    folder = resolve(name)
+    folder = resolve(name, offline)
     kind = read_config(folder, offline).get("model_type")
     if kind != "clip":
         remedy = "give a CLIP such as openai/clip-vit-base-patch16"

@@ -6,15 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Rule = Literal["published", "exact"]
+Rule = Literal["published", "dino", "exact"]
 
 
 def resample_positions(table: Tensor, grid: tuple[int, int], rule: Rule) -> Tensor:
-    """A CLIP table (1 + M*M, D), class token first, on `grid` (rows, columns) -> (1 + rows*columns, D) float32.
+    """A table (1 + M*M, D), class token first, on `grid` (rows, columns) -> (1 + rows*columns, D) float32.
 
-    "published" is what the releases do: bicubic by the scale factor (G + 0.1) / M, which shifts the sampling
+    "published" is what the releases do to CLIP: bicubic by the scale factor (G + 0.1) / M, which shifts the sampling
     places, and no resampling at all where the count of patches agrees, even on a grid of another shape.
-    "exact" samples by size, whenever the grid differs from M x M.
+    "dino" is what DINO does: the same shifted places, but as trained only on the M x M grid itself.
+    "exact" samples by size, whenever the grid differs from M x M: MAE's own rule, and the corrected one of the others.
     """
     base = round((table.shape[0] - 1) ** 0.5)
     rows, columns = grid
@@ -23,9 +24,9 @@ def resample_positions(table: Tensor, grid: tuple[int, int], rule: Rule) -> Tens
     if as_trained:
         return table
     patches = table[1:].T.reshape(1, -1, base, base)
-    if rule == "published":
+    if rule == "exact":
+        patches = F.interpolate(patches, size=grid, mode="bicubic")
+    else:
         factor = ((rows + 0.1) / base, (columns + 0.1) / base)
         patches = F.interpolate(patches, scale_factor=factor, mode="bicubic")
-    else:
-        patches = F.interpolate(patches, size=grid, mode="bicubic")
     return torch.cat([table[:1], patches.flatten(2)[0].T])

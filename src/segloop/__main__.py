@@ -1,0 +1,5 @@
+"""`python -m segloop` is the program `segloop`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,249 @@
+"""Vision models that guide proxy attention: DINO, DINOv2, DINOv3, SAM, MAE (spec 2.5). Adding one is adding rows here.
+
+Every guide takes CLIP-normalised windows, as the pipeline has them, and answers with a map of features.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ModelError, OptionError, UserError, nearest
+from .clip import MEAN as CLIP_MEAN
+from .clip import STD as CLIP_STD
+from .loading import load_weights, read_config, resolve
+from .mae import load_timm
+from .positions import Rule, resample_positions
+
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pixels, RGB in [0, 1]; SAM's too
+STD = (0.229, 0.224, 0.225)
+
+Fidelity = Literal["default", "reference"]
+
+
+@dataclass(frozen=True)
+class GuideRow:
+    """What stands behind a short name."""
+
+    hub: str  # hub id
+    kind: str
+    patch: int  # side in pixels
+    note: str
+
+
+GUIDES = {
+    "dino": GuideRow("facebook/dino-vitb8", "dino", 8, "ViT-B/8, 768 channels: the published default"),
+    "dino-b16": GuideRow("facebook/dino-vitb16", "dino", 16, "ViT-B/16, 768 channels: a quarter of the grid"),
+    "dinov2": GuideRow("facebook/dinov2-with-registers-base", "dinov2", 14, "ViT-B/14, 4 registers: published"),
+    "dinov2-plain": GuideRow("facebook/dinov2-base", "dinov2", 14, "ViT-B/14 without registers"),
+    "dinov3": GuideRow(
+        "facebook/dinov3-vitb16-pretrain-lvd1689m",
+        "dinov3",
+        16,
+        "ViT-B/16, gated: ask for access on its hub page, then `hf auth login`",
+    ),
+    "sam": GuideRow("facebook/sam-vit-base", "sam", 16, "ViT-B, 1024 px input, grid 64x64, 256 channels: published"),
+    "mae": GuideRow("timm/vit_base_patch16_224.mae", "mae", 16, "ViT-B/16, the pretraining encoder: published"),
+    "mae-visualize": GuideRow(
+        "facebook/vit-mae-base",
+        "mae",
+        16,
+        "ViT-B/16, a different checkpoint than mae: trained without per-patch pixel normalisation",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A frozen vision model in `dtype`. Nothing is hooked or changed inside it; no call remembers another."""
+
+    model: Any
+    name: str  # short name, hub id or folder, as the user gave it
+    adapter: "Adapter"
+    dtype: torch.dtype
+    fidelity: Fidelity = "default"
+    feature: str = "tokens"  # DINO also has q, k and v
+
+    @property
+    def kind(self) -> str:
+        """dino, dinov2, dinov3, sam or mae."""
+        return self.adapter.kind
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor, crop: int = 0) -> Tensor:
+        """CLIP-normalised windows (B, 3, H, W) -> features (B, C, Hv, Wv) float32 on the same device, not normalised.
+
+        The grid is one of whole patches; a remainder is dropped. `crop` matters to MAE only, which resizes every
+        window to crop x crop (0: the window's own size). SAM's grid is 64 x 64 whatever the window.
+        Raises UserError for windows smaller than a patch.
+        """
+        with _convolutions(self.fidelity):
+            return self.adapter.features(self, renormalise(pixels), crop).float()
+
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """(rows, columns) of whole patches in (B, 3, H, W). Raises UserError where there are none."""
+        patch = int(self.model.config.patch_size)
+        height, width = pixels.shape[-2:]
+        if min(height, width) < patch:
+            remedy = "give larger windows, or another vision model"
+            raise UserError(f"{height}x{width} pixels hold no patch of {patch} for {self.name}", remedy)
+        return height // patch, width // patch
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How one type of model is opened and asked."""
+
+    kind: str
+    load: Callable[[str, dict[str, Any], bool], Any]  # (resolved name, its config, offline) -> frozen float32 model
+    features: Callable[
+        [Guide, Tensor, int], Tensor
+    ]  # (guide, ImageNet-normalised (B, 3, H, W), crop) -> (B, C, Hv, Wv)
+    choices: tuple[str, ...] = ("tokens",)
+
+
+def renormalise(pixels: Tensor) -> Tensor:
+    """CLIP-normalised (B, 3, H, W) -> ImageNet-normalised float32: one affine map per channel.
+
+    Zero padding becomes the mean colour of CLIP, not zero (spec 2.5).
+    """
+    clip_mean, clip_std, mean, std = (
+        torch.tensor(numbers, device=pixels.device)[:, None, None] for numbers in (CLIP_MEAN, CLIP_STD, MEAN, STD)
+    )
+    return pixels.float() * (clip_std / std) + (clip_mean - mean) / std
+
+
+def _vit_features(guide: Guide, pixels: Tensor, rule: Rule) -> Tensor:
+    """A plain ViT, block by block: positions by our own rules, tokens in order, q, k or v of the last block.
+
+    Not the library's forward: its positions are not the published ones, and its MAE shuffles the tokens.
+    """
+    model, grid = guide.model, guide.grid(pixels)
+    parts, last = model.embeddings, model.layers[-1]
+    patches = parts.patch_embeddings.projection(pixels.to(guide.dtype)).flatten(2).mT
+    table = resample_positions(parts.position_embeddings[0], grid, rule).to(patches)
+    x = torch.cat([parts.cls_token.expand(len(patches), -1, -1), patches], 1) + table
+    for block in model.layers[:-1]:
+        x = block(x)
+    if guide.feature == "tokens":
+        x = model.layernorm(last(x))
+    else:
+        x = getattr(last.attention, f"{guide.feature}_proj")(last.layernorm_before(x))
+    return _as_map(x[:, 1:], grid)
+
+
+def _dino(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
+    return _vit_features(guide, pixels, "dino" if guide.fidelity == "reference" else "exact")
+
+
+def _mae(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
+    patch = int(guide.model.config.patch_size)
+    height, width = (crop, crop) if crop else pixels.shape[-2:]
+    if guide.fidelity == "default":  # the releases drop the remainder, and with it a margin of the window
+        height, width = (-(-side // patch) * patch for side in (height, width))
+    return _vit_features(guide, F.interpolate(pixels, size=(height, width), mode="bilinear"), "exact")
+
+
+def _dinov2(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
+    """DINOv2 and DINOv3 by the library, whose positions are right: final norm, class and register tokens dropped."""
+    grid = guide.grid(pixels)
+    first = 1 + getattr(guide.model.config, "num_register_tokens", 0)
+    tokens = guide.model(pixel_values=pixels.to(guide.dtype)).last_hidden_state
+    return _as_map(tokens[:, first:], grid)
+
+
+def _sam(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
+    """After the neck. One window at a time: each needs heads x 4096 x 4096 numbers in its global blocks."""
+    side = guide.model.config.image_size
+    maps = []
+    for window in pixels.split(1):
+        resized = F.interpolate(window, size=(side, side), mode="bilinear")
+        maps.append(guide.model(pixel_values=resized.to(guide.dtype)).last_hidden_state)
+    return torch.cat(maps)
+
+
+def _as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, N, C) -> (B, C, rows, columns)."""
+    return tokens.mT.unflatten(-1, grid)
+
+
+def _loader(model_class: str, *spare: str) -> Callable[[str, dict[str, Any], bool], Any]:
+    """Opens a class of the library; weights that begin with one of `spare` may be missing."""
+
+    def load(name: str, config: dict[str, Any], offline: bool) -> Any:
+        import transformers
+
+        return load_weights(getattr(transformers, model_class), name, offline, spare)
+
+    return load
+
+
+def _convolutions(fidelity: Fidelity) -> AbstractContextManager[None]:
+    """Full float32 in convolutions for `reference`; GPUs round them to TF32 unless told not to."""
+    if fidelity == "default":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
+
+
+TIMM = "timm_wrapper"  # what the library calls a config in timm's style, which has no model_type
+UNTRAINED = "embeddings.mask_token"  # only training reads it
+ADAPTERS = {
+    "vit": Adapter("dino", _loader("ViTModel", "pooler."), _dino, ("tokens", "q", "k", "v")),
+    "dinov2": Adapter("dinov2", _loader("Dinov2Model", UNTRAINED), _dinov2),
+    "dinov2_with_registers": Adapter("dinov2", _loader("Dinov2WithRegistersModel", UNTRAINED), _dinov2),
+    "dinov3_vit": Adapter("dinov3", _loader("DINOv3ViTModel", UNTRAINED), _dinov2),
+    "sam": Adapter("sam", _loader("SamVisionModel"), _sam),
+    "vit_mae": Adapter("mae", _loader("ViTMAEModel"), _mae),
+    TIMM: Adapter("mae", load_timm, _mae),
+}
+
+
+def load_guide(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    fidelity: Fidelity = "default",
+    feature: str = "tokens",
+    offline: bool = False,
+) -> Guide:
+    """Open a vision model.
+
+    Args:
+        name: a short name of GUIDES, a hub id or a local folder; its kind is read from its config.
+        device: where the model goes; windows must come from there.
+        dtype: what the model computes in; `reference` is float32 whatever is asked.
+        fidelity: "reference" has DINO's published positions and MAE's dropped remainder.
+        feature: "tokens" (after the final norm); for DINO also "q", "k" or "v" of the last block.
+        offline: never ask the hub.
+
+    Raises ModelError for what cannot be had or is no such model, OptionError for a feature that it does not have.
+    """
+    folder = resolve(_hub_id(name), offline)
+    config = read_config(folder, offline)
+    kind = config.get("model_type") or (TIMM if "architecture" in config else None)
+    if kind not in ADAPTERS:
+        kinds = ", ".join(dict.fromkeys(adapter.kind for adapter in ADAPTERS.values()))
+        what = f"vision model {name!r} is of type {kind!r}, which cannot guide"
+        raise ModelError(what, f"give a model of kind {kinds}; short names are {', '.join(GUIDES)}")
+    adapter = ADAPTERS[kind]
+    if feature not in adapter.choices:
+        what = f"{adapter.kind} has no feature {feature!r}"
+        raise OptionError(what, f"set vision_feature to {' or '.join(adapter.choices)}")
+    dtype = torch.float32 if fidelity == "reference" else dtype
+    model = adapter.load(folder, config, offline).to(device, dtype)
+    return Guide(model, name, adapter, dtype, fidelity, feature)
+
+
+def _hub_id(name: str) -> str:
+    """The hub id behind a short name; anything else as given. Raises ModelError for an unknown word."""
+    if name in GUIDES:
+        return GUIDES[name].hub
+    if "/" not in name and name != "tiny" and not Path(name).expanduser().exists():
+        remedy = f"{nearest(name, GUIDES)}, or give a hub id or a local folder"
+        raise ModelError(f"unknown vision model {name!r}", remedy)
+    return name

@@ -1,0 +1,231 @@
+"""FSA: feedback self-adaptive attention (ICCV 2025, arXiv 2508.20265; spec 3).
+
+The host's output says how alike two patches are; that likeness becomes an attention of its own and is mixed with
+the host's. Written as operators: with `old` the host and `new` the feedback,
+
+    fsa(v) = (new(old(v)) + old(new(v)) + rho * new(v)) / 3
+
+so that no N x N x Q tensor, no product of two attention matrices and no copy per head can exist. The feedback's own
+matrix lives a block of rows at a time.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import OptionError, nearest
+from .types import Mix
+
+EPSILON = 1e-10  # inside the logarithm of step 4
+BLOCK = {"cpu": 2**20}  # floats of one block of rows: on a CPU it stays in the cache
+LARGE_BLOCK = 2**26  # floats, elsewhere
+TERMS = ("new_old", "old_new", "new")
+
+Readout = Callable[[Tensor], Tensor]
+"""Mixed values (B, h, N, d) -> cosines with the text (B, N, Q): the host's own path."""
+
+
+def class_distribution(
+    attended: Tensor, uniform: Tensor | None, attention_scale: float, uniform_scale: float
+) -> Tensor:
+    """Steps 1 to 3: P = softmax over queries of attention_scale * cosines - uniform_scale * uniform cosines.
+
+    (B, N, Q) and (B, N or 1, Q) or None (isolation off) -> (B, N, Q) float32.
+    """
+    difference = attended.float() * attention_scale
+    if uniform is not None:
+        difference = difference - uniform.float() * uniform_scale
+    return difference.softmax(-1)
+
+
+def kl(p: Tensor, rows: slice) -> Tensor:
+    """Step 4: K_ij = sum_c P_ic (log P_ic - log P_jc), as one matrix product. (B, N, Q) -> (B, r, N), not symmetric."""
+    log_p = (p + EPSILON).log()
+    own = (p[:, rows] * log_p[:, rows]).sum(-1, keepdim=True)
+    return torch.baddbmm(own, p[:, rows], log_p.mT, alpha=-1)
+
+
+def symmetric(p: Tensor, rows: slice) -> Tensor:
+    """The mean of KL(i, j) and KL(j, i): (B, N, Q) -> (B, r, N)."""
+    log_p = (p + EPSILON).log()
+    own = (p * log_p).sum(-1)
+    other = torch.baddbmm(own[:, None], log_p[:, rows], p.mT, alpha=-1)
+    return (kl(p, rows) + other) / 2
+
+
+def hellinger(p: Tensor, rows: slice) -> Tensor:
+    """The squared Hellinger distance, 1 - sum_c sqrt(P_ic P_jc): (B, N, Q) -> (B, r, N)."""
+    root = p.sqrt()
+    return 1 - root[:, rows] @ root.mT
+
+
+def jensen_shannon(p: Tensor, rows: slice) -> Tensor:
+    """The mean divergence of i and j from their mixture: (B, N, Q) -> (B, r, N), query by query."""
+    own = (p * (p + EPSILON).log()).sum(-1)
+    total = (own[:, rows, None] + own[:, None]) / 2
+    for query in range(p.shape[-1]):
+        middle = (p[:, rows, None, query] + p[:, None, :, query]) / 2
+        total -= middle * (middle + EPSILON).log()
+    return total
+
+
+DIVERGENCES: dict[str, Callable[[Tensor, slice], Tensor]] = {
+    "kl": kl,
+    "symmetric": symmetric,
+    "hellinger": hellinger,
+    "js": jensen_shannon,
+}
+
+
+def similarity(divergence: Tensor) -> Tensor:
+    """Step 5: s = 1 / (1 + K), in (0, 1]."""
+    return (1 + divergence).reciprocal_()
+
+
+def prune(s: Tensor, mass: float) -> Tensor:
+    """Step 6: which entries of each row stay, (..., N) -> bool (..., N).
+
+    With w the softmax of the row, sorted from the largest s: entries stay while their running sum is at most `mass`,
+    the largest always. Equal entries stay or go together, so the mask does not depend on the order of patches.
+    """
+    count = s.shape[-1]
+    reach = min(int(mass * count) + 1, count)  # the largest entries weigh at least the mean
+    largest = -_sorted(-s)[..., :reach]
+    running = largest.exp().cumsum(-1)
+    fitting = (running <= mass * s.exp().sum(-1, keepdim=True)).sum(-1, keepdim=True)
+    return s >= largest.gather(-1, (fitting - 1).clamp_min_(0))
+
+
+def sharpen(s: Tensor, keep: Tensor, lambda_: float) -> Tensor:
+    """Step 7: A+ = softmax over the kept entries of s exp(lambda s). (..., N) -> (..., N), rows sum to 1."""
+    return (s * (s * lambda_).exp()).masked_fill_(~keep, -torch.inf).softmax(-1)
+
+
+def _sorted(rows: Tensor) -> Tensor:
+    """Rows in rising order; numpy's vectorised sort is several times faster than torch's on a CPU."""
+    if rows.device.type == "cpu":
+        return torch.from_numpy(np.sort(rows.numpy(), axis=-1))
+    return rows.sort(-1).values
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """A+ as an operator, shared by heads; made a block of rows at a time whenever it is applied."""
+
+    p: Tensor  # (B, N, Q) float32, step 3
+    lambda_: float
+    mass: float
+    divergence: str = "kl"
+    row_sum: float = 1.0
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(B, h, N, d) -> (B, h, N, d)."""
+        flat = values.transpose(1, 2).flatten(2)
+        mixed = torch.empty_like(flat)
+        for part, rows in self._blocks():
+            weights = self.matrix(part, rows)
+            mixed[part, rows] = weights.to(flat.dtype) @ flat[part]
+        return mixed.unflatten(-1, (values.shape[1], values.shape[3])).transpose(1, 2)
+
+    def rows(self, index: Sequence[int]) -> Tensor:
+        """(B, 1, len(index), N); each sums to 1."""
+        everything = slice(0, len(self.p))
+        found = [self.matrix(everything, slice(i, i + 1)) for i in index]
+        return torch.cat(found, 1)[:, None]
+
+    def matrix(self, part: slice, rows: slice) -> Tensor:
+        """Some samples and rows of A+: (b, r, N) float32. Steps 4 to 7."""
+        s = self.similarity(part, rows)
+        return sharpen(s, prune(s, self.mass), self.lambda_)
+
+    def similarity(self, part: slice, rows: slice) -> Tensor:
+        """Some samples and rows of s: (b, r, N) float32. Steps 4 and 5."""
+        divergence = DIVERGENCES[self.divergence](self.p[part], rows).clamp_min_(0)
+        divergence.diagonal(rows.start, 1, 2).zero_()
+        return similarity(divergence)
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        """(samples, rows) of blocks of about BLOCK floats."""
+        batch, count, _ = self.p.shape
+        floats = BLOCK.get(self.p.device.type, LARGE_BLOCK)
+        samples = min(batch, max(1, floats // count**2))
+        step = min(count, max(1, floats // (samples * count)))
+        for first in range(0, batch, samples):
+            for start in range(0, count, step):
+                yield slice(first, min(first + samples, batch)), slice(start, min(start + step, count))
+
+
+@dataclass(frozen=True)
+class FSA:
+    """The constants of FSA, and FSA itself: `FSA(...)(mix, values, readout)` (spec 3.1).
+
+    Defaults are the published ones; the options after `third_term` are questions that the paper leaves open.
+    """
+
+    lambda_: float = 3.0  # sharpening; published 3.0, 2.3 on ViT-H/14, 4.5 with MAE
+    mass: float = 0.45  # of the softmax of similarities that pruning keeps
+    attention_scale: float = 20.0  # of the attention branch's cosines
+    uniform_scale: float = 35.0  # of the uniform branch's cosines
+    third_term: float | None = None  # rho; None: the row sum of the host's attention
+    rounds: int = 1  # the refined output is read out and fed back again
+    divergence: str = "kl"  # of DIVERGENCES
+    isolation: bool = True  # subtract the uniform branch
+    terms: tuple[str, ...] = TERMS  # of the ensemble, averaged
+
+    def __post_init__(self) -> None:
+        if self.divergence not in DIVERGENCES:
+            raise OptionError(f"unknown divergence {self.divergence!r}", nearest(self.divergence, DIVERGENCES))
+        unknown = [term for term in self.terms if term not in TERMS]
+        if unknown or not self.terms:
+            raise OptionError(f"terms {self.terms}", f"choose one or more of {', '.join(TERMS)}")
+        if not 0 < self.mass <= 1:
+            raise OptionError(f"mass={self.mass} is not possible", "it must be above 0 and at most 1")
+        if self.rounds < 1:
+            raise OptionError(f"rounds={self.rounds} is not possible", "it must be at least 1; feedback=None is off")
+
+    def __call__(self, mix: Mix, values: Tensor, readout: Readout, *, class_token: bool = False) -> Tensor:
+        """Feed the host's output back into its attention: values (B, h, N, d) -> mixed values (B, h, N, d).
+
+        `mix` is the host's attention, `readout` its path from mixed values to cosines (B, N, Q). With `class_token`,
+        token 0 of values is the class token: the host attends to it, readout and feedback see patches only.
+        """
+        first = 1 if class_token else 0
+        attended = mix(values)
+        uniform = self._uniform(values, readout, first) if self.isolation else None
+        mixed = attended
+        for _ in range(self.rounds):
+            cosines = readout(mixed[:, :, first:])
+            p = class_distribution(cosines, uniform, self.attention_scale, self.uniform_scale)
+            mixed = self._ensemble(Feedback(p, self.lambda_, self.mass, self.divergence), mix, values, attended, first)
+        return mixed
+
+    def _uniform(self, values: Tensor, readout: Readout, first: int) -> Tensor:
+        """Step 2: cosines of uniform attention; one row where the readout does not look at positions."""
+        mean = values.mean(2, keepdim=True)
+        if getattr(readout, "positional", True):
+            mean = mean.expand(-1, -1, values.shape[2] - first, -1)
+        return readout(mean)
+
+    def _ensemble(self, new: Feedback, mix: Mix, values: Tensor, attended: Tensor, first: int) -> Tensor:
+        """Step 8 and A* V, by associativity: (A+ Z + A Y + rho Y) / 3 with Z = A V and Y = A+ V."""
+        together = new(torch.cat([attended, values], -1)[:, :, first:])
+        new_old, fed = together.chunk(2, -1)
+        if first:  # the extended A+ leaves the class token as it is (spec 3.6)
+            new_old, fed = (torch.cat([t[:, :, :1], part], 2) for t, part in ((attended, new_old), (values, fed)))
+        parts = []
+        if "new_old" in self.terms:
+            parts.append(new_old)
+        if "old_new" in self.terms:
+            parts.append(mix(fed))
+        if "new" in self.terms:
+            parts.append(self._rho(mix, values) * fed)
+        return sum(parts[1:], parts[0]) / len(parts)
+
+    def _rho(self, mix: Mix, values: Tensor) -> Tensor | float:
+        if self.third_term is not None:
+            return self.third_term
+        known = getattr(mix, "row_sum", None)
+        return mix(torch.ones_like(values)) if known is None else known

@@ -1,0 +1,100 @@
+"""One window through the frozen networks: pixels and text rows -> cosines (steps 4 to 10 of the straight line)."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .backbones.clip import Clip
+from .backbones.vision import Guide
+from .errors import OptionError, UserError
+from .methods import Plan
+from .types import LastBlock
+
+PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The host's path from mixed values to cosines: W_o [+ residual] [+ MLP], head, text (spec 0.3)."""
+
+    clip: Clip
+    text: Tensor  # (Q, E) float32
+    residual: Tensor | None  # (B, N, D)
+    mlp: bool
+
+    @property
+    def positional(self) -> bool:
+        """Whether the same values read differently at different patches."""
+        return self.residual is not None
+
+    def __call__(self, mixed: Tensor) -> Tensor:
+        """(B, h, N, d), patches only -> (B, N, Q) float32."""
+        return self.clip.cosines(self.clip.close_last(mixed, self.residual, self.mlp), self.text)
+
+
+@dataclass(frozen=True)
+class Network:
+    """CLIP, the guide and the plan that joins them."""
+
+    clip: Clip
+    plan: Plan
+    guide: Guide | None = None
+
+    @torch.no_grad()
+    def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
+
+        Raises UserError for other shapes, OptionError where an attention of your own changes the shape of values.
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != 3:
+            raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
+        pixels, text = pixels.to(self.clip.device), text.to(self.clip.device, torch.float32)
+        grid = self.clip.grid(pixels)
+        x, _ = self.clip.tokens(pixels)
+        features = self.guide(pixels, self.plan.settings.crop) if self.guide else None
+        if features is None:
+            return self._last_block(x, grid, None, text)
+        # samples share nothing, so those whose N x N matrices fit together go together
+        together = max(1, PAIRS // features[0, 0].numel() ** 2) if self.plan.variant.on_guide_grid else len(x)
+        parts = zip(x.split(together), features.split(together), strict=True)
+        return torch.cat([self._last_block(tokens, grid, guide, text) for tokens, guide in parts])
+
+    def _last_block(self, x: Tensor, grid: tuple[int, int], features: Tensor | None, text: Tensor) -> Tensor:
+        """X (B, 1+N, D) -> (B, Q, h, w): open, host attention, feedback, read out."""
+        plan = self.plan
+        block = replace(self.clip.open_last(x, grid), guide=features)
+        patches = x[:, 1:]
+        if plan.variant.on_guide_grid:
+            block = on_guide_grid(block)
+            patches = resample(patches.mT.unflatten(-1, grid), block.grid).flatten(2).mT if plan.residual else patches
+        first = 1 if block.has_class_token else 0
+        mix = plan.variant.attention(block, **{name: getattr(plan.settings, name) for name in plan.variant.constants})
+        readout = Readout(self.clip, text, patches if plan.residual else None, plan.mlp)
+        if plan.feedback:
+            mixed = plan.feedback(mix, block.v, readout, class_token=block.has_class_token)
+        else:
+            mixed = mix(block.v)
+        if mixed.shape != block.v.shape:
+            what = f"attention {plan.method} made {tuple(mixed.shape)} of values {tuple(block.v.shape)}"
+            raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")
+        return readout(mixed[:, :, first:]).mT.unflatten(-1, block.grid)
+
+
+def on_guide_grid(block: LastBlock) -> LastBlock:
+    """The block without its class token, q, k and v resampled to the guide's grid (spec 2.5, step 1)."""
+    if block.guide is None:
+        raise OptionError("this attention needs the features of a vision model", "name one with vision=, such as dino")
+    grid = (block.guide.shape[-2], block.guide.shape[-1])
+
+    def moved(tokens: Tensor) -> Tensor:
+        maps = tokens[:, :, 1:].mT.flatten(1, 2).unflatten(-1, block.grid)
+        return resample(maps, grid).flatten(2).unflatten(1, (tokens.shape[1], -1)).mT
+
+    return replace(block, q=moved(block.q), k=moved(block.k), v=moved(block.v), grid=grid, has_class_token=False)
+
+
+def resample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, align_corners False, no antialias: (B, C, H, W) -> (B, C, *size)."""
+    return F.interpolate(maps, size=size, mode="bilinear")
