@@ -1,0 +1,39 @@
+# Two commands: `make demo` segments the example pictures, `make test` runs everything.
+# Both make the environment in .venv first. A real CLIP: make demo CLIP=openai/clip-vit-base-patch16
+PYTHON ?= python3
+CLIP ?= tiny
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint soak clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/python tools/demo.py --clip "$(CLIP)"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m soak
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "segloop needs Python 3.10 or newer; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@echo "making the environment in $(VENV): this takes a few minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo-out segloop-out

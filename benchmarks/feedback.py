@@ -1,0 +1,181 @@
+"""What feedback costs: FSA on ProxyCLIP with DINO ViT-B/8 at 336 pixels, against its host and its textbook form.
+
+    python benchmarks/feedback.py [--repeats 5]
+
+N = 1764 patches, 12 heads, ViT-B/16 and ViT-B/8 with random weights at true size, 21 and 171 classes. The textbook
+stage holds an N x N x Q tensor for the divergence, sorts whole rows, and multiplies N x N matrices for every head.
+"""
+
+import argparse
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from common import clip_folder, dino_folder, peak_mib, peak_of, report, side_by_side, text_rows
+from segloop import FSA, Segmenter
+from segloop.attention import Shared, proxy_weights
+from segloop.network import Network, Readout, on_guide_grid
+
+CLASSES = (21, 171)
+BARS = {("float32", 21): 6, ("float32", 171): 8, ("bfloat16", 21): 12}  # percent of the host's time
+
+
+def window(size: int = 336) -> Tensor:
+    """A smooth CLIP-normalised window (1, 3, H, W)."""
+    noise = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    return F.interpolate(noise, size=(size, size), mode="bicubic")
+
+
+PIXELS = window()
+
+
+def networks(dtype: str) -> tuple[Network, Network]:
+    """The host, and the same with feedback, sharing their weights."""
+    segmenter = Segmenter.from_pretrained(clip_folder(), method="fsa", vision=dino_folder(), dtype=dtype)
+    fed = segmenter.network
+    return replace(fed, plan=replace(fed.plan, feedback=None)), fed
+
+
+@torch.no_grad()
+def stage_inputs(network: Network, text: Tensor) -> tuple[Shared, Tensor, Readout]:
+    """What the feedback stage gets from its host: attention, values (1, 12, N, 64), readout."""
+    grid = network.clip.grid(PIXELS)
+    x, _ = network.clip.tokens(PIXELS)
+    assert network.guide is not None
+    block = on_guide_grid(replace(network.clip.open_block(x, grid), guide=network.guide(PIXELS)))
+    assert block.guide is not None
+    mix = Shared(proxy_weights(block.guide).to(block.v.dtype))
+    return mix, block.v, Readout(network.clip, text, None, mlp=False)
+
+
+@torch.no_grad()
+def textbook_stage(matrix: Tensor, values: Tensor, readout: Readout) -> Tensor:
+    """Spec 3.1, word for word: A (N, N), values (1, h, N, d), A V given by the host not counted."""
+    heads = values.shape[1]
+    attention = matrix.expand(1, heads, -1, -1)
+    z = attention @ values
+    count = len(matrix)
+    uniform = torch.ones(count, count).softmax(-1)
+    delta = 20 * readout(z)[0] - 35 * readout(uniform.expand(1, heads, -1, -1) @ values)[0]
+    p = delta.softmax(-1)
+    log_p = (p + 1e-10).log()
+    divergence = (p[:, None] * (log_p[:, None] - log_p[None])).sum(-1).clamp_min(0)
+    s = 1 / (1 + divergence)
+    order = s.sort(-1, descending=True)
+    keep = s.softmax(-1).gather(-1, order.indices).cumsum(-1) <= 0.45
+    keep[:, 0] = True
+    mask = torch.zeros_like(keep).scatter(-1, order.indices, keep)
+    new = (s * (3 * s).exp()).masked_fill(~mask, -torch.inf).softmax(-1)
+    new = new.expand(1, heads, -1, -1)
+    return ((new @ attention + attention @ new + new) / 3) @ values
+
+
+def ours_stage(mix: Shared, values: Tensor, readout: Readout) -> Tensor:
+    """The same by segloop, with the host's own A V, which the feedback asks for, counted."""
+    with torch.no_grad():
+        return FSA()(mix, values, readout)
+
+
+def shares(repeats: int, rows: list[tuple[str, str]], record: dict) -> None:
+    """Host against host + FSA."""
+    for dtype in dict.fromkeys(("float32", "auto")):
+        host, fed = networks(dtype)
+        name = str(host.clip.dtype).removeprefix("torch.")
+        if name in record["share"]:
+            continue
+        record["share"][name] = {}
+        for queries in CLASSES:
+            text = text_rows(queries)
+            seconds = side_by_side(
+                {
+                    "host": lambda host=host, text=text: host.logits(PIXELS, text),
+                    "fed": lambda fed=fed, text=text: fed.logits(PIXELS, text),
+                },
+                repeats,
+            )
+            share = 100 * (seconds["fed"] / seconds["host"] - 1)
+            record["share"][name][queries] = {**seconds, "percent": share}
+            bar = BARS.get((name, queries))
+            text_row = f"host {seconds['host']:.3f} s, with FSA {seconds['fed']:.3f} s, share {share:5.1f} %"
+            rows.append((f"{name}, {queries} classes", text_row + (f" (bar {bar} %)" if bar else "")))
+
+
+def stages(repeats: int, rows: list[tuple[str, str]], record: dict) -> None:
+    """The feedback stage alone, against the textbook's."""
+    host, _ = networks("float32")
+    for queries in CLASSES:
+        mix, values, readout = stage_inputs(host, text_rows(queries))
+        seconds = side_by_side(
+            {
+                "textbook": lambda m=mix, v=values, r=readout: textbook_stage(m.weights[0], v, r),
+                "segloop": lambda m=mix, v=values, r=readout: ours_stage(m, v, r),
+            },
+            max(1, repeats // 2),
+        )
+        times = seconds["textbook"] / seconds["segloop"]
+        record["stage"][queries] = {**seconds, "times": times}
+        bar = " (bar 15)" if queries == 21 else ""
+        rows.append(
+            (
+                f"stage, {queries} classes",
+                f"textbook {seconds['textbook']:.2f} s, segloop {seconds['segloop']:.3f} s: {times:.0f} times{bar}",
+            )
+        )
+
+
+def large_stage(rows: list[tuple[str, str]], record: dict, count: int = 4096) -> None:
+    """Ours at SAM's grid; the textbook's memory there by arithmetic."""
+    host, _ = networks("float32")
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(1, 256, 64, 64, generator=generator) + 1
+    values = torch.randn(1, 12, count, 64, generator=generator)
+    mix = Shared(proxy_weights(features))
+    for queries in CLASSES:
+        readout = Readout(host.clip, text_rows(queries), None, mlp=False)
+        found = side_by_side({"segloop": lambda r=readout: ours_stage(mix, values, r)}, 2)["segloop"]
+        need = (2 * count**2 * queries + 3 * 12 * count**2) * 4 / 2**30
+        record["large"][queries] = {"seconds": found, "textbook_gib": need}
+        rows.append(
+            (f"stage, N = {count}, {queries} classes", f"segloop {found:.2f} s; the textbook needs {need:.0f} GiB")
+        )
+
+
+def peaks(rows: list[tuple[str, str]], record: dict, count: int = 1764) -> None:
+    """Peak memory of host and host + FSA, each in a process of its own."""
+    for queries in (21, 847):
+        found = {who: peak_of(__file__, who, str(queries)) for who in ("host", "fed")}
+        extra = found["fed"] - found["host"]
+        bar = (4 * count**2 + 4 * count * queries) * 4 / 2**20
+        record["peak_mib"][queries] = {**found, "extra": extra, "bar": bar}
+        rows.append((f"peak memory, {queries} classes", f"FSA adds {extra:.0f} MiB to its host's (bar {bar:.0f})"))
+
+
+def peak(who: str, queries: int) -> None:
+    """Print what this process took at most after one window."""
+    host, fed = networks("float32")
+    (fed if who == "fed" else host).logits(PIXELS, text_rows(queries))
+    print(peak_mib())
+
+
+def run(repeats: int) -> None:
+    """All of it."""
+    rows: list[tuple[str, str]] = []
+    record: dict = {"benchmark": "feedback", "share": {}, "stage": {}, "large": {}, "peak_mib": {}}
+    shares(repeats, rows, record)
+    stages(repeats, rows, record)
+    large_stage(rows, record)
+    peaks(rows, record)
+    report(rows, record)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peak", nargs=2, metavar=("WHO", "CLASSES"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak:
+        peak(arguments.peak[0], int(arguments.peak[1]))
+    else:
+        run(arguments.repeats)

@@ -1,0 +1,133 @@
+"""What tests share: no network, a cache of their own, a toy CLIP and two small photos."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+MERGES = [("c", "a"), ("ca", "r</w>"), ("r", "o"), ("ro", "a"), ("roa", "d</w>"), ("s", "k"), ("sk", "y</w>")]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Text embeddings of the tests stay out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGLOOP_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def toy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder with a CLIP of random weights, always the same, that works on 64 pixels."""
+    import torch
+    from transformers import CLIPModel
+
+    folder = tmp_path_factory.mktemp("models") / "toy"
+    tokenizer = toy_tokenizer()
+    tokenizer.save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = CLIPModel(toy_config(tokenizer))
+        for weight in model.parameters():  # the usual start leaves towers so flat that every method agrees
+            if weight.ndim > 1:
+                torch.nn.init.normal_(weight, std=0.3)
+    model.save_pretrained(folder)
+    (folder / "segloop.json").write_text(json.dumps({"method": "naclip", "short_side": 64, "crop": 64, "stride": 32}))
+    return folder
+
+
+def toy_tokenizer():
+    """Byte-level BPE with a few merges: every text has tokens, some words have one."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    letters = sorted(ByteLevel.alphabet())
+    words = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in MERGES), START, END]
+    vocab = {word: number for number, word in enumerate(words)}
+    return CLIPTokenizer(vocab=vocab, merges=MERGES, model_max_length=77)
+
+
+def toy_config(tokenizer):
+    from transformers import CLIPConfig
+
+    text = {"vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    text |= {"num_attention_heads": 2, "max_position_embeddings": 77, "projection_dim": 16}
+    text |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    vision |= {"image_size": 64, "patch_size": 8, "projection_dim": 16}
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two small photos: street.jpg (96x128, height x width) and meadow.png (80x64). Read only."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(3)
+    for name, (height, width) in {"street.jpg": (96, 128), "meadow.png": (80, 64)}.items():
+        coarse = rng.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def street(photos: Path) -> Path:
+    return photos / "street.jpg"
+
+
+@pytest.fixture
+def meadow(photos: Path) -> Path:
+    return photos / "meadow.png"
+
+
+@pytest.fixture
+def segloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The command line in this process, inside `tmp_path`: segloop("segment", photo, ...) -> click's Result."""
+    from segloop.cli import app
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="segloop")
+        if not isinstance(result.exception, (SystemExit, type(None))):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def segment(segloop, toy_clip: Path):
+    """`segloop segment` with the toy model and plain words: segment(photo, "--classes", ...) -> click's Result."""
+
+    def run(*arguments: object):
+        return segloop("segment", "--clip", toy_clip, "--templates", "plain", *arguments)
+
+    return run
+
+
+@pytest.fixture
+def start(tmp_path: Path):
+    """The command line as a process of its own, inside `tmp_path`, killed at the end of the test."""
+    started: list[subprocess.Popen] = []
+
+    def run(*arguments: object, python: tuple[str, ...] = (), **options) -> subprocess.Popen:
+        command = [sys.executable, *python, "-m", "segloop", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+        started.append(subprocess.Popen(command, **pipes | options))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
