@@ -141,8 +141,9 @@ def methods(json_lines: Json = False, debug: Debug = False) -> None:
         from .attention import VARIANTS
         from .methods import METHODS
 
+        kept = {name: VARIANTS[row.host or name] for name, row in METHODS.items()}
         rows = [
-            {"method": name, "summary": row.summary, "residual": VARIANTS[name].residual, "mlp": VARIANTS[name].mlp}
+            {"method": name, "summary": row.summary, "residual": kept[name].residual, "mlp": kept[name].mlp}
             | {"class_list": row.names, "recipes": f"{name}/<data set>", "source": row.source}
             for name, row in METHODS.items()
         ]

@@ -83,7 +83,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return f"error: {MachineError('the disk is full', 'free some space and run the same command again')}", OURS
     if memory_ran_out(error):
-        return "error: memory ran out; use a smaller --batch, or --set short_side=224", OURS
+        return "error: memory ran out; use a smaller --batch, or --set short_side=224.", OURS
     text, kind = (str(error).strip().splitlines() or ["no message"])[0], type(error).__name__
     return f"error: {kind}: {text[:300]}; this is a fault in segloop, run again with --debug and report it.", OURS
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from functools import wraps
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
@@ -61,7 +60,6 @@ def _run(path: Path) -> ModuleType:
 def _blamed(attention: Any, place: str) -> "Attention":
     """The same attention; what it or its Mix raises is told as a fault of its file, not of segloop."""
 
-    @wraps(attention)
     def build(block: "LastBlock") -> "Mix":
         mix = _call(attention, block, place)
         if not callable(mix):
@@ -69,6 +67,7 @@ def _blamed(attention: Any, place: str) -> "Attention":
             raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
         return lambda values: _mixed(mix, values, place)
 
+    build.__module__, _, build.__qualname__ = Path(place).name.rpartition(":")  # as records name it
     return build
 
 

@@ -33,11 +33,12 @@ def class_distribution(
 ) -> Tensor:
     """Steps 1 to 3: P = softmax over queries of attention_scale * cosines - uniform_scale * uniform cosines.
 
-    (B, N, Q) and (B, N or 1, Q) or None (isolation off) -> (B, N, Q) float32.
+    (B, N, Q) and (B, N or 1, Q) or None (isolation off) -> (B, N, Q) float32; float64 where the cosines are.
     """
-    difference = attended.float() * attention_scale
+    precision = torch.promote_types(attended.dtype, torch.float32)
+    difference = attended.to(precision) * attention_scale
     if uniform is not None:
-        difference = difference - uniform.float() * uniform_scale
+        difference = difference - uniform.to(precision) * uniform_scale
     return difference.softmax(-1)
 
 
@@ -107,7 +108,7 @@ def sharpen(s: Tensor, keep: Tensor, lambda_: float) -> Tensor:
 def _sorted(rows: Tensor) -> Tensor:
     """Rows in rising order; numpy's vectorised sort is several times faster than torch's on a CPU."""
     if rows.device.type == "cpu":
-        return torch.from_numpy(np.sort(rows.numpy(), axis=-1))
+        return torch.from_numpy(np.sort(rows.detach().numpy(), axis=-1))
     return rows.sort(-1).values
 
 
@@ -174,6 +175,7 @@ class FSA:
     divergence: str = "kl"  # of DIVERGENCES
     isolation: bool = True  # subtract the uniform branch
     terms: tuple[str, ...] = TERMS  # of the ensemble, averaged
+    feedback_layers: int = 1  # final blocks that listen; those before the last keep their own attention
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
@@ -183,8 +185,9 @@ class FSA:
             raise OptionError(f"terms {self.terms}", f"choose one or more of {', '.join(TERMS)}")
         if not 0 < self.mass <= 1:
             raise OptionError(f"mass={self.mass} is not possible", "it must be above 0 and at most 1")
-        if self.rounds < 1:
-            raise OptionError(f"rounds={self.rounds} is not possible", "it must be at least 1; feedback=None is off")
+        for name in ("rounds", "feedback_layers"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name}={getattr(self, name)} is not possible", "it must be at least 1")
 
     def __call__(self, mix: Mix, values: Tensor, readout: Readout, *, class_token: bool = False) -> Tensor:
         """Feed the host's output back into its attention: values (B, h, N, d) -> mixed values (B, h, N, d).

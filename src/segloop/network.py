@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .attention import product
 from .backbones.clip import Clip
 from .backbones.vision import Guide
 from .errors import OptionError, UserError
@@ -23,6 +24,7 @@ class Readout:
     text: Tensor  # (Q, E) float32
     residual: Tensor | None  # (B, N, D)
     mlp: bool
+    index: int = -1  # of the block
 
     @property
     def positional(self) -> bool:
@@ -31,7 +33,7 @@ class Readout:
 
     def __call__(self, mixed: Tensor) -> Tensor:
         """(B, h, N, d), patches only -> (B, N, Q) float32."""
-        return self.clip.cosines(self.clip.close_last(mixed, self.residual, self.mlp), self.text)
+        return self.clip.cosines(self.clip.close_block(mixed, self.residual, self.mlp, self.index), self.text)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Network:
             raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
         pixels, text = pixels.to(self.clip.device), text.to(self.clip.device, torch.float32)
         grid = self.clip.grid(pixels)
-        x, _ = self.clip.tokens(pixels)
+        x = self._before_last(pixels, grid, text)
         features = self.guide(pixels, self.plan.settings.crop) if self.guide else None
         if features is None:
             return self._last_block(x, grid, None, text)
@@ -61,10 +63,29 @@ class Network:
         parts = zip(x.split(together), features.split(together), strict=True)
         return torch.cat([self._last_block(tokens, grid, guide, text) for tokens, guide in parts])
 
+    def _before_last(self, pixels: Tensor, grid: tuple[int, int], text: Tensor) -> Tensor:
+        """(B, 3, H, W) -> X (B, 1+N, D). With `feedback_layers` above 1, blocks before the last listen too.
+
+        Those keep their own query-key attention, residual and MLP; what they would say is read through CLIP's head.
+        """
+        feedback = self.plan.feedback
+        listening = feedback.feedback_layers if feedback else 1
+        if listening > self.clip.depth:
+            what = f"feedback_layers={listening} is not possible"
+            raise OptionError(what, f"{self.clip.name} has {self.clip.depth} blocks")
+        x, _ = self.clip.tokens(pixels, open_blocks=listening)
+        for index in range(-listening, -1):
+            block = self.clip.open_block(x, grid, index)
+            mix = product("qk")(block)
+            readout = Readout(self.clip, text, x[:, 1:], mlp=True, index=index)
+            mixed = feedback(mix, block.v, readout, class_token=True) if feedback else mix(block.v)
+            x = self.clip.close_block(mixed, x, mlp=True, index=index)
+        return x
+
     def _last_block(self, x: Tensor, grid: tuple[int, int], features: Tensor | None, text: Tensor) -> Tensor:
         """X (B, 1+N, D) -> (B, Q, h, w): open, host attention, feedback, read out."""
         plan = self.plan
-        block = replace(self.clip.open_last(x, grid), guide=features)
+        block = replace(self.clip.open_block(x, grid), guide=features)
         patches = x[:, 1:]
         if plan.variant.on_guide_grid:
             block = on_guide_grid(block)

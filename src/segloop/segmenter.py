@@ -93,7 +93,7 @@ class Segmenter:
         precision = pick_dtype(dtype, where, fidelity)
         guide_name = None if vision is None else str(vision)
         choice = Choice(None if method == "auto" else method, host, guide_name, recipe, feedback, overrides)
-        plan = resolve(choice, _folder_settings(str(model)))  # options are checked before seconds of loading
+        plan = resolve(choice, _folder_settings(str(model), offline))  # options are checked before seconds of loading
         positions: Literal["published", "exact"] = "published" if fidelity == "reference" else "exact"
         clip = load_clip(str(model), where, precision, positions, offline)
         guide = None
@@ -249,9 +249,9 @@ def _as_vocabulary(words: Words) -> Vocabulary:
     return words if isinstance(words, Vocabulary) else Vocabulary(words)
 
 
-def _folder_settings(model: str) -> dict[str, Any]:
+def _folder_settings(model: str, offline: bool) -> dict[str, Any]:
     """What the model's own segloop.json names, if it is a folder and has one."""
-    path = Path(resolve_model(model)) / "segloop.json"
+    path = Path(resolve_model(model, offline)) / "segloop.json"
     if not path.is_file():
         return {}
     try:

@@ -58,14 +58,16 @@ class Clip:
         """(rows, columns) of whole patches in (B, 3, H, W); a remainder is dropped."""
         return pixels.shape[-2] // self.patch, pixels.shape[-1] // self.patch
 
-    def tokens(self, pixels: Tensor, keep: Collection[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
-        """Blocks 1..L-1: CLIP-normalised (B, 3, H, W) -> X (B, 1+N, D), the input of the last block.
+    def tokens(
+        self, pixels: Tensor, keep: Collection[int] = (), open_blocks: int = 1
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """All blocks but the last `open_blocks`: CLIP-normalised (B, 3, H, W) -> X (B, 1+N, D), their output.
 
         Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape.
         """
         x = self._embed(pixels)
         kept = {0: x} if 0 in keep else {}
-        for number, block in enumerate(self.vision.encoder.layers[:-1], start=1):
+        for number, block in enumerate(self.vision.encoder.layers[:-open_blocks], start=1):
             x = _run_block(block, x)
             if number in keep:
                 kept[number] = x
@@ -84,15 +86,14 @@ class Clip:
         table = resample_positions(parts.position_embedding.weight, grid, self.positions)
         return self.vision.pre_layrnorm(torch.cat([first, patches], 1) + table.to(patches))
 
-    def open_last(self, x: Tensor, grid: tuple[int, int]) -> LastBlock:
-        """q, k and v of the last block for X (B, 1+N, D) on `grid`."""
-        block = self.vision.encoder.layers[-1]
-        q, k, v = _project(block, x)
+    def open_block(self, x: Tensor, grid: tuple[int, int], index: int = -1) -> LastBlock:
+        """q, k and v of a block (-1: the last) for its input (B, 1+N, D) on `grid`."""
+        q, k, v = _project(self.vision.encoder.layers[index], x)
         return LastBlock(q, k, v, scale=q.shape[-1] ** -0.5, grid=grid)
 
-    def close_last(self, mixed: Tensor, residual: Tensor | None, mlp: bool) -> Tensor:
+    def close_block(self, mixed: Tensor, residual: Tensor | None, mlp: bool, index: int = -1) -> Tensor:
         """Mixed values (B, h, N, d) -> tokens U (B, N, D): W_o, then [+ residual], then [+ MLP] (spec 2.1)."""
-        return _finish(self.vision.encoder.layers[-1], mixed, residual, mlp)
+        return _finish(self.vision.encoder.layers[index], mixed, residual, mlp)
 
     def cosines(self, tokens: Tensor, text: Tensor) -> Tensor:
         """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature."""

@@ -18,7 +18,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise OptionError(f"unknown device {device!r}", "use auto, cpu, cuda, cuda:0 or mps") from None
-    if not has.get(chosen.type, True):
+    if not has.get(chosen.type, False) or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
         raise OptionError(f"device {device!r} is not available here", "use --device auto or cpu")
     return chosen
 

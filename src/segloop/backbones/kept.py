@@ -24,10 +24,19 @@ def kept_folder(name: str) -> Path | None:
     return Path(config).parent if isinstance(config, str) else None
 
 
+def hub_id(folder: str) -> str | None:
+    """The hub id of a snapshot of the cache, or None for any other folder."""
+    here = Path(folder)
+    repository = here.parent.parent.name
+    if here.parent.name != "snapshots" or not repository.startswith("models--"):
+        return None
+    return repository.removeprefix("models--").replace("--", "/")
+
+
 def weights_folder(folder: str) -> str:
     """Where a snapshot's weights lie: in itself, or in the snapshot of the hub's own conversion, which is another."""
     here = Path(folder)
-    if here.parent.name != "snapshots" or _has_weights(here):
+    if hub_id(folder) is None or _has_weights(here):
         return folder
     return next((str(other) for other in sorted(here.parent.iterdir()) if _has_weights(other)), folder)
 

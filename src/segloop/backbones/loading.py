@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from .kept import hub_is_off, kept_folder, weights_folder
+from ..errors import ModelError, memory_ran_out
+from .kept import hub_id, hub_is_off, kept_folder, weights_folder
 
 TINY = Path(__file__).parent / "tiny"
 NO_WEIGHTS = ("no file named", "does not appear to have a file", "not contain")
@@ -92,23 +92,29 @@ def load_weights(model_class: Any, name: str, offline: bool = False, spare: tupl
                 if not any(words in str(error) for words in NO_WEIGHTS):
                     raise
                 model, report = model_class.from_pretrained(folder, use_safetensors=False, **common)
-    except pickle.UnpicklingError as error:
-        what = f"the weights of {name!r} are a pickle that asks to run code"
-        raise ModelError(what, "use a model with model.safetensors; segloop never runs code from weights") from error
     except Exception as error:  # the library raises many kinds for damaged, missing and mismatched weights
-        if any(words in str(error) for words in NO_WEIGHTS):
-            raise ModelError(
-                f"model {name!r} has no weights", "put model.safetensors beside its config.json"
-            ) from error
-        raise ModelError(
-            f"model {name!r} cannot be loaded ({_first_line(error)})", _fetch_remedy(name, error)
-        ) from error
+        if memory_ran_out(error):
+            raise
+        raise _told(name, error) from error
     mismatched = sorted(key for key, *_ in report["mismatched_keys"])
     if mismatched:
         what = f"model {name!r} has {len(mismatched)} weights of another shape than its config, first {mismatched[0]}"
         raise ModelError(what, "fetch the model folder again")
     require_weights(name, {key for key in report["missing_keys"] if not key.startswith(spare)})
     return model.eval().requires_grad_(False)
+
+
+def _told(name: str, error: Exception) -> ModelError:
+    """What an error of the library means for who gave the model."""
+    if isinstance(error, pickle.UnpicklingError):
+        what = f"the weights of {name!r} are damaged, or a pickle that asks to run code"
+        return ModelError(what, "use a model with model.safetensors; segloop never runs code from weights")
+    if not any(words in str(error) for words in NO_WEIGHTS):
+        return ModelError(f"model {name!r} cannot be loaded ({_first_line(error)})", _fetch_remedy(name, error))
+    kept = hub_id(name)
+    if kept:
+        return ModelError(f"of model {kept!r} only a part is on this machine", f"fetch it with `hf download {kept}`")
+    return ModelError(f"model {name!r} has no weights", "put model.safetensors beside its config.json")
 
 
 def require_weights(name: str, missing: Iterable[str]) -> None:
