@@ -4,8 +4,9 @@ import pytest
 
 from segloop.errors import OptionError
 from segloop.feedback import FSA
-from segloop.methods import DATASET_KEYS, METHODS, RECIPES, Choice, Plan
-from segloop.methods import resolve as resolve_choice
+from segloop.methods import DATASET_KEYS, METHODS, RECIPES
+from segloop.plan import Choice, Plan
+from segloop.plan import resolve as resolve_choice
 from segloop.settings import Settings, override, parse_assignments
 
 

@@ -16,15 +16,14 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPConfig,
-    Dinov2Config,
     Dinov2WithRegistersConfig,
-    DINOv3ViTConfig,
-    SamConfig,
     ViTConfig,
-    ViTMAEConfig,
 )
 
 from golden import cases
+from models import GUIDES as MODELS
+from models import guide_model as library
+from models import pixels
 from segloop.backbones import loading, vision
 from segloop.backbones.clip import MEAN as CLIP_MEAN
 from segloop.backbones.clip import STD as CLIP_STD
@@ -33,46 +32,6 @@ from segloop.backbones.vision import ADAPTERS, GUIDES, MEAN, STD, load_guide, re
 from segloop.errors import ModelError, OptionError, UserError
 
 CPU = torch.device("cpu")
-VIT = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
-SAM = {
-    "vision_config": {
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 64,
-        "patch_size": 16,
-        "window_size": 3,
-        "global_attn_indexes": [1],
-        "output_channels": 8,
-        "num_pos_feats": 4,
-        "mlp_dim": 32,
-    },
-    "prompt_encoder_config": {"hidden_size": 8, "image_size": 64, "image_embedding_size": 4, "mask_input_channels": 4},
-    "mask_decoder_config": {
-        "hidden_size": 8,
-        "num_attention_heads": 2,
-        "num_hidden_layers": 1,
-        "mlp_dim": 16,
-        "iou_head_hidden_dim": 8,
-    },
-}
-MODELS = {
-    "dino": ("ViTModel", ViTConfig(**VIT, intermediate_size=48, image_size=32, patch_size=8)),
-    "dinov2": (
-        "Dinov2WithRegistersModel",
-        Dinov2WithRegistersConfig(**VIT, mlp_ratio=2, image_size=70, patch_size=14, num_register_tokens=4),
-    ),
-    "dinov2-plain": ("Dinov2Model", Dinov2Config(**VIT, mlp_ratio=2, image_size=70, patch_size=14)),
-    "dinov3": (
-        "DINOv3ViTModel",
-        DINOv3ViTConfig(**VIT, intermediate_size=48, image_size=64, patch_size=16, num_register_tokens=4),
-    ),
-    "sam": ("SamModel", SamConfig(**SAM)),
-    "mae": (
-        "ViTMAEModel",
-        ViTMAEConfig(**VIT, intermediate_size=48, image_size=64, patch_size=16, mask_ratio=0.0, layer_norm_eps=1e-6),
-    ),
-}
 TIMM = {
     "embeddings.cls_token": "cls_token",
     "embeddings.position_embeddings": "pos_embed",
@@ -84,16 +43,6 @@ TIMM = {
     "mlp.fc1": "mlp.fc1",
     "mlp.fc2": "mlp.fc2",
 }
-
-
-def library(name):
-    """The library's model, random but the same each time."""
-    model_class, config = MODELS[name]
-    model = getattr(transformers, model_class)(config).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(len(name))
-    for parameter in model.parameters():
-        parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 def write_timm(folder: Path, model, **config):
@@ -135,10 +84,6 @@ def guide(folders):
         return load_guide(str(folders / name), CPU, dtype, fidelity, feature)
 
     return load
-
-
-def pixels(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def as_map(tokens, rows, columns):

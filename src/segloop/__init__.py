@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .errors import SegloopError
     from .feedback import FSA
+    from .purify import SFP
     from .results import Segmentation
     from .segmenter import Segmenter
     from .types import LastBlock, Mix
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FSA": "feedback",
+    "SFP": "purify",
     "LastBlock": "types",
     "Mix": "types",
     "Segmentation": "results",
@@ -23,7 +25,7 @@ _HOMES = {
     "Vocabulary": "vocabulary",
 }
 
-__all__ = ["FSA", "LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary"]
+__all__ = ["FSA", "SFP", "LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary"]
 
 
 def __getattr__(name: str) -> Any:

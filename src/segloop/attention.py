@@ -72,14 +72,15 @@ class Softmax:
 
 @dataclass(frozen=True)
 class Sum:
-    """A plain sum of operators: the rows of SCLIP's two softmaxes add up to 2."""
+    """A plain sum of operators: the rows of SCLIP's two softmaxes add up to 2. `weight` makes it a mean (SFP)."""
 
     parts: tuple[Operator, ...]
+    weight: float = 1.0
 
     @property
     def row_sum(self) -> float:
-        """The number of parts, where each part's rows sum to 1."""
-        return sum(part.row_sum for part in self.parts)
+        """The number of parts, where each part's rows sum to 1 and the weight is 1."""
+        return self.weight * sum(part.row_sum for part in self.parts)
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, h, N, d) -> (B, h, N, d)."""
@@ -87,11 +88,14 @@ class Sum:
         mixed = first(values)
         for part in others:
             mixed = mixed + part(values)
-        return mixed
+        return mixed if self.weight == 1 else mixed * self.weight
 
     def rows(self, index: Sequence[int]) -> Tensor:
-        """(B, h, len(index), N); each sums to the number of parts."""
-        return torch.stack([part.rows(index) for part in self.parts]).sum(0)
+        """(B, h, len(index), N); each sums to `row_sum`."""
+        first, *others = (part.rows(index) for part in self.parts)
+        for rows in others:
+            first = first + rows  # a matrix shared by heads has one row for all of them
+        return first if self.weight == 1 else first * self.weight
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,14 @@ Method = Annotated[
     Optional[str],  # noqa: UP045  typer reads it at run time on Python 3.10
     typer.Option("--method", help="A row of `segloop methods`, a product such as qq+kk, or FILE.py:function."),
 ]
+Host = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--host", help="What fsa is attached to, named as a method is; alone it means --method fsa."),
+]
+Vision = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--vision", help="Guide of proxyclip: a name of `segloop methods`, hub id or local folder."),
+]
 Recipe = Annotated[Optional[str], typer.Option("--recipe", help="A published row, such as sclip/voc21.")]  # noqa: UP045
 Sets = Annotated[Optional[list[str]], typer.Option("--set", help="field=value, such as stride=80; none is off.")]  # noqa: UP045
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
@@ -69,6 +77,8 @@ def segment(
     formats: Annotated[str, typer.Option("--format", help="Of png, overlay, json, coco, npz.")] = "png,overlay,json",
     clip: Clip = "openai/clip-vit-base-patch16",
     method: Method = None,
+    host: Host = None,
+    vision: Vision = None,
     recipe: Recipe = None,
     fidelity: Annotated[str, typer.Option(help="default, or reference: the published pipeline.")] = "default",
     sets: Sets = None,
@@ -95,14 +105,16 @@ def segment(
         overrides = parse_assignments(sets or [])
         named = photo_stems(photos, out, wanted)
         console.ensure_folder(out)
-        attention = attention_from_file(method) if method and is_file_place(method) else method or "auto"
+        own = [attention_from_file(name) if name and is_file_place(name) else name for name in (method, host)]
         from .segmenter import Segmenter  # with torch: after everything that is quickly told
 
         console.quiet_libraries()
         segmenter = Segmenter.from_pretrained(
             clip,
             recipe=recipe,
-            method=attention,
+            method=own[0] or "auto",
+            host=own[1],
+            vision=vision,
             device=device,
             dtype=dtype,
             fidelity=fidelity,  # type: ignore[arg-type]
@@ -136,24 +148,31 @@ def scenes(
 
 @app.command(epilog="Example: segloop methods --json")
 def methods(json_lines: Json = False, debug: Debug = False) -> None:
-    """List the methods, what they keep of CLIP's last block, and their source."""
+    """List the methods, what they keep of CLIP's last block, the hosts of fsa and the guides of proxyclip."""
     with friendly(debug):
-        from .attention import VARIANTS
-        from .methods import METHODS
+        from .attention import variant
+        from .backbones.vision import GUIDES
+        from .methods import EXAMPLES, METHODS
 
-        kept = {name: VARIANTS[row.host or name] for name, row in METHODS.items()}
+        kept = {name: variant(row.host or name) for name, row in METHODS.items()}
+        hosts = [*(name for name in METHODS if name != "fsa"), *EXAMPLES]
+        guides = {name: row.hub for name, row in GUIDES.items()}
         rows = [
             {"method": name, "summary": row.summary, "residual": kept[name].residual, "mlp": kept[name].mlp}
             | {"class_list": row.names, "recipes": f"{name}/<data set>", "source": row.source}
+            | {"hosts": hosts if name == "fsa" else [], "vision": guides if kept[name].on_guide_grid else {}}
             for name, row in METHODS.items()
         ]
         if _as_lines(rows, json_lines):
             return
         columns = ("method", "summary", "recipes", "source")
         console.table("Methods", columns, [[str(row[column]) for column in columns] for row in rows])
-        typer.echo(
-            '\nAlso any product of q, k and v, such as --method "qq+kk+vv", and your own: --method FILE.py:function'
-        )
+        typer.echo("\nVision models that guide proxyclip (--vision):")
+        for name, row in GUIDES.items():
+            typer.echo(f"  {name:<14}{row.hub}: {row.note}")
+        typer.echo(f"\nHosts of fsa (--host): {', '.join(hosts)}")
+        own = "your own: --method FILE.py:function"
+        typer.echo(f'Also any product of q, k and v, such as --method "qk+vv", and {own}')
 
 
 @app.command(epilog="Example: segloop models")

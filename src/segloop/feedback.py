@@ -22,6 +22,7 @@ from .types import Mix
 EPSILON = 1e-10  # inside the logarithm of step 4
 BLOCK = {"cpu": 2**20}  # floats of one block of rows: on a CPU it stays in the cache
 LARGE_BLOCK = 2**26  # floats, elsewhere
+LAMBDA_LIMIT = 80.0  # above it, s exp(lambda s) leaves float32
 TERMS = ("new_old", "old_new", "new")
 
 Readout = Callable[[Tensor], Tensor]
@@ -183,6 +184,8 @@ class FSA:
         unknown = [term for term in self.terms if term not in TERMS]
         if unknown or not self.terms:
             raise OptionError(f"terms {self.terms}", f"choose one or more of {', '.join(TERMS)}")
+        if not 0 <= self.lambda_ <= LAMBDA_LIMIT:
+            raise OptionError(f"lambda_={self.lambda_} is not possible", f"it must be between 0 and {LAMBDA_LIMIT:.0f}")
         if not 0 < self.mass <= 1:
             raise OptionError(f"mass={self.mass} is not possible", "it must be above 0 and at most 1")
         for name in ("rounds", "feedback_layers"):

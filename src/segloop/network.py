@@ -1,6 +1,8 @@
 """One window through the frozen networks: pixels and text rows -> cosines (steps 4 to 10 of the straight line)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,9 @@ from .attention import product
 from .backbones.clip import Clip
 from .backbones.vision import Guide
 from .errors import OptionError, UserError
-from .methods import Plan
-from .types import LastBlock
+from .plan import Plan
+from .purified import States, mend_each, purify, states_needed
+from .types import LastBlock, Mix
 
 PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
 
@@ -25,15 +28,17 @@ class Readout:
     residual: Tensor | None  # (B, N, D)
     mlp: bool
     index: int = -1  # of the block
+    finish: Callable[[Tensor], Tensor] | None = None  # what purification does to the block's output
 
     @property
     def positional(self) -> bool:
         """Whether the same values read differently at different patches."""
-        return self.residual is not None
+        return self.residual is not None or self.finish is not None
 
     def __call__(self, mixed: Tensor) -> Tensor:
         """(B, h, N, d), patches only -> (B, N, Q) float32."""
-        return self.clip.cosines(self.clip.close_block(mixed, self.residual, self.mlp, self.index), self.text)
+        tokens = self.clip.close_block(mixed, self.residual, self.mlp, self.index)
+        return self.clip.cosines(self.finish(tokens) if self.finish else tokens, self.text)
 
 
 @dataclass(frozen=True)
@@ -54,45 +59,53 @@ class Network:
             raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
         pixels, text = pixels.to(self.clip.device), text.to(self.clip.device, torch.float32)
         grid = self.clip.grid(pixels)
-        x = self._before_last(pixels, grid, text)
+        states = self._before_last(pixels, grid, text)
         features = self.guide(pixels, self.plan.settings.crop) if self.guide else None
-        if features is None:
-            return self._last_block(x, grid, None, text)
         # samples share nothing, so those whose N x N matrices fit together go together
-        together = max(1, PAIRS // features[0, 0].numel() ** 2) if self.plan.variant.on_guide_grid else len(x)
-        parts = zip(x.split(together), features.split(together), strict=True)
-        return torch.cat([self._last_block(tokens, grid, guide, text) for tokens, guide in parts])
+        together = max(1, PAIRS // max(1, self._patches(grid, features) ** 2))
+        cosines = []
+        for start in range(0, max(1, len(pixels)), together):
+            part = slice(start, start + together)
+            some = {number: x[part] for number, x in states.items()}
+            cosines.append(self._last_block(some, grid, None if features is None else features[part], text))
+        return torch.cat(cosines)
 
-    def _before_last(self, pixels: Tensor, grid: tuple[int, int], text: Tensor) -> Tensor:
-        """(B, 3, H, W) -> X (B, 1+N, D). With `feedback_layers` above 1, blocks before the last listen too.
+    def _patches(self, grid: tuple[int, int], features: Tensor | None) -> int:
+        """N of the N x N matrices that the attention stores; 0 where it stores none."""
+        if self.plan.variant.on_guide_grid and features is not None:
+            return features[0, 0].numel()
+        return grid[0] * grid[1] if self.plan.purify else 0
 
-        Those keep their own query-key attention, residual and MLP; what they would say is read through CLIP's head.
+    def _before_last(self, pixels: Tensor, grid: tuple[int, int], text: Tensor) -> States:
+        """(B, 3, H, W) -> outputs of blocks by number, (B, 1+N, D): of the last but one, and what the plan looks at.
+
+        With `feedback_layers` above 1, blocks before the last listen too. Those keep their own query-key attention,
+        residual and MLP; what they would say is read through CLIP's head.
         """
-        feedback = self.plan.feedback
+        clip, feedback, sfp = self.clip, self.plan.feedback, self.plan.purify
         listening = feedback.feedback_layers if feedback else 1
-        if listening > self.clip.depth:
+        if listening > clip.depth:
             what = f"feedback_layers={listening} is not possible"
-            raise OptionError(what, f"{self.clip.name} has {self.clip.depth} blocks")
-        x, _ = self.clip.tokens(pixels, open_blocks=listening)
+            raise OptionError(what, f"{clip.name} has {clip.depth} blocks")
+        needed = states_needed(sfp, clip.depth) if sfp else set()
+        mend = mend_each(clip, sfp, grid)
+        x, states = clip.tokens(pixels, needed, listening, mend)
         for index in range(-listening, -1):
-            block = self.clip.open_block(x, grid, index)
+            block = clip.open_block(x, grid, index)
             mix = product("qk")(block)
-            readout = Readout(self.clip, text, x[:, 1:], mlp=True, index=index)
+            readout = Readout(clip, text, x[:, 1:], mlp=True, index=index)
             mixed = feedback(mix, block.v, readout, class_token=True) if feedback else mix(block.v)
-            x = self.clip.close_block(mixed, x, mlp=True, index=index)
-        return x
+            before, x = x, clip.close_block(mixed, x, mlp=True, index=index)
+            number = clip.depth + 1 + index
+            x = mend(number, before, x) if mend else x
+            states |= {number: x} if number in needed else {}
+        return states | {clip.depth - 1: x}
 
-    def _last_block(self, x: Tensor, grid: tuple[int, int], features: Tensor | None, text: Tensor) -> Tensor:
-        """X (B, 1+N, D) -> (B, Q, h, w): open, host attention, feedback, read out."""
+    def _last_block(self, states: States, grid: tuple[int, int], features: Tensor | None, text: Tensor) -> Tensor:
+        """Outputs of blocks (B, 1+N, D) -> (B, Q, h, w): open, host attention, feedback, read out."""
         plan = self.plan
-        block = replace(self.clip.open_block(x, grid), guide=features)
-        patches = x[:, 1:]
-        if plan.variant.on_guide_grid:
-            block = on_guide_grid(block)
-            patches = resample(patches.mT.unflatten(-1, grid), block.grid).flatten(2).mT if plan.residual else patches
+        block, mix, readout = self._opened(states, grid, features, text)
         first = 1 if block.has_class_token else 0
-        mix = plan.variant.attention(block, **{name: getattr(plan.settings, name) for name in plan.variant.constants})
-        readout = Readout(self.clip, text, patches if plan.residual else None, plan.mlp)
         if plan.feedback:
             mixed = plan.feedback(mix, block.v, readout, class_token=block.has_class_token)
         else:
@@ -101,6 +114,27 @@ class Network:
             what = f"attention {plan.method} made {tuple(mixed.shape)} of values {tuple(block.v.shape)}"
             raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")
         return readout(mixed[:, :, first:]).mT.unflatten(-1, block.grid)
+
+    def _opened(
+        self, states: States, grid: tuple[int, int], features: Tensor | None, text: Tensor
+    ) -> tuple[LastBlock, Mix, Readout]:
+        """The last block, the host's attention, and its path to cosines."""
+        plan, finish = self.plan, None
+        constants = {name: getattr(plan.settings, name) for name in plan.variant.constants}
+        attention = partial(plan.variant.attention, **constants)
+        if plan.purify:
+            purified = purify(self.clip, plan.purify, states, grid, attention)
+            block, patches, finish = purified.block, purified.tokens, purified.finish
+            mix: Mix = purified.mix
+        else:
+            x = states[self.clip.depth - 1]
+            block, patches = replace(self.clip.open_block(x, grid), guide=features), x[:, 1:]
+            if plan.variant.on_guide_grid:
+                block = on_guide_grid(block)
+                if plan.residual:
+                    patches = resample(patches.mT.unflatten(-1, grid), block.grid).flatten(2).mT
+            mix = attention(block)
+        return block, mix, Readout(self.clip, text, patches if plan.residual else None, plan.mlp, finish=finish)
 
 
 def on_guide_grid(block: LastBlock) -> LastBlock:

@@ -18,8 +18,10 @@ from .decide import Rule, class_scores, decide
 from .embeddings import embed
 from .errors import ImageError, ModelError, OptionError, UserError
 from .feedback import FSA
-from .methods import PATCH, Choice, Plan, resolve
+from .methods import PATCH
 from .network import Network
+from .plan import Choice, Plan, resolve
+from .purify import SFP
 from .results import Segmentation
 from .steps import Photo, blocks, full_map, prepare, score, statistics
 from .types import Attention
@@ -60,6 +62,7 @@ class Segmenter:
         host: str | Attention | None = None,
         vision: str | Path | None = None,
         feedback: FSA | None = None,
+        purify: SFP | None = None,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         fidelity: Fidelity = "default",
@@ -76,12 +79,13 @@ class Segmenter:
             host: what fsa is attached to, any of these; without `method` it means fsa.
             vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, a hub id or a local folder.
             feedback: constants of FSA instead of the recipe's.
+            purify: constants of SFP instead of the recipe's; without `method` it means sfp.
             device: auto, cpu, cuda, mps ...
             dtype: auto is half precision where the hardware is fast at it; `reference` is float32.
             fidelity: "reference" is the published pipeline, quirks included.
             batch: windows that go through the network together.
             offline: never ask the hub.
-            **overrides: any field of Settings or FSA; None switches it off.
+            **overrides: any field of Settings, FSA or SFP; None switches it off.
 
         Raises ModelError, OptionError.
         """
@@ -92,14 +96,14 @@ class Segmenter:
         where = pick_device(device)
         precision = pick_dtype(dtype, where, fidelity)
         guide_name = None if vision is None else str(vision)
-        choice = Choice(None if method == "auto" else method, host, guide_name, recipe, feedback, overrides)
+        choice = Choice(None if method == "auto" else method, host, guide_name, recipe, feedback, purify, overrides)
         plan = resolve(choice, _folder_settings(str(model), offline))  # options are checked before seconds of loading
         positions: Literal["published", "exact"] = "published" if fidelity == "reference" else "exact"
         clip = load_clip(str(model), where, precision, positions, offline)
         guide = None
         if plan.vision:
             guide = load_guide(plan.vision, where, precision, fidelity, plan.settings.vision_feature, offline)
-        plan = plan.for_models(clip.depth, guide.kind if guide else None)
+        plan = plan.for_models(clip.depth, guide.kind if guide else None, reference=fidelity == "reference")
         return cls(Network(clip, plan, guide), fidelity, batch)
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
@@ -183,11 +187,13 @@ class Segmenter:
         plan = self.plan
         guide = {"vision": self.network.guide.name} if self.network.guide else {}
         feedback = {"host": plan.host, "feedback": asdict(plan.feedback)} if plan.feedback else {}
+        purify = {"purify": asdict(plan.purify)} if plan.purify else {}
         return {
             "model": self.clip.name,
             "method": plan.method,
             **guide,
             **feedback,
+            **purify,
             "fidelity": self.fidelity,
             "dtype": str(self.clip.dtype).removeprefix("torch."),
             **asdict(replace(plan.settings, residual=plan.residual, mlp=plan.mlp)),

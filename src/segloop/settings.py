@@ -59,10 +59,14 @@ OFF: dict[str, Any] = {  # what None means for a field; other fields cannot be o
     "crop": 0,
     "third_term": None,
     "isolation": False,
+    "detector": "none",
+    "repair": "none",
+    "integrate": "none",
 }
 
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of a field's annotation: what to give, and the check
     "tuple[int": ("whole numbers joined by commas", lambda value: all(type(item) is int for item in value)),
+    "tuple[float": ("numbers joined by commas", lambda value: all(type(item) in (int, float) for item in value)),
     "tuple[str": ("words joined by commas", lambda value: all(isinstance(item, str) for item in value)),
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "float": ("a number", lambda value: isinstance(value, float)),

@@ -1,7 +1,7 @@
 """CLIP, opened before its last block (spec 0.2, 0.3). The only file that knows transformers' CLIP."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,9 @@ from .positions import Rule, resample_positions
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pixels, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
+
+AfterBlock = Callable[[int, Tensor, Tensor], Tensor]
+"""(number of the block, its input, its output (B, 1+N, D)) -> what the next block gets."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,18 @@ class Clip:
         return pixels.shape[-2] // self.patch, pixels.shape[-1] // self.patch
 
     def tokens(
-        self, pixels: Tensor, keep: Collection[int] = (), open_blocks: int = 1
+        self, pixels: Tensor, keep: Collection[int] = (), open_blocks: int = 1, after: AfterBlock | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """All blocks but the last `open_blocks`: CLIP-normalised (B, 3, H, W) -> X (B, 1+N, D), their output.
 
-        Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape.
+        Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape. `after` may change
+        the output of every block before the next sees it.
         """
         x = self._embed(pixels)
         kept = {0: x} if 0 in keep else {}
         for number, block in enumerate(self.vision.encoder.layers[:-open_blocks], start=1):
-            x = _run_block(block, x)
+            before, x = x, _run_block(block, x)
+            x = after(number, before, x) if after else x
             if number in keep:
                 kept[number] = x
         return x, kept
