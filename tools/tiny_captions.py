@@ -54,7 +54,7 @@ balloon candle gift ring necklace watch glasses scissors hammer screwdriver saw 
 tent map letter stamp coin money ticket pencil pen paint brush canvas poster screen machine engine wheel tyre cable
 plastic metal steel iron copper gold silver rubber leather cotton wool silk paper cardboard marble concrete asphalt
 skin fur feather bone blood brain heart eye nose mouth tooth foot leg arm finger
-""".split()
+""".split()  # noqa: SIM905 - a list literal would be a page long
 FREQUENT = """
 the a an of in on at to for with and or not no is are was were be been has have had do does did this that these those
 it its he she they we you i my your his her our their what which who where when why how all some any many few more
@@ -63,7 +63,7 @@ before after again further here there one two three four five six seven eight ni
 back near far inside outside background foreground floor ground wall ceiling surface large small big little long
 short high low wide narrow thick thin round flat old new young good bad nice bright dark light heavy clean dirty wet
 dry hot cold warm cool hard soft open closed full empty grey gray brown pink beige
-""".split()
+""".split()  # noqa: SIM905
 
 
 def templates() -> list[str]:

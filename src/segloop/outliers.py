@@ -228,9 +228,10 @@ def _distances(tokens: Tensor) -> Tensor:
 
 
 def _largest(scores: Tensor, count: int) -> Tensor:
-    """The `count` largest of each row that are not -inf: (B, N) -> bool (B, N)."""
-    values, index = scores.topk(min(count, scores.shape[1]))
-    return torch.zeros_like(scores, dtype=torch.bool).scatter(1, index, values > -torch.inf)
+    """The `count` largest of each row that are not -inf, the earlier of equals: (B, N) -> bool (B, N)."""
+    values, index = scores.sort(dim=1, descending=True, stable=True)
+    chosen = values[:, :count] > -torch.inf
+    return torch.zeros_like(scores, dtype=torch.bool).scatter(1, index[:, :count], chosen)
 
 
 def _above_quantile(scores: Tensor, quantile: float) -> Tensor:
