@@ -35,8 +35,11 @@ def pamr_weights(image: Tensor, dilations: Sequence[int] = (8, 16)) -> Tensor:
     for shifted in _shifts(image, dilations, centre=True):
         variance += (shifted - mean) ** 2 / (samples - 1)
     unit = CENTRE_FLOOR + CONTRAST * variance.sqrt()
-    likeness = [-((image - s).abs() / unit).mean(1) for s in _shifts(image, dilations, centre=False)]
-    return torch.stack(likeness, 1).softmax(1)
+    weights = image.new_empty(len(image), 8 * len(dilations), *image.shape[-2:])
+    for i, shifted in enumerate(_shifts(image, dilations, centre=False)):
+        weights[:, i] = (image - shifted).abs_().div_(unit).mean(1).neg_()
+    weights.sub_(weights.amax(1, keepdim=True)).exp_()  # a softmax without a second stack of maps
+    return weights.div_(weights.sum(1, keepdim=True))
 
 
 def pamr_apply(weights: Tensor, maps: Tensor, steps: int, dilations: Sequence[int] = (8, 16)) -> Tensor:
