@@ -8,7 +8,8 @@ REAL = "openai/clip-vit-base-patch16"
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OUT = Path("demo-out")
 GROUNDS = ["grass", "sand", "water", "red circle | red"]
-PEOPLE = ["person", "flag", "rocket | space shuttle", "black background"]
+PEOPLE = ["person", "flag", "rocket | space shuttle", "wall | studio backdrop"]
+COLOURS = ["orange", "white", "black", "blue | purple"]  # all that tiny could say of a photo
 
 
 def main(clip: str) -> None:
@@ -21,7 +22,7 @@ def main(clip: str) -> None:
     try:
         segmenter = Segmenter.from_pretrained(clip)
         scene = segmenter(EXAMPLES / "scene-1.png", GROUNDS)
-        photo = segmenter(EXAMPLES / "astronaut.jpg", PEOPLE)
+        photo = segmenter(EXAMPLES / "astronaut.jpg", COLOURS if clip == "tiny" else PEOPLE)
         paths = [
             result.save(OUT / f"{Path(result.source or '').stem}", ["overlay", "png", "json"])[0]
             for result in (scene, photo)
