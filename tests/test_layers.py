@@ -28,6 +28,12 @@ ROOMS = [
     "results",
     "textures",
     "scenes",
+    "metrics",
+    "boundary",
+    "bootstrap",
+    "labels",
+    "datasets",
+    "prepare",
     "backbones",
     "purified",
     "methods",
@@ -35,8 +41,13 @@ ROOMS = [
     "network",
     "steps",
     "segmenter",
+    "inspection",
+    "record",
+    "evaluation",
+    "report",
     "console",
     "jobs",
+    "commands",
     "cli",
     "__main__",
 ]
@@ -88,5 +99,5 @@ def test_rooms_are_small():
         lines = path.read_text().splitlines()
         assert len(lines) <= 310, f"{path.name} has {len(lines)} lines: it asks to be two"
         for node in ast.walk(ast.parse("\n".join(lines))):
-            if isinstance(node, ast.FunctionDef) and path.name != "cli.py":  # options are arguments there
+            if isinstance(node, ast.FunctionDef) and "commands" not in path.parts:  # options are arguments there
                 assert node.end_lineno - node.lineno < 56, f"{path.name}: {node.name} is too long"

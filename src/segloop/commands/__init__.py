@@ -1,0 +1,1 @@
+"""One file a command. Rooms are opened inside the functions, so that `segloop --help` answers at once."""

@@ -1,0 +1,92 @@
+"""Options that commands share, and what they are made into."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from .. import console
+from ..errors import OptionError
+
+if TYPE_CHECKING:
+    from ..segmenter import Segmenter
+
+# typer reads annotations at run time, on Python 3.10 too: hence Optional
+Classes = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--classes", help='Words joined by commas, synonyms by |: "road, car|automobile".'),
+]
+ClassesFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--classes-file", help="UTF-8, a class a line, # comments."),
+]
+Background = Annotated[bool, typer.Option("--background", help="Add a class of general words for everything else.")]
+Templates = Annotated[str, typer.Option("--templates", help="openai80, openai7, single, plain.")]
+Clip = Annotated[str, typer.Option("--clip", help="Hub id, local Hugging Face folder, or tiny (bundled).")]
+Method = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--method", help="A row of `segloop methods`, a product such as qq+kk, or FILE.py:function."),
+]
+Host = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--host", help="What fsa is attached to, named as a method is; alone it means --method fsa."),
+]
+Vision = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--vision", help="Guide of proxyclip: a name of `segloop methods`, hub id or local folder."),
+]
+Recipe = Annotated[Optional[str], typer.Option("--recipe", help="A published row, such as sclip/voc21.")]  # noqa: UP045
+Fidelity = Annotated[str, typer.Option("--fidelity", help="default, or reference: the published pipeline.")]
+Sets = Annotated[Optional[list[str]], typer.Option("--set", help="field=value, such as stride=80; none is off.")]  # noqa: UP045
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Windows that go through the network together.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+DEFAULT_CLIP = "openai/clip-vit-base-patch16"
+
+
+def words(classes: str | None, classes_file: Path | None) -> list[str]:
+    """The classes of --classes or --classes-file. Raises OptionError where none or both came."""
+    from ..vocabulary import parse_classes, read_class_file
+
+    if (classes is None) == (classes_file is None):
+        which = "none" if classes is None else "both"
+        remedy = 'give one, such as --classes "road, tree, sky"'
+        raise OptionError(f"{which} of --classes and --classes-file came", remedy)
+    return parse_classes(classes) if classes is not None else read_class_file(classes_file)  # type: ignore[arg-type]
+
+
+def overrides(sets: list[str] | None) -> dict[str, Any]:
+    """Fields of --set with their types. Raises OptionError."""
+    from ..settings import parse_assignments
+
+    return parse_assignments(sets or [])
+
+
+def attention(name: str | None) -> Any:
+    """A method's name as it is, or the function that FILE.py:function names. Raises OptionError."""
+    from ..custom import attention_from_file, is_file_place
+
+    return attention_from_file(name) if name and is_file_place(name) else name
+
+
+def open_segmenter(
+    clip: str, method: str | None, host: str | None, changes: dict[str, Any], **others: Any
+) -> "Segmenter":
+    """`Segmenter.from_pretrained` of a command's options, its libraries kept quiet."""
+    own = [attention(name) for name in (method, host)]
+    from ..segmenter import Segmenter  # with torch: after everything that is quickly told
+
+    console.quiet_libraries()
+    return Segmenter.from_pretrained(clip, method=own[0] or "auto", host=own[1], **others, **changes)
+
+
+def as_lines(rows: list[dict[str, Any]], wanted: bool) -> bool:
+    """Print rows as JSON, one a line, where that is `wanted`."""
+    for row in rows if wanted else []:
+        typer.echo(json.dumps(row))
+    return wanted

@@ -1,0 +1,30 @@
+"""`segloop scenes`: pictures with exact masks, drawn."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import friendly, say
+from ..errors import OptionError
+from . import options
+
+EXAMPLE = "segloop scenes scenes --count 20 --seed 1"
+
+
+def scenes(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where images, masks, classes and captions go.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="How many.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed draws the same scenes.")] = 0,
+    size: Annotated[str, typer.Option("--size", help="Height x width in pixels.")] = "192x256",
+    debug: options.Debug = False,
+) -> None:
+    """Draw procedural scenes: textured grounds and coloured shapes, with exact masks and captions."""
+    with friendly(debug):
+        from ..scenes import write_scenes
+
+        height, cross, width = size.partition("x")
+        if not (cross and height.isdigit() and width.isdigit()):
+            raise OptionError(f"size {size!r}", "write height x width, such as 192x256")
+        write_scenes(folder, count, seed, (int(height), int(width)))
+        say(f"{count} scenes in {folder}")

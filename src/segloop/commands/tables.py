@@ -1,0 +1,48 @@
+"""`segloop methods`, `models`: what can be chosen."""
+
+from typing import Any
+
+import typer
+
+from .. import console
+from ..console import friendly
+from . import options
+
+
+def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
+    """List the methods, what they keep of CLIP's last block, the hosts of fsa and the guides of proxyclip."""
+    with friendly(debug):
+        from ..attention import variant
+        from ..backbones.vision import GUIDES
+        from ..methods import EXAMPLES, METHODS
+
+        kept = {name: variant(row.host or name) for name, row in METHODS.items()}
+        hosts = [*(name for name in METHODS if name != "fsa"), *EXAMPLES]
+        guides = {name: row.hub for name, row in GUIDES.items()}
+        rows = [
+            {"method": name, "summary": row.summary, "residual": kept[name].residual, "mlp": kept[name].mlp}
+            | {"class_list": row.names, "recipes": f"{name}/<data set>", "source": row.source}
+            | {"hosts": hosts if name == "fsa" else [], "vision": guides if kept[name].on_guide_grid else {}}
+            for name, row in METHODS.items()
+        ]
+        if options.as_lines(rows, json_lines):
+            return
+        columns = ("method", "summary", "recipes", "source")
+        console.table("Methods", columns, [[str(row[column]) for column in columns] for row in rows])
+        typer.echo("\nVision models that guide proxyclip (--vision):")
+        for name, row in GUIDES.items():
+            typer.echo(f"  {name:<14}{row.hub}: {row.note}")
+        typer.echo(f"\nHosts of fsa (--host): {', '.join(hosts)}")
+        own = "your own: --method FILE.py:function"
+        typer.echo(f'Also any product of q, k and v, such as --method "qk+vv", and {own}')
+
+
+def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:
+    """List CLIP models that are known to fit; any other CLIP of the hub or of a local folder works too."""
+    with friendly(debug):
+        from ..backbones.models import MODELS
+
+        rows: list[dict[str, Any]] = [{"model": name, **facts} for name, facts in MODELS.items()]
+        if options.as_lines(rows, json_lines):
+            return
+        console.table("CLIP models (--clip)", list(rows[0]), [[str(value) for value in row.values()] for row in rows])
