@@ -12,7 +12,7 @@ from segloop.methods import METHODS
 from segloop.refine import pamr
 from segloop.windows import layout, padding
 
-LATER = {"coco_ids", "reduce_zero_label"}  # data sets come with the evaluation
+ELSEWHERE = {"coco_ids", "reduce_zero_label"}  # in test_prepare.py and test_labels.py
 
 
 def known(collection: str) -> list[Case]:
@@ -126,6 +126,6 @@ GEOMETRY = {
 }
 
 
-@pytest.mark.parametrize("case", [c for c in cases("E_geometry") if str(c) not in LATER], ids=str)
+@pytest.mark.parametrize("case", [c for c in cases("E_geometry") if str(c) not in ELSEWHERE], ids=str)
 def test_geometry(case: Case):
     GEOMETRY[str(case)](case)

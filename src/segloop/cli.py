@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import scenes, segment, tables
+from .commands import evaluate, prepare, scenes, segment, tables, tune
 from .errors import SegloopError
 
 app = typer.Typer(
@@ -22,9 +22,13 @@ app = typer.Typer(
 
 COMMANDS = (
     (segment.segment, segment.EXAMPLE),
+    (evaluate.evaluate, evaluate.EXAMPLE),
+    (tune.tune, tune.EXAMPLE),
+    (prepare.prepare, prepare.EXAMPLE),
     (scenes.scenes, scenes.EXAMPLE),
     (tables.methods, "segloop methods --json"),
     (tables.models, "segloop models"),
+    (tables.datasets, "segloop datasets --data DIR"),
 )
 for command, example in COMMANDS:
     app.command(epilog=f"Example: {example}")(command)

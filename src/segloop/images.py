@@ -1,4 +1,4 @@
-"""Photos as arrays: read, orient, resize, normalise. No other file reads with Pillow."""
+"""Photos as arrays: read, orient, resize, normalise."""
 
 import glob
 import os

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .attention import product
-from .backbones.clip import Clip
+from .backbones.clip import AfterBlock, Clip
+from .backbones.shared import Memory
 from .backbones.vision import Guide
 from .errors import OptionError, UserError
 from .plan import Plan
@@ -48,6 +49,7 @@ class Network:
     clip: Clip
     plan: Plan
     guide: Guide | None = None
+    memory: Memory | None = None  # shared with other plans on the same networks
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
@@ -60,7 +62,7 @@ class Network:
         pixels, text = pixels.to(self.clip.device), text.to(self.clip.device, torch.float32)
         grid = self.clip.grid(pixels)
         states = self._before_last(pixels, grid, text)
-        features = self.guide(pixels, self.plan.settings.crop) if self.guide else None
+        features = self._features(pixels)
         # samples share nothing, so those whose N x N matrices fit together go together
         together = max(1, PAIRS // max(1, self._patches(grid, features) ** 2))
         cosines = []
@@ -69,6 +71,17 @@ class Network:
             some = {number: x[part] for number, x in states.items()}
             cosines.append(self._last_block(some, grid, None if features is None else features[part], text))
         return torch.cat(cosines)
+
+    @torch.no_grad()
+    def opened(self, pixels: Tensor, text: Tensor) -> tuple[LastBlock, Mix, Readout]:
+        """What `logits` works on, to be looked at: the last block, the host's attention, its path to cosines.
+
+        CLIP-normalised (B, 3, H, W), rows (Q, E); all samples at once, so give few.
+        """
+        pixels, text = pixels.to(self.clip.device), text.to(self.clip.device, torch.float32)
+        grid = self.clip.grid(pixels)
+        features = self._features(pixels)
+        return self._opened(self._before_last(pixels, grid, text), grid, features, text)
 
     def _patches(self, grid: tuple[int, int], features: Tensor | None) -> int:
         """N of the N x N matrices that the attention stores; 0 where it stores none."""
@@ -89,7 +102,7 @@ class Network:
             raise OptionError(what, f"{clip.name} has {clip.depth} blocks")
         needed = states_needed(sfp, clip.depth) if sfp else set()
         mend = mend_each(clip, sfp, grid)
-        x, states = clip.tokens(pixels, needed, listening, mend)
+        x, states = self._tokens(pixels, needed, listening, mend)
         for index in range(-listening, -1):
             block = clip.open_block(x, grid, index)
             mix = product("qk")(block)
@@ -98,8 +111,22 @@ class Network:
             before, x = x, clip.close_block(mixed, x, mlp=True, index=index)
             number = clip.depth + 1 + index
             x = mend(number, before, x) if mend else x
-            states |= {number: x} if number in needed else {}
+            states = states | {number: x} if number in needed else states
         return states | {clip.depth - 1: x}
+
+    def _features(self, pixels: Tensor) -> Tensor | None:
+        guide, crop = self.guide, self.plan.settings.crop
+        if guide is None or self.memory is None:
+            return guide(pixels, crop) if guide else None
+        return self.memory.recall((id(guide), crop), pixels, lambda: guide(pixels, crop))
+
+    def _tokens(
+        self, pixels: Tensor, needed: set[int], listening: int, mend: AfterBlock | None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        if self.memory is None or mend is not None:
+            return self.clip.tokens(pixels, needed, listening, mend)
+        what = id(self.clip), frozenset(needed), listening
+        return self.memory.recall(what, pixels, lambda: self.clip.tokens(pixels, needed, listening))
 
     def _last_block(self, states: States, grid: tuple[int, int], features: Tensor | None, text: Tensor) -> Tensor:
         """Outputs of blocks (B, 1+N, D) -> (B, Q, h, w): open, host attention, feedback, read out."""

@@ -89,17 +89,22 @@ def check_formats(formats: str | Sequence[str]) -> list[str]:
 
 
 def encode_png(result: Segmentation) -> bytes:
-    """The label map as a PNG whose pixel values are class indices, at most 65536 of them."""
-    count = len(result.classes)
+    """The label map as `label_png` has it."""
+    return label_png(result.labels, result.classes)
+
+
+def label_png(labels: np.ndarray, classes: list[str]) -> bytes:
+    """(H, W) labels as a PNG whose pixel values are class indices, at most 65536 of them."""
+    count = len(classes)
     if count > 65536:
         raise OptionError(f"{count} classes do not fit into a PNG of 16 bits", "choose the format npz")
     if count <= 256:
-        image = Image.fromarray(result.labels.astype(np.uint8))
+        image = Image.fromarray(labels.astype(np.uint8))
         image.putpalette(palette(256).tobytes())  # a shorter one would make Pillow write fewer than 8 bits
     else:
-        image = Image.fromarray(result.labels.astype(np.uint16))
+        image = Image.fromarray(labels.astype(np.uint16))
     chunks = PngImagePlugin.PngInfo()
-    chunks.add_text("segloop:classes", json.dumps(result.classes))
+    chunks.add_text("segloop:classes", json.dumps(classes))
     return _png(image, pnginfo=chunks)
 
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from .backbones.clip import Clip, load_clip
+from .backbones.clip import Clip
 from .backbones.device import pick_device, pick_dtype
 from .backbones.loading import resolve as resolve_model
-from .backbones.vision import load_guide
+from .backbones.shared import Models
 from .decide import Rule, class_scores, decide
 from .embeddings import embed
 from .errors import ImageError, ModelError, OptionError, UserError
@@ -23,10 +23,10 @@ from .network import Network
 from .plan import Choice, Plan, resolve
 from .purify import SFP
 from .results import Segmentation
-from .steps import Photo, blocks, full_map, prepare, score, statistics
+from .steps import Photo, blocks, full_map, prepare, rule_of, statistics, tiles
 from .types import Attention
 from .vocabulary import Vocabulary
-from .windows import ScoreMap
+from .windows import ScoreMap, assemble
 
 Fidelity = Literal["default", "reference"]
 Words = Vocabulary | Sequence[str]
@@ -68,6 +68,7 @@ class Segmenter:
         fidelity: Fidelity = "default",
         batch: int = 8,
         offline: bool = False,
+        models: Models | None = None,
         **overrides: Any,
     ) -> "Segmenter":
         """Open the networks and settle every constant.
@@ -85,6 +86,7 @@ class Segmenter:
             fidelity: "reference" is the published pipeline, quirks included.
             batch: windows that go through the network together.
             offline: never ask the hub.
+            models: where open networks are kept, for several Segmenters that share them.
             **overrides: any field of Settings, FSA or SFP; None switches it off.
 
         Raises ModelError, OptionError.
@@ -97,14 +99,15 @@ class Segmenter:
         precision = pick_dtype(dtype, where, fidelity)
         guide_name = None if vision is None else str(vision)
         choice = Choice(None if method == "auto" else method, host, guide_name, recipe, feedback, purify, overrides)
-        plan = resolve(choice, _folder_settings(str(model), offline))  # options are checked before seconds of loading
+        plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         positions: Literal["published", "exact"] = "published" if fidelity == "reference" else "exact"
-        clip = load_clip(str(model), where, precision, positions, offline)
+        models = models or Models()
+        clip = models.clip(str(model), where, precision, positions, offline)
         guide = None
         if plan.vision:
-            guide = load_guide(plan.vision, where, precision, fidelity, plan.settings.vision_feature, offline)
+            guide = models.guide(plan.vision, where, precision, fidelity, plan.settings.vision_feature, offline)
         plan = plan.for_models(clip.depth, guide.kind if guide else None, reference=fidelity == "reference")
-        return cls(Network(clip, plan, guide), fidelity, batch)
+        return cls(Network(clip, plan, guide, models.memory), fidelity, batch)
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
@@ -123,12 +126,13 @@ class Segmenter:
         Raises OptionError where the map would be larger than `limit` bytes.
         """
         vocabulary = _as_vocabulary(vocabulary)
-        ready = self._prepare(photo)
+        ready = self.prepare(photo)
         size = len(vocabulary.query_index) * ready.target[0] * ready.target[1] * 4
         if size > limit:
             what = f"the cosine map would take {size / 2**30:.1f} GiB, more than {limit / 2**30:.1f}"
             raise OptionError(what, "call segmenter(photo, words), which works by strips, or raise limit=")
-        (score_map,) = self._score([ready], self.text(vocabulary))
+        (logits,) = self.tiles([ready], self.text(vocabulary))
+        score_map = self.score_map(ready, logits)
         return full_map(blocks(score_map, ready, self.plan.settings), score_map.shape)
 
     @overload
@@ -157,13 +161,13 @@ class Segmenter:
         A photo that cannot be read goes to `on_error` and is skipped; without `on_error` its ImageError is raised.
         """
         vocabulary = _as_vocabulary(vocabulary)
-        rule = self._rule(vocabulary)
+        rule = self.rule(vocabulary)
         text = self.text(vocabulary)
         finish = partial(self._finish, text=text, rule=rule, vocabulary=vocabulary, scores=scores)
         waiting: list[Photo] = []
         for photo in photos:
             try:
-                waiting.append(self._prepare(photo))
+                waiting.append(self.prepare(photo))
             except ImageError as error:
                 if on_error is None:
                     raise
@@ -200,22 +204,32 @@ class Segmenter:
             "vocabulary": vocabulary.source,
         }
 
-    def _prepare(self, photo: Any) -> Photo:
+    def prepare(self, photo: Any) -> Photo:
+        """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
         if self.fidelity == "default":
             return prepare(photo, self.plan.settings, pad=self.clip.patch, at_least=self.clip.patch)
         published = self.clip.patch if self.plan.row.pad == PATCH else self.plan.row.pad
         return prepare(photo, self.plan.settings, pad=published if self.plan.settings.crop else 1, at_least=1)
 
     @torch.no_grad()
-    def _score(self, photos: Sequence[Photo], text: Tensor) -> list[ScoreMap]:
-        direct = self.fidelity == "reference" and self.plan.settings.crop == 0 and not self.plan.row.whole_in_two_steps
-        return score(photos, partial(self.network.logits, text=text), self.batch, direct)
+    def tiles(self, photos: Sequence[Photo], text: Tensor) -> list[Tensor]:
+        """Raw cosines of every window, (n, Q, h, w) float32 for each photo; `text` is (Q, E)."""
+        return tiles(photos, partial(self.network.logits, text=text), self.batch)
+
+    @property
+    def direct(self) -> bool:
+        """Whether a whole photo's grid becomes the map in one step, as in some releases (spec 1.4)."""
+        return self.fidelity == "reference" and self.plan.settings.crop == 0 and not self.plan.row.whole_in_two_steps
+
+    def score_map(self, photo: Photo, logits: Tensor) -> ScoreMap:
+        """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
+        return assemble(logits, photo.where, photo.size, photo.target, self.direct)
 
     def _finish(
         self, photos: Sequence[Photo], text: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool
     ) -> Iterator[Segmentation]:
-        for photo, score_map in zip(photos, self._score(photos, text), strict=True):
-            yield self._decide(photo, score_map, rule, vocabulary, scores)
+        for photo, logits in zip(photos, self.tiles(photos, text), strict=True):
+            yield self._decide(photo, self.score_map(photo, logits), rule, vocabulary, scores)
 
     @torch.no_grad()
     def _decide(
@@ -235,15 +249,9 @@ class Segmenter:
             settings=self.describe(vocabulary),
         )
 
-    def _rule(self, vocabulary: Vocabulary) -> Rule:
-        settings = self.plan.settings
-        threshold, area = settings.background_threshold or None, settings.area_threshold or None
-        if vocabulary.background is None and (threshold or area):
-            name = "background_threshold" if threshold else "area_threshold"
-            remedy = f"add a background (--background), or switch it off with {name}=none"
-            raise OptionError(f"{name} needs a background class and the list has none", remedy)
-        index = torch.tensor(vocabulary.query_index, device=self.clip.device)
-        return Rule(index, len(vocabulary.classes), settings.logit_scale, threshold, area)
+    def rule(self, vocabulary: Vocabulary) -> Rule:
+        """How cosines of these words become labels. Raises OptionError for a threshold without a background."""
+        return rule_of(vocabulary, self.plan.settings, self.clip.device)
 
     def _check_text(self, text: Tensor) -> None:
         if text.ndim != 2 or text.shape[1] != self.clip.width:
@@ -255,7 +263,7 @@ def _as_vocabulary(words: Words) -> Vocabulary:
     return words if isinstance(words, Vocabulary) else Vocabulary(words)
 
 
-def _folder_settings(model: str, offline: bool) -> dict[str, Any]:
+def folder_settings(model: str, offline: bool) -> dict[str, Any]:
     """What the model's own segloop.json names, if it is a folder and has one."""
     path = Path(resolve_model(model, offline)) / "segloop.json"
     if not path.is_file():

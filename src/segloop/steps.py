@@ -3,21 +3,35 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .decide import Block, Blocks, Decision
+from .decide import Block, Blocks, Decision, Rule
+from .errors import OptionError
 from .images import normalise, read_image, resize_uint8, resized_size
 from .refine import pamr_apply, pamr_weights
 from .settings import Settings
-from .windows import Layout, ScoreMap, assemble, cut, layout
+from .vocabulary import Vocabulary
+from .windows import Layout, ScoreMap, cut, layout
 
 STRIP_BYTES = 4 * 2**20  # of cosines decided at once: on a CPU they stay in its cache
 BAND_BYTES = 64 * 2**20  # of cosines prepared at once
+
+
+class Measured(Protocol):
+    """What deciding has to know of a photo."""
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """(H0, W0)."""
+
+    @property
+    def pixels(self) -> Tensor:
+        """(3, height, width) float32, resized and normalised; only PAMR looks at it."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +65,10 @@ def prepare(photo: Any, settings: Settings, pad: int, at_least: int) -> Photo:
     return Photo(image, source, size, where, pixels, cut(pixels, where))
 
 
-def score(
-    photos: Sequence[Photo], network: Callable[[Tensor], Tensor], batch: int, direct: bool = False
-) -> list[ScoreMap]:
-    """Windows of all photos through `network` ((b, 3, h, w) -> (b, Q, h', w')), and back to one map per photo.
+def tiles(photos: Sequence[Photo], network: Callable[[Tensor], Tensor], batch: int) -> list[Tensor]:
+    """Windows of all photos through `network` ((b, 3, h, w) -> (b, Q, h', w')): (n, Q, h', w') for each photo.
 
-    Windows of one size share batches, whichever photo they come from. `direct`: see `windows.assemble`.
+    Windows of one size share batches, whichever photo they come from.
     """
     logits: list[list[Tensor]] = [[] for _ in photos]
     for shape in dict.fromkeys(photo.where.window for photo in photos):
@@ -67,13 +79,10 @@ def score(
             stop = start + batch
             for owner, tile in zip(owners[start:stop], network(windows[start:stop]), strict=True):
                 logits[owner].append(tile)
-    return [
-        assemble(torch.stack(tiles), photo.where, photo.size, photo.target, direct)
-        for photo, tiles in zip(photos, logits, strict=True)
-    ]
+    return [torch.stack(found) for found in logits]
 
 
-def blocks(score_map: ScoreMap, photo: Photo, settings: Settings) -> Blocks:
+def blocks(score_map: ScoreMap, photo: Measured, settings: Settings) -> Blocks:
     """The map in parts: strips of rows with all queries; with PAMR, which looks far, all rows with few queries."""
     queries, height, width = score_map.shape
     steps, dilations = settings.pamr_steps, settings.pamr_dilations
@@ -92,6 +101,17 @@ def blocks(score_map: ScoreMap, photo: Photo, settings: Settings) -> Blocks:
             yield Block(slice(0, height), part, pamr_apply(weights, maps, steps, dilations)[0])
 
     return by_queries if steps else by_rows
+
+
+def rule_of(vocabulary: Vocabulary, settings: Settings, device: torch.device | None = None) -> Rule:
+    """How cosines of these words become labels. Raises OptionError for a threshold without a background."""
+    threshold, area = settings.background_threshold or None, settings.area_threshold or None
+    if vocabulary.background is None and (threshold or area):
+        name = "background_threshold" if threshold else "area_threshold"
+        remedy = f"add a background (--background), or switch it off with {name}=none"
+        raise OptionError(f"{name} needs a background class and the list has none", remedy)
+    index = torch.tensor(vocabulary.query_index, device=device)
+    return Rule(index, len(vocabulary.classes), settings.logit_scale, threshold, area)
 
 
 def full_map(parts: Blocks, shape: tuple[int, int, int]) -> Tensor:

@@ -43,6 +43,10 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, 
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Windows that go through the network together.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
+Data = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--data", metavar="DIR", help="Folder of the data sets, or key=DIR; may be repeated."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

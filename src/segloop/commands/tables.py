@@ -1,4 +1,4 @@
-"""`segloop methods`, `models`: what can be chosen."""
+"""`segloop methods`, `models`, `datasets`: what can be chosen."""
 
 from typing import Any
 
@@ -46,3 +46,21 @@ def models(json_lines: options.Json = False, debug: options.Debug = False) -> No
         if options.as_lines(rows, json_lines):
             return
         console.table("CLIP models (--clip)", list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+
+
+def datasets(data: options.Data = None, json_lines: options.Json = False, debug: options.Debug = False) -> None:
+    """List the data sets; with --data, say which of them are there and what is missing of the others."""
+    with friendly(debug):
+        from ..datasets import check
+        from ..datasets import rows as table
+
+        columns = ["key", "title", "classes", "photos", "root", "how to get it"]
+        rows = [dict(zip(columns, row, strict=True)) for row in table()]
+        if data:
+            columns = ["key", "classes", "photos", "found"]
+            for row in rows:
+                seen = check(row["key"], data)
+                row["found"] = f"{len(seen.opened.samples)} in {seen.root}" if seen.opened else str(seen.problem)
+        if options.as_lines(list(rows), json_lines):
+            return
+        console.table("Data sets", columns, [[row[column] for column in columns] for row in rows])

@@ -1,0 +1,68 @@
+"""Networks that several plans share: each is opened once, and what it says of a window is computed once."""
+
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .clip import Clip, load_clip
+from .vision import Guide, load_guide
+
+Value = TypeVar("Value")
+
+
+@dataclass
+class Memory:
+    """Features of windows by what was asked and by the pixels themselves, until `forget`."""
+
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+
+    def recall(self, what: Hashable, pixels: Tensor, make: Callable[[], Value]) -> Value:
+        """What `make()` gave for these very pixels before, else what it gives now."""
+        key = what, tuple(pixels.shape), _digest(pixels)
+        if key not in self.kept:
+            self.kept[key] = make()
+        return self.kept[key]
+
+    def forget(self) -> None:
+        """Drop everything."""
+        self.kept.clear()
+
+
+@dataclass
+class Models:
+    """Opens networks, each once. With a memory, its Segmenters also share features; then call `memory.forget()`
+    now and then, since nothing else does."""
+
+    memory: Memory | None = None
+    opened: dict[Hashable, Any] = field(default_factory=dict)
+
+    def clip(self, *how: Any) -> Clip:
+        """`load_clip(*how)`, the same object for the same arguments."""
+        return self._once(load_clip, how)
+
+    def guide(self, *how: Any) -> Guide:
+        """`load_guide(*how)`, the same object for the same arguments."""
+        return self._once(load_guide, how)
+
+    def _once(self, load: Callable[..., Value], how: tuple[Any, ...]) -> Value:
+        key = load.__name__, how
+        if key not in self.opened:
+            self.opened[key] = load(*how)
+        return self.opened[key]
+
+
+def _digest(tensor: Tensor) -> bytes:
+    return hashlib.blake2b(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data, digest_size=16).digest()
+
+
+def weights_hash(module: Any) -> str:
+    """SHA-256 over the names and values of all weights and buffers, in the precision they were opened in."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""A data set labelled, counted and scored, in runs that cannot be lost."""

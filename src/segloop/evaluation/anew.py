@@ -1,0 +1,121 @@
+"""A run with kept cosines, decided anew under other constants: no network, the same labels that it would give."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..datasets import Opened, open_dataset
+from ..errors import OptionError, UserError, nearest
+from ..record import LOG, Inputs, locked, open_record, read_run
+from ..settings import Settings, override
+from ..steps import rule_of
+from ..vocabulary import Vocabulary
+from .run import Finished, Progress, machine
+from .source import Kept, check_kept
+from .task import SHARD, Task, images_hash, shards_of
+from .work import Job, work
+
+DECIDING = ("logit_scale", "background_threshold", "area_threshold", "pamr_steps", "pamr_dilations")
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run that kept its cosines, with the data set it was made on."""
+
+    folder: Path
+    run: dict[str, Any]  # run.json
+    data: Opened
+    vocabulary: Vocabulary
+
+    def source(self, changes: Mapping[str, Any]) -> Kept:
+        """Its cosines under changed constants. Raises OptionError for those that cosines depend on themselves."""
+        wrong = next((name for name in changes if name not in DECIDING), None)
+        if wrong is not None:
+            what = f"setting {wrong!r} does not only decide, it shapes the cosines"
+            raise OptionError(what, f"{nearest(wrong, DECIDING)}; for others evaluate anew")
+        settings = override(self.settings, changes)
+        return Kept(self.folder, settings, rule_of(self.vocabulary, settings))
+
+    @property
+    def settings(self) -> Settings:
+        """The constants that the run was made with."""
+        known = {field.name for field in fields(Settings)}
+        kept = {name: value for name, value in self.run["settings"].items() if name in known}
+        return override(Settings(), {name: value for name, value in kept.items() if value is not None})
+
+
+def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
+    """Open a run made with --scores; `places` are where its data set lies now, if not where it was.
+
+    Raises UserError where it kept no cosines or its data set is another, and as `open_dataset` does.
+    """
+    run = read_run(folder)
+    if run is None:
+        raise UserError(f"{folder} holds no run", "give the folder of an evaluation made with --scores")
+    check_kept(folder)
+    settings = run["settings"]
+    limit, split = settings["limit"], settings["split"]
+    data = open_dataset(settings["dataset"], places or _places(folder), split, limit)
+    if images_hash([sample.name for sample in data.samples]) != settings["images_hash"]:
+        raise UserError(f"{data.root} holds other images than the run saw", "give the same data set with --data")
+    variant = (settings["vocabulary"] or "").rpartition("/")[2]
+    vocabulary = data.vocabulary(variant or "P")
+    if vocabulary.queries != run["queries"] or list(vocabulary.query_index) != run["query_index"]:
+        raise UserError(f"{data.root} names other classes than the run saw", "give the same data set with --data")
+    return KeptRun(folder, run, data, vocabulary)
+
+
+def decide_anew(
+    kept: KeptRun,
+    out: Path,
+    changes: Mapping[str, Any],
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Finished:
+    """The run that `changes` of DECIDING would have given, as a record of its own in `out`."""
+    source = kept.source(changes)
+    changed = {name: getattr(source.settings, name) for name in changes}
+    settings = {**kept.run["settings"], **changed, "keeps": []}
+    inputs = Inputs(settings, kept.run["classes"], kept.run["queries"], kept.run["query_index"])
+    shards = shards_of(len(kept.data.samples), settings.get("shard") or SHARD)
+    started = datetime.now(timezone.utc).isoformat()
+    with locked(out):
+        record = open_record(out, inputs, overwrite)
+        if not record.finished:
+            missing = record.missing(len(shards))
+            job = Job(
+                record,
+                kept.data,
+                source,
+                kept.vocabulary.classes,
+                settings["void"],
+                shards,
+                frozenset(missing),
+                settings["boundary"],
+            )
+            total, done = sum(shards[shard].stop - shards[shard].start for shard in missing), 0
+
+            def advance(images: int) -> None:
+                nonlocal done
+                done += images
+                progress(done, total)
+
+            seconds = work([job], missing, advance)
+            entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine()}
+            record.log({**entry, "data": [str(kept.data.root)], "from_scores": str(kept.folder), "seconds": seconds})
+        run = record.finished or record.finish(len(shards))
+    return Finished(Task(settings["dataset"], (), out), out, run)
+
+
+def _places(folder: Path) -> list[str]:
+    """Where the run's data set was, by its log."""
+    try:
+        starts = json.loads((folder / LOG).read_text(encoding="utf-8"))["starts"]
+        return [str(place) for place in starts[-1]["data"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise OptionError(f"{folder} does not say where its data set lies", "name it with --data") from None

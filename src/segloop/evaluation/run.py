@@ -1,0 +1,158 @@
+"""Runs from their tasks: what is there is continued, what is missing is done, and the record is put together."""
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..backbones.shared import Memory, Models
+from ..datasets import Opened
+from ..errors import MachineError
+from ..record import Record, locked, open_record
+from .crew import Crew
+from .source import Live
+from .task import Settled, Task, find, settle
+from .work import Job, work
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+"""(images done, images in all)"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has ended."""
+
+    task: Task
+    folder: Path
+    run: dict[str, Any]  # run.json
+
+
+def evaluate(
+    tasks: Sequence[Task], crew: Crew | None = None, say: Say = print, progress: Progress = lambda done, total: None
+) -> list[Finished]:
+    """Do all tasks, those of one data set side by side: they share networks, words and what a window's pixels give.
+
+    Every data set is checked before anything starts, and every folder is locked while it is worked on. Runs in
+    folders that hold the same run are continued; those that are done are only read. Raises as `open_dataset`,
+    `Segmenter.from_pretrained` and `open_record` do, MachineError where a helping process was lost.
+    """
+    crew = crew or Crew()
+    found = [(task, find(task)) for task in tasks]
+    for note in dict.fromkeys(note for _, data in found for note in data.notes):
+        say(note)
+    models = Models(Memory() if len(tasks) > 1 else None)
+    finished: list[Finished] = []
+    for _, group in groupby(found, lambda pair: (pair[0].key, pair[0].split, pair[0].limit)):
+        finished += _side_by_side(list(group), models, crew, say, progress)
+    return finished
+
+
+def _side_by_side(
+    group: Sequence[tuple[Task, Opened]], models: Models, crew: Crew, say: Say, progress: Progress
+) -> list[Finished]:
+    with ExitStack() as stack:
+        if crew.leads:
+            for task, _ in group:
+                stack.enter_context(locked(task.out))
+        settled = [settle(task, data, models) for task, data in group]
+        records = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled])
+        jobs = [job_of(one, record) for one, record in zip(settled, records, strict=True) if not record.finished]
+        for _, alike in groupby(jobs, lambda job: job.shards):
+            _work(list(alike), settled, models, crew, progress)
+        if not crew.leads:
+            return []
+        return [_finish(one, record) for one, record in zip(settled, records, strict=True)]
+
+
+def job_of(settled: Settled, record: Record) -> Job:
+    """The work that a settled task still has."""
+    task = settled.task
+    rows = settled.vocabulary.embeddings
+    assert rows is not None
+    return Job(
+        record=record,
+        data=settled.data,
+        source=Live(settled.segmenter, rows, settled.rule),
+        classes=settled.vocabulary.classes,
+        void=settled.void,
+        shards=settled.shards,
+        missing=frozenset(record.missing(len(settled.shards))),
+        boundary=task.boundary,
+        maps=task.maps,
+        scores=task.scores,
+    )
+
+
+def _begin(settled: Settled, say: Say) -> Record:
+    task = settled.task
+    record = open_record(task.out, settled.inputs, task.overwrite)
+    missing = len(record.missing(len(settled.shards)))
+    if record.finished:
+        say(f"{task.out} holds this run, done")
+    elif missing < len(settled.shards):
+        say(f"{task.out}: going on, {missing} of {len(settled.shards)} shards are left")
+    return record
+
+
+def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew: Crew, progress: Progress) -> None:
+    """The missing shards of jobs whose shards are alike, by this process and those that help it."""
+    todo = sorted(set().union(*(job.missing for job in jobs)))
+    sizes = [stop - start for start, stop in ((part.start, part.stop) for part in jobs[0].shards)]
+    total = sum(sizes[shard] for job in jobs for shard in job.missing)
+    names = {job.record.folder for job in jobs}
+    tasks = [one.task for one in settled if one.task.out in names]
+    entry = {
+        "started": datetime.now(timezone.utc).isoformat(),
+        "command": shlex.join(sys.argv),
+        "machine": machine(),
+        "devices": crew.devices or [str(settled[0].segmenter.clip.device)],
+        "data": [str(job.data.root) for job in jobs[:1]],
+        "images": total,
+    }
+    for job in jobs if crew.leads else []:
+        job.record.log(entry)
+    done = 0
+
+    def advance(images: int) -> None:
+        nonlocal done
+        done += images
+        progress(done, total)
+
+    advance(0)
+    with crew.helpers(tasks, todo, advance) as shards:
+        seconds = work(jobs, shards, advance, models.memory)
+    for job in jobs if crew.leads else []:
+        ended = datetime.now(timezone.utc).isoformat()
+        job.record.log({**entry, "ended": ended, "seconds": seconds, "runs_side_by_side": len(jobs)})
+
+
+def _finish(settled: Settled, record: Record) -> Finished:
+    run = record.finished
+    if run is None:
+        shards = len(settled.shards)
+        if record.missing(shards):
+            what = f"a helping process was lost before {record.folder} was done"
+            raise MachineError(what, "run the same command again, it goes on where it stopped")
+        run = record.finish(shards)
+    return Finished(settled.task, record.folder, run)
+
+
+def machine() -> dict[str, Any]:
+    """What a run was made on, for its log."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpus": gpus,
+    }

@@ -1,0 +1,170 @@
+"""Where label maps come from: the networks, or cosines that an earlier run has kept."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets import Sample
+from ..decide import Rule, decide
+from ..errors import ImageError, UserError
+from ..files import write_whole
+from ..images import normalise, read_image, resize_uint8
+from ..segmenter import Segmenter
+from ..settings import Settings
+from ..steps import Measured, Photo, blocks
+from ..windows import Layout, ScoreMap, assemble
+
+SCORES = "scores"  # the folder of a run's kept cosines
+
+
+class Ready(Measured, Protocol):
+    """A photo that can be scored."""
+
+    @property
+    def windows(self) -> Tensor:
+        """(n, ...), one entry a window."""
+
+
+class Source(Protocol):
+    """Photo -> windows' cosines -> labels."""
+
+    @property
+    def batch(self) -> int:
+        """Windows that are worth going together."""
+
+    def read(self, sample: Sample) -> Any:
+        """A `Ready` photo; called in threads. Raises ImageError."""
+
+    def tiles(self, photos: Sequence[Any]) -> list[Tensor]:
+        """Cosines of each photo's windows, (n, Q, h, w) float32."""
+
+    def labels(self, photo: Any, tiles: Tensor) -> np.ndarray:
+        """(H0, W0) int64, index into the classes."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """The networks themselves."""
+
+    segmenter: Segmenter
+    text: Tensor  # (Q, E)
+    rule: Rule
+
+    @property
+    def batch(self) -> int:
+        """As the segmenter has it."""
+        return self.segmenter.batch
+
+    def read(self, sample: Sample) -> Photo:
+        """Read, resize and cut."""
+        return self.segmenter.prepare(sample.image)
+
+    def tiles(self, photos: Sequence[Photo]) -> list[Tensor]:
+        """Through the networks."""
+        return self.segmenter.tiles(photos, self.text)
+
+    @torch.no_grad()
+    def labels(self, photo: Photo, tiles: Tensor) -> np.ndarray:
+        """Average, decide."""
+        return _labels(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.settings, self.rule)
+
+    def encode(self, photo: Photo, tiles: Tensor) -> bytes:
+        """What `Kept` reads: the cosines, and how the windows lie."""
+        where = photo.where
+        arrays: dict[str, Any] = {
+            "tiles": tiles.cpu().numpy(),
+            "size": np.array(photo.size),
+            "target": np.array(photo.target),
+            "rows": np.array(where.rows),
+            "columns": np.array(where.columns),
+            "pads": np.array([where.pad_rows, where.pad_columns]),
+            "direct": np.array(self.segmenter.direct),
+        }
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)  # floats like these hardly shrink
+        return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class KeptPhoto:
+    """A photo of which only the windows' cosines are known."""
+
+    windows: Tensor  # (n, Q, h, w) float32
+    where: Layout
+    size: tuple[int, int]  # (height, width) after resizing
+    target: tuple[int, int]  # (H0, W0)
+    direct: bool  # see `windows.assemble`
+    pixels: Tensor  # (3, height, width) where PAMR looks at it, else empty
+
+    @property
+    def score_map(self) -> ScoreMap:
+        """The windows' cosines averaged at the photo's own size."""
+        return assemble(self.windows, self.where, self.size, self.target, self.direct)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Cosines that `evaluate --scores` kept: no network is needed to decide anew, exactly as the run would have."""
+
+    run: Path
+    settings: Settings
+    rule: Rule
+    batch: int = 1
+
+    def read(self, sample: Sample) -> KeptPhoto:
+        """The kept windows; the photo itself only where PAMR looks at it."""
+        with self._open(sample) as kept:
+            size, target = (tuple(kept[name].tolist()) for name in ("size", "target"))
+            rows, columns = (tuple(map(tuple, kept[name].tolist())) for name in ("rows", "columns"))
+            pad_rows, pad_columns = (tuple(pad) for pad in kept["pads"].tolist())
+            tiles, direct = torch.from_numpy(kept["tiles"]), bool(kept["direct"])
+        pixels = torch.empty(0)
+        if self.settings.pamr_steps:
+            pixels = torch.from_numpy(normalise(resize_uint8(read_image(sample.image), size)))
+        return KeptPhoto(tiles, Layout(rows, columns, pad_rows, pad_columns), size, target, direct, pixels)
+
+    def tiles(self, photos: Sequence[KeptPhoto]) -> list[Tensor]:
+        """As they were kept."""
+        return [photo.windows for photo in photos]
+
+    @torch.no_grad()
+    def labels(self, photo: KeptPhoto, tiles: Tensor) -> np.ndarray:
+        """Average, decide."""
+        return _labels(photo.score_map, photo, self.settings, self.rule)
+
+    def _open(self, sample: Sample) -> Any:
+        place = scores_file(self.run, sample)
+        try:
+            return np.load(place, allow_pickle=False)
+        except FileNotFoundError:
+            what = f"{self.run} kept no cosines of {sample.name}"
+            raise ImageError(what, "run the evaluation again with --scores") from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            raise ImageError(f"{place} is damaged", "delete it and run the evaluation again with --scores") from None
+
+
+def scores_file(run: Path, sample: Sample) -> Path:
+    """Where a run keeps the cosines of an image."""
+    return run / SCORES / f"{sample.name}.npz"
+
+
+def write_scores(run: Path, sample: Sample, data: bytes) -> None:
+    """Keep what `Live.encode` made. Raises OutputError, MachineError."""
+    write_whole(scores_file(run, sample), data)
+
+
+def check_kept(run: Path) -> None:
+    """Raises UserError where a run kept no cosines at all."""
+    if not (run / SCORES).is_dir():
+        raise UserError(f"{run} kept no cosines", "evaluate once with --scores")
+
+
+def _labels(score_map: ScoreMap, photo: Measured, settings: Settings, rule: Rule) -> np.ndarray:
+    return decide(blocks(score_map, photo, settings), photo.target, rule).labels.cpu().numpy()

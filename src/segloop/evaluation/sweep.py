@@ -1,0 +1,71 @@
+"""One wish of the command line, many runs: data sets x methods x feedback off and on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError, nearest
+from ..layouts import DATASETS
+from .task import Task
+
+EIGHT = ("voc21", "context60", "coco-object", "voc20", "context59", "coco-stuff", "cityscapes", "ade20k")
+OUT = Path("segloop-out")
+SWITCH = {"off": False, "on": True}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for, in the words of the command line."""
+
+    keys: str  # "all", or keys joined by commas
+    out: Path | None
+    methods: str | None  # joined by commas
+    fsa: str  # "off", "on", "off,on"
+    common: Mapping[str, Any]  # fields of Task that all runs share
+
+
+def tasks_of(wish: Wish) -> list[Task]:
+    """The runs, data set by data set. One run lies in `out` itself, several in `out`/KEY/METHOD.
+
+    Raises OptionError for unknown keys and for options that contradict each other.
+    """
+    keys = _keys(wish.keys)
+    attentions = _attentions(wish)
+    tasks = [Task(**{**wish.common, "key": key, "out": OUT, **own}) for key in keys for own in attentions]
+    alone = len(tasks) == 1 and wish.out is not None
+    placed = [wish.out if alone else (wish.out or OUT) / task.key / task.label for task in tasks]
+    return [Task(**{**vars(task), "out": place}) for task, place in zip(tasks, placed, strict=True)]
+
+
+def _keys(text: str) -> list[str]:
+    if text == "all":
+        return list(EIGHT)
+    keys = list(dict.fromkeys(key.strip() for key in text.split(",")))
+    for key in keys:
+        if key not in DATASETS:
+            raise OptionError(
+                f"there is no data set {key!r}", f"{nearest(key, DATASETS)}, or all for the papers' eight"
+            )
+    return keys
+
+
+def _attentions(wish: Wish) -> list[dict[str, Any]]:
+    """Method and host of each run of a data set."""
+    if wish.methods is None:
+        if wish.fsa != "off":
+            raise OptionError("--fsa came without --methods", "write --host METHOD for feedback on one method")
+        return [{}]
+    given = [f"--{name}" for name in ("method", "host", "recipe") if wish.common.get(name)]
+    if given:
+        raise OptionError(f"{' and '.join(given)} came with --methods", "leave one of them out")
+    switches = [part.strip() for part in wish.fsa.split(",")]
+    unknown = next((part for part in switches if part not in SWITCH), None)
+    if unknown is not None:
+        raise OptionError(f"--fsa {unknown!r}", "write off, on, or off,on")
+    names = list(dict.fromkeys(name.strip() for name in wish.methods.split(",")))
+    return [
+        {"method": None, "host": name} if SWITCH[switch] else {"method": name, "host": None}
+        for name in names
+        for switch in dict.fromkeys(switches)
+    ]

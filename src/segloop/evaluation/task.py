@@ -1,0 +1,197 @@
+"""One run as it was asked for, and what it is once everything is settled."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..backbones.shared import Models, weights_hash
+from ..custom import attention_from_file, is_file_place
+from ..datasets import Opened, open_dataset
+from ..decide import Rule
+from ..methods import DATASET_KEYS, RECIPES
+from ..metrics import Void
+from ..record import Inputs, read_run
+from ..segmenter import Segmenter, folder_settings
+from ..vocabulary import Vocabulary
+
+BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
+ONE_LIST = ("ade847", "context459")  # published in one variant only
+KEPT = ("dtype", "batch", "shard", "threads", "device")  # settled once: a restart takes them from the record
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run in plain values, so that another process can be told of it. None: not said."""
+
+    key: str  # of DATASETS
+    places: tuple[str, ...]  # values of --data
+    out: Path
+    clip: str = "openai/clip-vit-base-patch16"
+    method: str | None = None
+    host: str | None = None
+    vision: str | None = None
+    recipe: str | None = None
+    fidelity: str = "default"
+    changes: Mapping[str, Any] = field(default_factory=dict)  # of --set
+    names: str | None = None  # variant of the class list
+    templates: str = "openai80"
+    split: str | None = None
+    limit: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    batch: int | None = None
+    shard: int | None = None
+    threads: int | None = None
+    offline: bool = False
+    boundary: bool = False  # count boundaries too
+    maps: bool = False  # keep every label map
+    scores: bool = False  # keep every window's cosines
+    overwrite: bool = False
+
+    @property
+    def label(self) -> str:
+        """The method's name for folders and tables: `sclip+fsa` for feedback on sclip."""
+        if self.host or self.method == "fsa":
+            return f"{_plain(self.host or 'proxyclip')}+fsa"
+        return _plain(self.method or (self.recipe or "").partition("/")[0] or "auto")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A task with its data set, its networks, its words, and all that determines the numbers."""
+
+    task: Task
+    data: Opened
+    segmenter: Segmenter
+    vocabulary: Vocabulary  # with its rows
+    rule: Rule
+    void: Void
+    inputs: Inputs
+
+    @property
+    def shards(self) -> list[slice]:
+        """Images of each shard."""
+        return shards_of(len(self.data.samples), self.task.shard or SHARD)
+
+
+def shards_of(images: int, size: int) -> list[slice]:
+    """Images of each shard; batches never cross one, so that a shard's bytes depend on nothing else."""
+    return [slice(start, min(start + size, images)) for start in range(0, images, size)]
+
+
+def find(task: Task) -> Opened:
+    """The task's data set, its files checked. Raises as `open_dataset` does."""
+    return open_dataset(task.key, task.places, task.split, task.limit)
+
+
+def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
+    """Open the networks, encode the words.
+
+    What a run on another day must not decide anew (precision, batch, shard, threads, kind of device) comes from the
+    record in `task.out`, where there is one and the task does not say. The number of torch's threads is set for this
+    process. Raises as `Segmenter.from_pretrained` does.
+    """
+    task = _as_recorded(task)
+    torch.set_num_threads(task.threads or torch.get_num_threads())
+    own = [_attention(name) for name in (task.method, task.host)]
+    segmenter = Segmenter.from_pretrained(
+        task.clip,
+        recipe=_recipe(task),
+        method=own[0] or "auto",
+        host=own[1],
+        vision=task.vision,
+        device=task.device,
+        dtype=task.dtype,
+        fidelity=task.fidelity,  # type: ignore[arg-type]
+        batch=task.batch or BATCH,
+        offline=task.offline,
+        models=models,
+        **task.changes,
+    )
+    variant = task.names or ("P" if task.key in ONE_LIST else segmenter.plan.row.names)
+    vocabulary = data.vocabulary(variant, task.templates)
+    rule = segmenter.rule(vocabulary)
+    vocabulary = vocabulary.with_embeddings(segmenter.text(vocabulary))
+    void: Void = "reference" if task.fidelity == "reference" else "corrected"
+    settings = _settings(task, data, segmenter, vocabulary, void)
+    inputs = Inputs(settings, vocabulary.classes, vocabulary.queries, vocabulary.query_index)
+    return Settled(task, data, segmenter, vocabulary, rule, void, inputs)
+
+
+def images_hash(names: list[str]) -> str:
+    """SHA-256 of a list of images: two runs with the same one saw the same images in the same order."""
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _as_recorded(task: Task) -> Task:
+    kept = None if task.overwrite else read_run(task.out)
+    known = {name: kept["settings"].get(name) for name in KEPT} if kept else {}
+    unsaid = {name for name in KEPT if getattr(task, name) in (None, "auto")}
+    return replace(task, **{name: value for name, value in known.items() if name in unsaid and value})
+
+
+def _recipe(task: Task) -> str | None:
+    """The published row for this data set; which method's does not matter where one is named beside it."""
+    named = task.recipe or task.method or task.host
+    if task.recipe or task.key not in DATASET_KEYS:
+        return task.recipe
+    return f"fsa/{task.key}" if named or "method" not in folder_settings(task.clip, task.offline) else None
+
+
+def _recipe_name(task: Task) -> str | None:
+    name = f"{task.host or task.method or 'fsa'}/{task.key}"
+    return task.recipe or (name if _recipe(task) and name in RECIPES else None)
+
+
+def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabulary, void: Void) -> dict[str, Any]:
+    images = [sample.name for sample in data.samples]
+    guide = segmenter.network.guide
+    described = segmenter.describe(vocabulary)
+    described |= {name: _plain(described[name]) for name in ("model", "vision") if name in described}
+    return {
+        "dataset": task.key,
+        "split": task.split,
+        "limit": task.limit,
+        "images_listed": len(images),
+        "images_hash": images_hash(images),
+        "recipe": _recipe_name(task),
+        **described,
+        "model_hash": weights_hash(segmenter.clip.model),
+        **({"vision_hash": weights_hash(guide.model)} if guide else {}),
+        **_code(task),
+        "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
+        "void": void,
+        "boundary": task.boundary,
+        "keeps": [name for name in ("maps", "scores") if getattr(task, name)],
+        "batch": segmenter.batch,
+        "shard": task.shard or SHARD,
+        "threads": torch.get_num_threads(),
+        "device": segmenter.clip.device.type,
+    }
+
+
+def _code(task: Task) -> dict[str, str]:
+    """Hashes of files that hold attentions of the user's own."""
+    files = [name.rpartition(":")[0] for name in (task.method, task.host) if name and is_file_place(name)]
+    digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+    return {"code_hash": "+".join(digests)} if digests else {}
+
+
+def _attention(name: str | None) -> Any:
+    return attention_from_file(name) if name and is_file_place(name) else name
+
+
+def _plain(name: str) -> str:
+    """A model's or a method's name without the path of this machine."""
+    if is_file_place(name):
+        file, _, function = name.rpartition(":")
+        return f"{Path(file).stem}-{function}"
+    place = Path(name).expanduser()
+    return place.resolve().name if place.is_dir() else name

@@ -1,0 +1,183 @@
+"""Shards of a data set through a source of label maps: threads read ahead and count behind, the network never waits."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from ..backbones.shared import Memory
+from ..boundary import boundary_counts
+from ..datasets import Opened, Sample
+from ..errors import ImageError
+from ..files import write_whole
+from ..labels import read_label
+from ..metrics import Void, confusion
+from ..record import Record
+from ..results import label_png
+from ..tally import Failed, Outcome, Scored
+from .source import Live, Source, write_scores
+
+READERS = 4  # threads that read ahead and count
+AHEAD = 12  # photos that are read before they are needed
+MAPS = "maps"  # the folder of a run's label maps
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run in work: where labels come from, what they are counted against, where outcomes go."""
+
+    record: Record
+    data: Opened
+    source: Source
+    classes: list[str]
+    void: Void
+    shards: list[slice]
+    missing: frozenset[int]
+    boundary: bool = False
+    maps: bool = False
+    scores: bool = False
+
+
+@dataclass
+class Clock:
+    """Seconds by stage, from any thread."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add what happens inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            with self.lock:
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A photo and its truth, or why there is none; and what for."""
+
+    job: Job
+    shard: int
+    sample: Sample
+    photo: Any = None  # Ready
+    truth: np.ndarray | None = None  # (H0, W0)
+    failed: Failed | None = None
+
+
+def work(
+    jobs: Sequence[Job], shards: Iterable[int], advance: Callable[[int], None], memory: Memory | None = None
+) -> dict[str, float]:
+    """Do these shards for every job that misses them -> seconds by stage.
+
+    Jobs share the data set and are done shard by shard, so that what `memory` keeps of a window serves all of them.
+    `advance(n)` is told of images done. Stages in threads (read, count) go on beside network, decide and wait, which
+    is for a photo that is not read yet.
+    """
+    clock = Clock()
+    calls = (
+        (job, shard, sample)
+        for shard in shards
+        for job in jobs
+        if shard in job.missing
+        for sample in job.data.samples[job.shards[shard]]
+    )
+    with ThreadPoolExecutor(READERS) as pool:
+        reads = _timed(ahead(pool, lambda call: _read(*call, clock), calls), clock)
+        last = None
+        for (shard, _), photos in groupby(reads, lambda one: (one.shard, id(one.job))):
+            if memory is not None and shard != last:
+                memory.forget()
+            _shard(photos, pool, clock, advance)
+            last = shard
+    return {stage: round(seconds, 3) for stage, seconds in sorted(clock.seconds.items())}
+
+
+def _shard(photos: Iterable[_Read], pool: ThreadPoolExecutor, clock: Clock, advance: Callable[[int], None]) -> None:
+    """Do one shard of one job and keep its outcomes; batches begin and end with it."""
+    outcomes: dict[str, Future[Outcome] | None] = {}
+    waiting: list[_Read] = []
+
+    def flush() -> None:
+        with clock("network"):
+            tiles = waiting[0].job.source.tiles([one.photo for one in waiting]) if waiting else []
+        for one, found in zip(waiting, tiles, strict=True):
+            with clock("decide"):
+                labels = one.job.source.labels(one.photo, found)
+            outcomes[one.sample.name] = pool.submit(_count, one, labels, found, clock)
+        waiting.clear()
+
+    for one in photos:
+        outcomes[one.sample.name] = pool.submit(lambda failed: failed, one.failed) if one.failed else None
+        if one.failed is None:
+            waiting.append(one)
+        if sum(len(other.photo.windows) for other in waiting) >= one.job.source.batch:
+            flush()
+    flush()
+    done = [outcome.result() for outcome in outcomes.values() if outcome]
+    one.job.record.keep(one.shard, done)
+    advance(len(done))
+
+
+def _read(job: Job, shard: int, sample: Sample, clock: Clock) -> _Read:
+    with clock("read"):
+        try:
+            photo, truth = job.source.read(sample), read_label(sample.label, job.data.dataset.rule)
+            return _Read(job, shard, sample, photo, truth)
+        except ImageError as error:
+            return _Read(job, shard, sample, failed=_failure(sample, error))
+
+
+def _count(one: _Read, labels: np.ndarray, tiles: Tensor, clock: Clock) -> Outcome:
+    job, sample, classes = one.job, one.sample, len(one.job.classes)
+    truth = one.truth if one.truth is not None else labels[:0]
+    with clock("count"):
+        try:
+            cells = confusion(labels, truth, classes, job.void)
+            edges = boundary_counts(labels, truth, classes, job.void) if job.boundary else None
+        except ImageError as error:
+            return _failure(sample, error)
+        if job.maps:
+            write_whole(job.record.folder / MAPS / f"{sample.name}.png", label_png(labels, job.classes))
+        if job.scores and isinstance(job.source, Live):
+            write_scores(job.record.folder, sample, job.source.encode(one.photo, tiles))
+        return Scored(sample.name, (labels.shape[0], labels.shape[1]), cells, edges)
+
+
+def _failure(sample: Sample, error: ImageError) -> Failed:
+    return Failed(sample.name, str(sample.image), error.what, error.remedy)
+
+
+def ahead(pool: ThreadPoolExecutor, do: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in order, some of them computed before they are asked for."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(do, item))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _timed(items: Iterator[Item], clock: Clock) -> Iterator[Item]:
+    while True:
+        with clock("wait"):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item

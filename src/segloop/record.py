@@ -1,0 +1,208 @@
+"""The run record: a folder that says what was measured, on what, and with which result (design 4).
+
+`run.json`, `images.csv`, `classes.csv` and `counts.npz` hold only what the inputs determine; `log.json` holds the rest.
+While a run is going on, finished shards lie in `parts/`, each whole or absent, so that it can be killed at any moment.
+"""
+
+import json
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from . import tally
+from .errors import OptionError, OutputError, UserError
+from .files import write_whole
+
+FORMAT = 1
+RUN, LOG, FAILED, PARTS, LOCK = "run.json", "log.json", "failed.jsonl", "parts", ".lock"
+PACKAGES = ("segloop", "torch", "transformers", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that determines the numbers, fit for JSON."""
+
+    settings: Mapping[str, Any]
+    classes: Sequence[str]
+    queries: Sequence[str]
+    query_index: Sequence[int]
+
+    def as_json(self) -> dict[str, Any]:
+        """The part of run.json that is known before the first image."""
+        lists = {"classes": list(self.classes), "queries": list(self.queries), "query_index": list(self.query_index)}
+        known = {"format": FORMAT, "settings": dict(self.settings), "versions": versions(), **lists}
+        return json.loads(json.dumps(known))  # as it will be read back: lists for tuples
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run's folder, made by `open_record`."""
+
+    folder: Path
+    inputs: dict[str, Any]
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """run.json of a run that has ended, else None."""
+        kept = read_run(self.folder)
+        return kept if kept and kept["state"] == "done" else None
+
+    def part(self, shard: int) -> Path:
+        """Where the outcomes of a shard lie."""
+        return self.folder / PARTS / f"{shard:06d}.npz"
+
+    def keep(self, shard: int, outcomes: Sequence[tally.Outcome]) -> None:
+        """Write a shard's outcomes, whole. Raises OutputError, MachineError."""
+        write_whole(self.part(shard), tally.encode_shard(outcomes, len(self.inputs["classes"])))
+
+    def outcomes(self, shard: int) -> list[tally.Outcome] | None:
+        """A shard's outcomes; None where it is not done, or was damaged by a failing machine."""
+        path = self.part(shard)
+        return tally.decode_shard(path.read_bytes(), len(self.inputs["classes"])) if path.is_file() else None
+
+    def missing(self, shards: int) -> list[int]:
+        """Numbers of the shards that are still to be done."""
+        return [shard for shard in range(shards) if self.outcomes(shard) is None]
+
+    def finish(self, shards: int) -> dict[str, Any]:
+        """Put all shards together -> run.json as written. `run.json` comes last: with it the run is done."""
+        outcomes = [outcome for shard in range(shards) for outcome in self.outcomes(shard) or []]
+        counted = [outcome for outcome in outcomes if isinstance(outcome, tally.Scored)]
+        failed = [outcome for outcome in outcomes if isinstance(outcome, tally.Failed)]
+        names = self.inputs["classes"]
+        scores, classes = tally.summary(counted, names)
+        write_whole(self.folder / "images.csv", tally.images_file(counted))
+        write_whole(self.folder / "counts.npz", tally.counts_file(counted, len(names)))
+        write_whole(self.folder / "classes.csv", classes)
+        if failed:
+            write_whole(self.folder / FAILED, tally.failed_file(failed))
+        done = {**self.inputs, "state": "done", "images": len(counted), "failed": len(failed), **scores}
+        _write_json(self.folder / RUN, done)
+        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+        return done
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Add an entry to log.json, or replace the one that began at the same time."""
+        path = self.folder / LOG
+        starts = (_read_json(path) or {}).get("starts", [])
+        others = [start for start in starts if start.get("started") != entry["started"]]
+        _write_json(path, {"starts": [*others, dict(entry)]})
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a run's folder for this process; a process that is killed lets go of it.
+
+    Raises OptionError where another process has it, OutputError where it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        what = f"another process is working on {folder}"
+        raise OptionError(what, "wait until it ends, or choose another --out") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write into {folder} ({reason})", "choose another folder with --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def open_record(folder: Path, inputs: Inputs, overwrite: bool = False) -> Record:
+    """Begin a run in a `locked` folder, or go on with the one that is there.
+
+    Raises OptionError where another run lies there, OutputError where the folder cannot be written.
+    """
+    wanted = inputs.as_json()
+    kept = read_run(folder)
+    if overwrite or kept is None:
+        _clear(folder, known=kept is not None or overwrite)
+        _write_json(folder / RUN, {**wanted, "state": "running"})
+    else:
+        _same(folder, kept, wanted)
+        if kept["state"] == "done":
+            shutil.rmtree(folder / PARTS, ignore_errors=True)
+    return Record(folder, wanted)
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """run.json of a folder; None where there is none. Raises UserError for one that is none of ours."""
+    path = folder / RUN
+    if not path.is_file():
+        return None
+    run = _read_json(path)
+    if run is None or "settings" not in run or "state" not in run:
+        raise UserError(f"{path} is not the record of a run", "choose another --out, or move the file away")
+    if run.get("format") != FORMAT:
+        what = f"{path} has format {run.get('format')}, this segloop writes {FORMAT}"
+        raise UserError(what, "choose another --out")
+    return run
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, for the record."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises OptionError naming what differs between the run in `folder` and this one."""
+    differing = [
+        f"{name} {_short(kept.get(part, {}).get(name))} there, {_short(wanted[part].get(name))} now"
+        for part in ("settings", "versions")
+        for name in dict.fromkeys([*kept.get(part, {}), *wanted[part]])
+        if kept.get(part, {}).get(name) != wanted[part].get(name)
+    ]
+    differing += [
+        f"another list of {name}" for name in ("classes", "queries", "query_index") if kept.get(name) != wanted[name]
+    ]
+    if differing:
+        more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
+        what = f"{folder} holds a run with other settings: {'; '.join(differing[:3])}{more}"
+        raise OptionError(what, "choose another --out, or start anew with --overwrite")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _clear(folder: Path, known: bool) -> None:
+    """Take away an earlier record; nothing that is not ours."""
+    if not known:
+        others = sorted(path.name for path in folder.iterdir() if path.name != FAILED and path.name[0] != ".")
+        if others:
+            what = f"{folder} is not empty and holds no run ({others[0]} is there)"
+            raise OptionError(what, "choose another --out")
+    for name in (RUN, "images.csv", "counts.npz", "classes.csv", FAILED, LOG):  # run.json first: no half records
+        (folder / name).unlink(missing_ok=True)
+    for name in (PARTS, "maps", "scores"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
