@@ -127,6 +127,27 @@ def segment(segloop, toy_clip: Path):
     return run
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of ten small scenes. Read only."""
+    from segloop.scenes import write_scenes
+
+    folder = tmp_path_factory.mktemp("drawn") / "scenes"
+    write_scenes(folder, 10, 3, (48, 64))
+    return folder
+
+
+@pytest.fixture
+def evaluate(segloop, toy_clip: Path, drawn: Path):
+    """`segloop evaluate scenes` with the toy model: evaluate("--out", folder, ...) -> click's Result."""
+
+    def run(*arguments: object, key: str = "scenes", data: object = drawn):
+        clip = ("--clip", toy_clip, "--templates", "plain", "--threads", 1)
+        return segloop("evaluate", key, "--data", data, *clip, *arguments)
+
+    return run
+
+
 @pytest.fixture
 def start(tmp_path: Path):
     """The command line as a process of its own, inside `tmp_path`, killed at the end of the test."""

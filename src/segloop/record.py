@@ -58,7 +58,7 @@ class Record:
 
     def keep(self, shard: int, outcomes: Sequence[tally.Outcome]) -> None:
         """Write a shard's outcomes, whole. Raises OutputError, MachineError."""
-        write_whole(self.part(shard), tally.encode_shard(outcomes, len(self.inputs["classes"])))
+        write_whole(self.part(shard), tally.encode_shard(outcomes))
 
     def outcomes(self, shard: int) -> list[tally.Outcome] | None:
         """A shard's outcomes; None where it is not done, or was damaged by a failing machine."""
@@ -124,6 +124,8 @@ def open_record(folder: Path, inputs: Inputs, overwrite: bool = False) -> Record
     Raises OptionError where another run lies there, OutputError where the folder cannot be written.
     """
     wanted = inputs.as_json()
+    for half in folder.rglob(".*.part"):  # of a write that was killed
+        half.unlink(missing_ok=True)
     kept = read_run(folder)
     if overwrite or kept is None:
         _clear(folder, known=kept is not None or overwrite)

@@ -43,7 +43,7 @@ class Failed:
 Outcome = Scored | Failed
 
 
-def encode_shard(outcomes: Sequence[Outcome], classes: int) -> bytes:
+def encode_shard(outcomes: Sequence[Outcome]) -> bytes:
     """Outcomes of a shard, in order, as one file."""
     counted = [outcome for outcome in outcomes if isinstance(outcome, Scored)]
     failed = [vars(outcome) if isinstance(outcome, Failed) else None for outcome in outcomes]
@@ -53,7 +53,7 @@ def encode_shard(outcomes: Sequence[Outcome], classes: int) -> bytes:
         "sizes": np.array([outcome.size for outcome in counted], np.int64).reshape(-1, 2),
         **_cells(counted, ""),
     }
-    arrays |= _boundaries(counted, classes)
+    arrays |= _boundaries(counted)
     return _npz(arrays)
 
 
@@ -84,7 +84,7 @@ def counts_file(outcomes: Sequence[Scored], classes: int) -> bytes:
     areas = [outcome.confusion.counts() for outcome in outcomes]
     arrays = {"images": np.array([outcome.name for outcome in outcomes], dtype=np.str_)}
     arrays |= {part: _rows([getattr(area, part) for area in areas], classes) for part in AREAS}
-    arrays |= _cells(outcomes, "pair_") | _boundaries(outcomes, classes)
+    arrays |= _cells(outcomes, "pair_") | _boundaries(outcomes)
     return _npz(arrays)
 
 
@@ -164,11 +164,11 @@ def _cells(outcomes: Sequence[Scored], prefix: str) -> dict[str, np.ndarray]:
     return {prefix + part: np.concatenate([np.zeros(0, np.int64), *column]) for part, column in columns.items()}
 
 
-def _boundaries(outcomes: Sequence[Scored], classes: int) -> dict[str, np.ndarray]:
+def _boundaries(outcomes: Sequence[Scored]) -> dict[str, np.ndarray]:
     edges = [outcome.boundary for outcome in outcomes if outcome.boundary]
     if not edges:
         return {}
-    return {f"boundary_{part}": _rows([getattr(edge, part) for edge in edges], classes) for part in AREAS}
+    return {f"boundary_{part}": np.array([getattr(edge, part) for edge in edges], np.int64) for part in AREAS}
 
 
 def _npz(arrays: dict[str, Any]) -> bytes:

@@ -1,0 +1,109 @@
+"""A run's folder: continued where it is the same run, refused where it is another, never lost."""
+
+import json
+
+import numpy as np
+import pytest
+
+from segloop.errors import OptionError, UserError
+from segloop.metrics import confusion
+from segloop.record import Inputs, locked, open_record, read_run
+from segloop.tally import Failed, Scored
+
+NAMES = ["grass", "sand"]
+
+
+def inputs(**settings) -> Inputs:
+    return Inputs({"dataset": "scenes", "stride": 32, **settings}, NAMES, NAMES, (0, 1))
+
+
+def scored(name: str, seed: int = 0) -> Scored:
+    label, prediction = np.random.default_rng(seed).integers(0, 2, (2, 3, 3))
+    return Scored(name, (3, 3), confusion(prediction, label, 2))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with locked(tmp_path / "run"):
+        yield tmp_path / "run"
+
+
+def test_a_run_is_begun_continued_and_finished(folder):
+    record = open_record(folder, inputs())
+    assert read_run(folder)["state"] == "running"
+    assert record.missing(2) == [0, 1]
+    record.keep(1, [scored("b", 2)])
+    again = open_record(folder, inputs())
+    assert again.missing(2) == [0]
+    again.keep(0, [scored("a", 1), Failed("x", "x.jpg", "x.jpg is empty", "copy it")])
+    run = again.finish(2)
+    assert (run["images"], run["failed"], run["state"]) == (2, 1, "done")
+    assert run == read_run(folder) == again.finished
+    assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == [
+        "classes.csv",
+        "counts.npz",
+        "failed.jsonl",
+        "images.csv",
+        "run.json",
+    ]
+    assert json.loads((folder / "failed.jsonl").read_text())["source"] == "x.jpg"
+
+
+def test_the_order_of_work_leaves_no_trace(tmp_path):
+    written = []
+    for place, order in (("forth", [0, 1, 2]), ("back", [2, 1, 0])):
+        with locked(tmp_path / place):
+            record = open_record(tmp_path / place, inputs())
+            for shard in order:
+                record.keep(shard, [scored(f"{shard}", shard)])
+            record.finish(3)
+        written.append({path.name: path.read_bytes() for path in (tmp_path / place).iterdir()})
+    assert written[0] == written[1]
+
+
+def test_other_settings_are_refused_and_named(folder):
+    open_record(folder, inputs())
+    with pytest.raises(OptionError, match=r"stride 32 there, 16 now.*--overwrite"):
+        open_record(folder, inputs(stride=16))
+
+
+def test_overwrite_starts_anew(folder):
+    record = open_record(folder, inputs())
+    record.keep(0, [scored("a")])
+    record.finish(1)
+    anew = open_record(folder, inputs(stride=16), overwrite=True)
+    assert anew.finished is None
+    assert not (folder / "counts.npz").exists()
+
+
+def test_a_damaged_shard_is_done_again(folder):
+    record = open_record(folder, inputs())
+    record.keep(0, [scored("a")])
+    record.part(0).write_bytes(record.part(0).read_bytes()[:50])
+    assert record.missing(1) == [0]
+
+
+def test_two_processes_do_not_share_a_folder(folder):
+    with pytest.raises(OptionError, match="another process is working on"), locked(folder):
+        pass
+
+
+def test_strangers_are_not_overwritten(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OptionError, match=r"not empty.*thesis\.txt"), locked(tmp_path):
+        open_record(tmp_path, inputs())
+
+
+def test_a_file_that_is_no_record(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="not the record of a run"):
+        read_run(tmp_path)
+
+
+def test_logs_keep_every_start(folder):
+    record = open_record(folder, inputs())
+    record.log({"started": "1"})
+    record.log({"started": "2"})
+    record.log({"started": "2", "ended": "3"})
+    starts = json.loads((folder / "log.json").read_text())["starts"]
+    assert starts == [{"started": "1"}, {"started": "2", "ended": "3"}]
