@@ -18,9 +18,19 @@ from torch import Tensor
 MODELS = Path(gettempdir()) / "segloop-benchmark-models"
 
 
-def clip_folder() -> Path:
-    """A ViT-B/16 CLIP with random weights at true size (its text tower is cut to one block: it is not used)."""
+def clip_folder(tokenizer: bool = False) -> Path:
+    """A ViT-B/16 CLIP with random weights at true size (its text tower is cut to one block: it is not timed).
+
+    `tokenizer` adds one that knows bytes, for benchmarks that need some text rows.
+    """
     folder = MODELS / "clip-b16"
+    if tokenizer and not (folder / "tokenizer_config.json").is_file():
+        from tokenizers.pre_tokenizers import ByteLevel
+        from transformers import CLIPTokenizer
+
+        letters = sorted(ByteLevel.alphabet())
+        words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+        CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[]).save_pretrained(folder)
     if not (folder / "model.safetensors").is_file():
         from transformers import CLIPConfig, CLIPModel
 

@@ -18,18 +18,26 @@ Value = TypeVar("Value")
 class Memory:
     """Features of windows by what was asked and by the pixels themselves, until `forget`."""
 
+    limit: int = 2 * 2**30  # bytes; beyond, nothing more is kept
     kept: dict[Hashable, Any] = field(default_factory=dict)
+    size: int = 0
 
     def recall(self, what: Hashable, pixels: Tensor, make: Callable[[], Value]) -> Value:
         """What `make()` gave for these very pixels before, else what it gives now."""
         key = what, tuple(pixels.shape), _digest(pixels)
-        if key not in self.kept:
-            self.kept[key] = make()
-        return self.kept[key]
+        if key in self.kept:
+            return self.kept[key]
+        made = make()
+        size = _bytes(made)
+        if self.size + size <= self.limit:
+            self.kept[key] = made
+            self.size += size
+        return made
 
     def forget(self) -> None:
         """Drop everything."""
         self.kept.clear()
+        self.size = 0
 
 
 @dataclass
@@ -57,6 +65,14 @@ class Models:
 
 def _digest(tensor: Tensor) -> bytes:
     return hashlib.blake2b(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data, digest_size=16).digest()
+
+
+def _bytes(value: Any) -> int:
+    """Of all tensors in a tensor, a tuple or a dict."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    parts = value.values() if isinstance(value, dict) else value
+    return sum(map(_bytes, parts))
 
 
 def weights_hash(module: Any) -> str:

@@ -31,6 +31,7 @@ class KeptRun:
     run: dict[str, Any]  # run.json
     data: Opened
     vocabulary: Vocabulary
+    split: str | None  # as it was given
 
     def source(self, changes: Mapping[str, Any]) -> Kept:
         """Its cosines under changed constants. Raises OptionError for those that cosines depend on themselves."""
@@ -59,15 +60,17 @@ def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
         raise UserError(f"{folder} holds no run", "give the folder of an evaluation made with --scores")
     check_kept(folder)
     settings = run["settings"]
-    limit, split = settings["limit"], settings["split"]
-    data = open_dataset(settings["dataset"], places or _places(folder), split, limit)
+    root, split = _place(folder)
+    if not places and not root:
+        raise OptionError(f"{folder} does not say where its data set lies", "name it with --data")
+    data = open_dataset(settings["dataset"], places or [root], split or settings["split"], settings["limit"])
     if images_hash([sample.name for sample in data.samples]) != settings["images_hash"]:
         raise UserError(f"{data.root} holds other images than the run saw", "give the same data set with --data")
     variant = (settings["vocabulary"] or "").rpartition("/")[2]
     vocabulary = data.vocabulary(variant or "P")
     if vocabulary.queries != run["queries"] or list(vocabulary.query_index) != run["query_index"]:
         raise UserError(f"{data.root} names other classes than the run saw", "give the same data set with --data")
-    return KeptRun(folder, run, data, vocabulary)
+    return KeptRun(folder, run, data, vocabulary, split)
 
 
 def decide_anew(
@@ -107,15 +110,23 @@ def decide_anew(
 
             seconds = work([job], missing, advance)
             entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine()}
-            record.log({**entry, "data": [str(kept.data.root)], "from_scores": str(kept.folder), "seconds": seconds})
+            record.log(
+                {
+                    **entry,
+                    "data": [str(kept.data.root)],
+                    "split": kept.split,
+                    "from_scores": str(kept.folder),
+                    "seconds": seconds,
+                }
+            )
         run = record.finished or record.finish(len(shards))
     return Finished(Task(settings["dataset"], (), out), out, run)
 
 
-def _places(folder: Path) -> list[str]:
-    """Where the run's data set was, by its log."""
+def _place(folder: Path) -> tuple[str, str | None]:
+    """Where the run's data set was, and its list of images, by its log; empty where that is lost."""
     try:
-        starts = json.loads((folder / LOG).read_text(encoding="utf-8"))["starts"]
-        return [str(place) for place in starts[-1]["data"]]
+        last = json.loads((folder / LOG).read_text(encoding="utf-8"))["starts"][-1]
+        return str(last["data"][0]), last.get("split")
     except (OSError, ValueError, LookupError, TypeError):
-        raise OptionError(f"{folder} does not say where its data set lies", "name it with --data") from None
+        return "", None

@@ -18,6 +18,8 @@ from ..record import Inputs, Record
 from .task import Task, find, settle
 
 Advance = Callable[[int], None]
+Begun = tuple[Record, list[int]]
+"""A record and the shards that it misses."""
 
 
 @dataclass
@@ -27,8 +29,8 @@ class Crew:
     devices: list[str] = field(default_factory=list)
     leads: bool = True  # whether this process opens and finishes the record
 
-    def agree(self, begin: Callable[[], list[Record]], inputs: Sequence[Inputs]) -> list[Record]:
-        """The records that everybody works on."""
+    def agree(self, begin: Callable[[], list[Begun]], inputs: Sequence[Inputs]) -> list[Begun]:
+        """The records that everybody works on, and what they miss."""
         return begin()
 
     @contextmanager
@@ -63,7 +65,7 @@ class Ranks(Crew):
     rank: int = 0
     world: int = 1
 
-    def agree(self, begin: Callable[[], list[Record]], inputs: Sequence[Inputs]) -> list[Record]:
+    def agree(self, begin: Callable[[], list[Begun]], inputs: Sequence[Inputs]) -> list[Begun]:
         """Rank 0 opens the records and tells the others, who must have settled the same; so is its error."""
         import torch.distributed as dist
 
@@ -71,11 +73,11 @@ class Ranks(Crew):
             dist.init_process_group("gloo")
         message: list[Any] = [None]
         failure: SegloopError | None = None
-        records: list[Record] = []
+        begun: list[Begun] = []
         if self.leads:
             try:
-                records = begin()
-                message = [[(str(record.folder), record.inputs) for record in records]]
+                begun = begin()
+                message = [[(str(record.folder), record.inputs, missing) for record, missing in begun]]
             except SegloopError as error:
                 failure = error
         dist.broadcast_object_list(message)
@@ -84,9 +86,9 @@ class Ranks(Crew):
         if message[0] is None:
             raise SystemExit(0)  # rank 0 says why
         if not self.leads:
-            records = [Record(Path(folder), known) for folder, known in message[0]]
-            _check_same(records, inputs)
-        return records
+            begun = [(Record(Path(folder), known), missing) for folder, known, missing in message[0]]
+            _check_same([record for record, _ in begun], inputs)
+        return begun
 
     @contextmanager
     def helpers(self, tasks: Sequence[Task], todo: Sequence[int], advance: Advance) -> Iterator[Iterator[int]]:
@@ -148,7 +150,9 @@ def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, to
         own = [replace(task, device=device, overwrite=False) for task in tasks]
         settled = [settle(task, find(task), models) for task in own]
         records = [Record(one.task.out, one.inputs.as_json()) for one in settled]
-        jobs = [job_of(one, record) for one, record in zip(settled, records, strict=True)]
+        jobs = [
+            job_of(one, record, record.missing(len(one.shards))) for one, record in zip(settled, records, strict=True)
+        ]
         work(jobs, _while_led(_from_heap(todo, heap)), told.put, models.memory)
     except Exception as error:
         told.put(str(error) if isinstance(error, SegloopError) else f"{type(error).__name__}: {error}")

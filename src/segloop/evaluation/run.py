@@ -4,7 +4,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -65,17 +65,17 @@ def _side_by_side(
             for task, _ in group:
                 stack.enter_context(locked(task.out))
         settled = [settle(task, data, models) for task, data in group]
-        records = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled])
-        jobs = [job_of(one, record) for one, record in zip(settled, records, strict=True) if not record.finished]
-        for _, alike in groupby(jobs, lambda job: job.shards):
+        begun = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled])
+        jobs = [job_of(one, *own) for one, own in zip(settled, begun, strict=True)]
+        for _, alike in groupby([job for job in jobs if job.missing], lambda job: job.shards):
             _work(list(alike), settled, models, crew, progress)
         if not crew.leads:
             return []
-        return [_finish(one, record) for one, record in zip(settled, records, strict=True)]
+        return [_finish(one, record) for one, (record, _) in zip(settled, begun, strict=True)]
 
 
-def job_of(settled: Settled, record: Record) -> Job:
-    """The work that a settled task still has."""
+def job_of(settled: Settled, record: Record, missing: Iterable[int]) -> Job:
+    """The work that a settled task still has: its missing shards."""
     task = settled.task
     rows = settled.vocabulary.embeddings
     assert rows is not None
@@ -86,28 +86,30 @@ def job_of(settled: Settled, record: Record) -> Job:
         classes=settled.vocabulary.classes,
         void=settled.void,
         shards=settled.shards,
-        missing=frozenset(record.missing(len(settled.shards))),
+        missing=frozenset(missing),
         boundary=task.boundary,
         maps=task.maps,
         scores=task.scores,
     )
 
 
-def _begin(settled: Settled, say: Say) -> Record:
+def _begin(settled: Settled, say: Say) -> tuple[Record, list[int]]:
+    """The record of a task, and which of its shards are missing."""
     task = settled.task
     record = open_record(task.out, settled.inputs, task.overwrite)
-    missing = len(record.missing(len(settled.shards)))
     if record.finished:
         say(f"{task.out} holds this run, done")
-    elif missing < len(settled.shards):
-        say(f"{task.out}: going on, {missing} of {len(settled.shards)} shards are left")
-    return record
+        return record, []
+    missing = record.missing(len(settled.shards))
+    if len(missing) < len(settled.shards):
+        say(f"{task.out}: going on, {len(missing)} of {len(settled.shards)} shards are left")
+    return record, missing
 
 
 def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew: Crew, progress: Progress) -> None:
     """The missing shards of jobs whose shards are alike, by this process and those that help it."""
     todo = sorted(set().union(*(job.missing for job in jobs)))
-    sizes = [stop - start for start, stop in ((part.start, part.stop) for part in jobs[0].shards)]
+    sizes = [part.stop - part.start for part in jobs[0].shards]
     total = sum(sizes[shard] for job in jobs for shard in job.missing)
     names = {job.record.folder for job in jobs}
     tasks = [one.task for one in settled if one.task.out in names]
@@ -116,7 +118,8 @@ def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew:
         "command": shlex.join(sys.argv),
         "machine": machine(),
         "devices": crew.devices or [str(settled[0].segmenter.clip.device)],
-        "data": [str(job.data.root) for job in jobs[:1]],
+        "data": [str(jobs[0].data.root)],
+        "split": tasks[0].split,
         "images": total,
     }
     for job in jobs if crew.leads else []:

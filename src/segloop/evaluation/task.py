@@ -157,7 +157,7 @@ def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabu
     described |= {name: _plain(described[name]) for name in ("model", "vision") if name in described}
     return {
         "dataset": task.key,
-        "split": task.split,
+        "split": task.split and Path(task.split).name,
         "limit": task.limit,
         "images_listed": len(images),
         "images_hash": images_hash(images),
