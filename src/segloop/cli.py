@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import evaluate, prepare, scenes, segment, tables, tune
+from .commands import evaluate, prepare, report, scenes, segment, tables, tune
 from .errors import SegloopError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 COMMANDS = (
     (segment.segment, segment.EXAMPLE),
     (evaluate.evaluate, evaluate.EXAMPLE),
+    (report.report, report.EXAMPLE),
     (tune.tune, tune.EXAMPLE),
     (prepare.prepare, prepare.EXAMPLE),
     (scenes.scenes, scenes.EXAMPLE),

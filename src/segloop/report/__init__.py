@@ -1,0 +1,1 @@
+"""Reports of evaluations: tables as the papers have them, comparisons, confusions, pictures."""

@@ -1,0 +1,141 @@
+"""Two runs over the same images: is the gain real?"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..bootstrap import Difference, Paired, paired
+from ..errors import OptionError
+from ..metrics import Counts, scores
+from . import names
+from .cells import Cell, Column, Table, Value, number, table
+from .grouping import LAYOUT, changes
+from .runs import Run, finish, read_counts
+
+CHANCE = 0.05  # a difference with p below it, and with an interval beside zero, is called real
+FEWEST = 6  # of fewer images no test of signs says anything at 5 percent
+SCORES = ("mIoU", "aAcc", "mAcc")
+UNLIKE_SHOWN = 3  # examples of what differs
+
+
+def comparison(first: Run, second: Run, digits: int = 1) -> Table:
+    """Second minus first, class by class, with the answer in sentences above.
+
+    Raises OptionError where the two are not over the same images, labels and classes.
+    """
+    old, new = same_images(first, second)
+    gain = paired(old, new)
+    gain, holding = _by_class(gain, old, new)
+    before, after = scores(old.total()).IoU, scores(new.total()).IoU
+    rows: list[list[Cell | Value]] = []
+    for place, (name, moved) in enumerate(zip(first.classes, gain.IoU, strict=True)):
+        change = Cell(moved.value, moved.interval.low, moved.interval.high)
+        figures = float(before[place]), float(after[place]), change, moved.p
+        rows.append([name, *figures, verdict(moved, holding[place]), holding[place]])
+    columns = [Column("class"), *(Column(f"{title}: IoU", "percent", digits) for title in titles(first, second))]
+    columns += [Column("difference", "points", digits, interval=True, bar=True), Column("p", "p"), Column("real")]
+    columns.append(Column("images with it", "count"))
+    lead = _lead(first, second, gain, holding, len(old.label), digits)
+    return table("comparison", f"Comparison on {first.dataset}", columns, rows, lead)
+
+
+def titles(first: Run, second: Run) -> tuple[str, str]:
+    """What the two are called: their methods, or their folders where the methods are one."""
+    found = names.run_title(first), names.run_title(second)
+    return found if found[0] != found[1] else (first.name, second.name)
+
+
+def same_images(first: Run, second: Run) -> tuple[Counts, Counts]:
+    """Areas of both runs, (n, C) each, the second's in the order of the first's images.
+
+    Raises OptionError, saying how the two differ.
+    """
+    for run in (first, second):
+        if not run.done:
+            raise OptionError(f"{run.folder} is an unfinished run", finish(run))
+    if first.dataset != second.dataset:
+        _refuse(f"{first.name} is of {first.dataset}, {second.name} of {second.dataset}")
+    if first.classes != second.classes:
+        _refuse(f"their classes differ: {_unlike(first, second, first.classes, second.classes)}")
+    (images, old), (others, new) = read_counts(first), read_counts(second)
+    if set(images) != set(others):
+        _refuse(f"their images differ: {_unlike(first, second, images, others)}")
+    place = {image: index for index, image in enumerate(others)}
+    order = np.array([place[image] for image in images], np.intp)
+    new = Counts(new.intersection[order], new.prediction[order], new.label[order])
+    moved = np.flatnonzero((old.label != new.label).any(-1))
+    if len(moved):
+        rules = [str(run.settings.get("void")) for run in (first, second)]
+        rule = f" (void {rules[0]} and {rules[1]})" if rules[0] != rules[1] else ""
+        _refuse(f"the labels of {len(moved)} of {len(images)} images differ{rule}, such as {images[moved[0]]}")
+    if first.settings.get("images_hash") != second.settings.get("images_hash") and images == others:
+        _refuse("their images have the same names and different contents (images_hash)")
+    return old, new
+
+
+def verdict(gain: Difference, images: int) -> str:
+    """ "gain" or "loss" where the difference is real, else nothing."""
+    if math.isnan(gain.value) or images < FEWEST or gain.p >= CHANCE:
+        return ""
+    return "gain" if gain.interval.low > 0 else "loss" if gain.interval.high < 0 else ""
+
+
+def sentence(name: str, gain: Difference, images: int, digits: int = 1) -> str:
+    """ "mIoU +1.3 (95 % interval +0.4 to +2.1, p 0.004): the gain is real on these images."."""
+    column = Column("", "points", digits)
+    if math.isnan(gain.value):
+        return f"{name}: one of the runs does not define it."
+    low, high = (number(end, column) for end in (gain.interval.low, gain.interval.high))
+    p = number(gain.p, Column("", "p"))
+    figures = f"{name} {number(gain.value, column)} (95 % interval {low} to {high}, p {p.replace('< ', '<')})"
+    real = verdict(gain, images)
+    if real:
+        return f"{figures}: the {real} is real on these images."
+    if gain.value == gain.interval.low == gain.interval.high == 0:
+        return f"{figures}: there is no difference."
+    few = f", {images} image{'s are' if images > 1 else ' is'} too few" if images < FEWEST else ""
+    return f"{figures}: it cannot be told from chance{few}."
+
+
+def _by_class(gain: Paired, old: Counts, new: Counts) -> tuple[Paired, list[int]]:
+    """(the gains, how many images hold each class, in label or prediction).
+
+    Images without a class say nothing of it, so that p of a class is at least what signs of those with it can say.
+    """
+    holding = ((old.label + old.prediction + new.prediction) > 0).sum(0).tolist()
+    least = (min(1.0, 2.0 ** (1 - count)) for count in holding)
+    classes = [replace(moved, p=max(moved.p, p)) for moved, p in zip(gain.IoU, least, strict=True)]
+    return replace(gain, IoU=tuple(classes)), holding
+
+
+def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images: int, digits: int) -> list[str]:
+    old, new = titles(first, second)
+    said = [f"{new} minus {old}, on the same {images} image{'s' if images != 1 else ''} of {first.dataset}:"]
+    said += [sentence(name, getattr(gain, name), images, digits) for name in SCORES]
+    verdicts = [verdict(moved, count) for moved, count in zip(gain.IoU, holding, strict=True)]
+    known = sum(not math.isnan(moved.value) for moved in gain.IoU)
+    if images >= FEWEST:
+        said.append(
+            f"IoU rose for {verdicts.count('gain')} and fell for {verdicts.count('loss')} of {known} classes by more "
+            "than chance explains; of twenty classes that did not move, one would seem to."
+        )
+    said.append(f"Settings that differ: {changes(first, second, {*LAYOUT, 'recipe'}) or 'none'}.")
+    return said
+
+
+def _unlike(first: Run, second: Run, mine: Sequence[str], other: Sequence[str]) -> str:
+    """How two lists differ, in words."""
+    parts = []
+    for run, own, rest in ((first, mine, set(other)), (second, other, set(mine))):
+        only = [item for item in own if item not in rest]
+        if only:
+            some = ", ".join(only[:UNLIKE_SHOWN]) + (" ..." if len(only) > UNLIKE_SHOWN else "")
+            parts.append(f"{len(only)} only in {run.name} ({some})")
+    return " and ".join(parts) or "the same names in another order"
+
+
+def _refuse(what: str) -> None:
+    remedy = "evaluate both on the same images and class list, or add --no-compare for tables alone"
+    raise OptionError(f"the two runs cannot be compared: {what}", remedy)

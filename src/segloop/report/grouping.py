@@ -1,0 +1,171 @@
+"""Which runs share a row of the table: one method on one backbone, and never two runs in one cell."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..settings import Settings
+from . import names
+from .runs import Run
+
+# what a recipe chooses for each data set: such settings may differ along a row without a word
+BY_DATASET = {field.name for field in fields(Settings)} | {
+    "dataset",
+    "recipe",
+    "vocabulary",
+    "split",
+    "limit",
+    "images_listed",
+    "images_hash",
+}
+IDENTITY = {"method", "host", "vision", "model"}  # the row itself
+LAYOUT = {"batch", "shard", "threads", "device", "boundary", "keeps"}  # numbers move by rounding at most
+QUIET = {"recipe", "model_hash", "vision_hash", "images_hash", "images_listed"}  # said only where nothing else differs
+HASHES = {"templates"}
+RECORDS = ("feedback", "purify")
+
+Label = tuple[tuple[str, str], ...]  # (setting, value as words)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one method on one backbone, at most one a column."""
+
+    base: str
+    vision: str | None
+    backbone: str
+    feedback: bool
+    label: Label  # what tells it from another row of the same method
+    runs: Mapping[str, Run]  # by column
+
+    @property
+    def title(self) -> str:
+        """The method as the papers call it."""
+        return names.method_title(self.base, self.vision, self.feedback)
+
+    @property
+    def said(self) -> str:
+        """The label as words: "stride=80"."""
+        return said(self.label)
+
+
+def rows_of(runs: Iterable[Run], keys: Mapping[Run, str]) -> list[list[Row]]:
+    """Rows, grouped by host: those without feedback, then those with it, in the papers' order."""
+    alike: dict[tuple, list[Run]] = defaultdict(list)
+    for run in runs:
+        alike[(names.backbone(run), run.base, names.guide(run) or "", run.has_feedback)].append(run)
+    groups: dict[tuple, list[Row]] = defaultdict(list)
+    for key, members in alike.items():
+        model, base, vision, feedback = key
+        for label, cells in _split(members, keys):
+            groups[key[:3]].append(Row(base, vision or None, model, feedback, label, cells))
+    for rows in groups.values():
+        rows.sort(key=lambda row: (row.feedback, row.label))
+    return [groups[key] for key in sorted(groups, key=_place)]
+
+
+def differences(first: Run, second: Run, ignored: Iterable[str] = ()) -> list[tuple[str, Any, Any]]:
+    """Settings that differ between two runs: (name, first's, second's), without the `ignored` ones."""
+    sides = [dict(run.settings) for run in (first, second)]
+    for record in RECORDS:
+        if any(not side.get(record) for side in sides):  # one word for a record that only one of them has
+            sides = [side | {record: bool(side.get(record)) or None} for side in sides]
+    mine, other = (names.flat_settings(side) for side in sides)
+    skipped = set(ignored)
+    return [
+        (key, mine.get(key), other.get(key))
+        for key in dict.fromkeys((*mine, *other))
+        if mine.get(key) != other.get(key) and key.split(".")[0] not in skipped
+    ]
+
+
+def changes(first: Run, second: Run, ignored: Iterable[str] = ()) -> str:
+    """The differences in words: "stride 112 -> 80, feedback none -> on"; nothing where there are none."""
+    found = differences(first, second, ignored)
+    return ", ".join(f"{key} {_short(key, old)} -> {_short(key, new)}" for key, old, new in found)
+
+
+def host_of(row: Row, hosts: Iterable[Row]) -> Row | None:
+    """The row without feedback that has most in common with a +FSA row; None where they share no column."""
+
+    def alike(host: Row) -> int:
+        shared = (column for column in row.runs if column in host.runs)
+        unlike = (len(differences(host.runs[column], row.runs[column], IDENTITY | {"feedback"})) for column in shared)
+        return sum(1000 - min(count, 999) for count in unlike)  # a shared column weighs more than any setting
+
+    return max((host for host in hosts if alike(host)), key=alike, default=None)
+
+
+def said(label: Label) -> str:
+    """ "stride=80, dtype=float32"."""
+    return ", ".join(f"{key}={value}" for key, value in label)
+
+
+def mixed(row: Row) -> list[str]:
+    """Settings that should be one along a row and are not: "dtype float32 and bfloat16"."""
+    values: dict[str, list[str]] = defaultdict(list)
+    for run in row.runs.values():
+        for key, value in names.flat_settings(run.settings).items():
+            if key not in BY_DATASET | IDENTITY | LAYOUT and _short(key, value) not in values[key]:
+                values[key].append(_short(key, value))
+    return [f"{key} {' and '.join(sorted(found))}" for key, found in values.items() if len(found) > 1]
+
+
+def _place(key: tuple) -> tuple:
+    model, base, vision = key
+    return names.backbone_rank(model), names.rank(base, names.METHODS), vision
+
+
+def _split(runs: list[Run], keys: Mapping[Run, str]) -> list[tuple[Label, dict[str, Run]]]:
+    """Runs of one method -> (what tells them apart, column -> run), so that no column has two."""
+    clashes = _by_column(runs, keys)
+    wide = [key for cell in clashes for key in _unlike(cell) if key.split(".")[0] not in BY_DATASET]
+    found: dict[Label, dict[str, Run]] = defaultdict(dict)
+    for label, members in _by_label(runs, list(dict.fromkeys(wide))).items():
+        crowded = {run: cell for cell in _by_column(members, keys) for run in cell}
+        for run in members:
+            own = _own_label(run, crowded[run]) if run in crowded else ()
+            found[(*label, *own)][keys[run]] = run
+    return list(found.items())
+
+
+def _by_column(runs: list[Run], keys: Mapping[Run, str]) -> list[list[Run]]:
+    """The columns that have more than one run."""
+    cells: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        cells[keys[run]].append(run)
+    return [cell for cell in cells.values() if len(cell) > 1]
+
+
+def _by_label(runs: list[Run], keys: list[str]) -> dict[Label, list[Run]]:
+    groups: dict[Label, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[_label(run, keys)].append(run)
+    return groups
+
+
+def _label(run: Run, keys: list[str]) -> Label:
+    settings = names.flat_settings(run.settings)
+    return tuple((key, _short(key, settings.get(key))) for key in keys)
+
+
+def _own_label(run: Run, cell: list[Run]) -> Label:
+    """What differs between runs of one cell; their folders where settings do not tell them apart."""
+    label = _label(run, _unlike(cell))
+    if [_label(other, _unlike(cell)) for other in cell].count(label) > 1:
+        label = (*label, ("run", run.name))
+    return label
+
+
+def _unlike(runs: list[Run]) -> list[str]:
+    """Settings that are not the same in all runs; the loud ones, where there are any."""
+    settings = [names.flat_settings(run.settings) for run in runs]
+    keys = list(dict.fromkeys(key for each in settings for key in each))
+    unlike = [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
+    return [key for key in unlike if key not in QUIET] or unlike
+
+
+def _short(key: str, value: Any) -> str:
+    words = names.plain(value)
+    return words[:8] if key in HASHES or key.endswith("_hash") else words

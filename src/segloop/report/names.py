@@ -1,0 +1,117 @@
+"""How runs, methods, backbones and data sets are called in tables, and in which order they stand."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from .runs import Run
+
+PAPER = ("voc21", "context60", "coco-object", "voc20", "context59", "coco-stuff", "cityscapes", "ade20k")  # the eight
+OTHERS = ("ade847", "context459", "camvid", "loveda", "potsdam", "scenes", "folder")
+SHORT = dict(zip(PAPER, ("V21", "C60", "Obj", "V20", "C59", "Stf", "City", "ADE"), strict=True))
+SHORT |= {"ade847": "A847", "context459": "C459", "camvid": "CamVid", "loveda": "LoveDA", "potsdam": "Potsdam"}
+OWN = ("folder", "scenes")  # each may be any set of images
+
+METHODS = {  # in the papers' order; the rest follows by name
+    "clip": "CLIP",
+    "maskclip": "MaskCLIP",
+    "sclip": "SCLIP",
+    "clearclip": "ClearCLIP",
+    "naclip": "NACLIP",
+    "proxyclip": "ProxyCLIP",
+    "sfp": "SFP",
+    "sc-clip": "SC-CLIP",
+}
+BACKBONES = {
+    "clip-vit-base-patch16": "ViT-B/16",
+    "clip-vit-large-patch14": "ViT-L/14",
+    "CLIP-ViT-H-14-laion2B-s32B-b79K": "ViT-H/14",
+}
+GUIDES = {  # hub ids of guides that have a short name
+    "facebook/dino-vitb8": "dino",
+    "facebook/dino-vitb16": "dino-b16",
+    "facebook/dinov2-with-registers-base": "dinov2",
+    "facebook/dinov2-base": "dinov2-plain",
+    "facebook/sam-vit-base": "sam",
+    "timm/vit_base_patch16_224.mae": "mae",
+}
+
+
+def backbone(run: Run) -> str:
+    """ViT-B/16 and its like for published models, else the model's last name."""
+    last = str(run.settings.get("model", "?")).rstrip("/").replace("\\", "/").split("/")[-1]
+    return BACKBONES.get(last, last)
+
+
+def guide(run: Run) -> str | None:
+    """The short name of the vision model that guides the attention, where there is one."""
+    vision = run.settings.get("vision")
+    return None if vision is None else GUIDES.get(str(vision), str(vision))
+
+
+def method_title(base: str, vision: str | None = None, feedback: bool = False) -> str:
+    """ "ProxyCLIP (dino) + FSA"."""
+    title = METHODS.get(base, base)
+    if vision:
+        title = f"{title} ({vision})"
+    return f"{title} + FSA" if feedback else title
+
+
+def run_title(run: Run) -> str:
+    """The method of a run, as its row is called."""
+    return method_title(run.base, guide(run), run.has_feedback)
+
+
+def column_keys(runs: list[Run]) -> dict[Run, str]:
+    """The column of each run: its data set, and which one of several image folders or sets of scenes."""
+    sets: dict[str, set[str]] = {}
+    for run in runs:
+        sets.setdefault(run.dataset, set()).add(_own_hash(run))
+    return {run: f"{run.dataset} {_own_hash(run)}" if len(sets[run.dataset]) > 1 else run.dataset for run in runs}
+
+
+def column_order(keys: Mapping[Run, str]) -> list[str]:
+    """Data sets that are no part of the papers' eight and occur in runs, in a fixed order."""
+    known = {key: place for place, key in enumerate(OTHERS)}
+    extra = {key for key in keys.values() if key not in PAPER}
+    return sorted(extra, key=lambda key: (known.get(key.split()[0], len(known)), key))
+
+
+def rank(name: str, order: Mapping[str, Any]) -> tuple[int, str]:
+    """Sorts known names first, in their table's order, then the others by name."""
+    return (list(order).index(name) if name in order else len(order), name)
+
+
+def backbone_rank(name: str) -> tuple[int, str]:
+    """Sorts ViT-B/16, ViT-L/14, ViT-H/14, then the others by name."""
+    return rank(name, dict.fromkeys(BACKBONES.values()))
+
+
+def plain(value: Any) -> str:
+    """A setting as words."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ",".join(plain(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the records of feedback and purify opened: {"feedback.lambda_": 3.0 ...}."""
+    opened: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            opened |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            opened[key] = value
+    return opened
+
+
+def _own_hash(run: Run) -> str:
+    """Six letters of the images and classes of a data set that may be any."""
+    if run.dataset not in OWN:
+        return ""
+    parts = (str(run.settings.get("images_hash")), *run.classes)
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:6]

@@ -1,0 +1,81 @@
+"""Whether a run did what the published one did: its images, its class list, its constants."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import Any
+
+from . import names
+from .caveats import caveats
+from .runs import Run
+
+DEPTHS = {"ViT-B/16": 12, "ViT-L/14": 24, "ViT-H/14": 32}  # blocks
+
+
+def deviations(run: Run) -> list[str]:
+    """What keeps this run from being comparable with its published figure, in words; empty where nothing does."""
+    found = caveats(run)
+    model, known = str(run.settings.get("model")), names.backbone(run)
+    if known not in DEPTHS:
+        return [*found, f"model {known} is none of the published ones"]
+    if model.count("/") != 1 or model.startswith((".", "~", "/")):
+        found.append("weights of a local folder")
+    if run.settings.get("fidelity") != "reference":
+        fidelity = run.settings.get("fidelity")
+        found.append(f"fidelity {fidelity}, where the published pipeline is fidelity reference")
+    return [*found, *_recipe(run, DEPTHS[known])]
+
+
+def _recipe(run: Run, depth: int) -> list[str]:
+    from ..methods import METHODS, RECIPES  # with torch
+
+    fed_proxy = run.has_feedback and run.base == "proxyclip"
+    key = f"{'fsa' if fed_proxy else run.base}/{run.dataset}"
+    if key not in RECIPES:
+        return [f"no recipe is published for {run.base} on {run.dataset}"]
+    found = []
+    if not METHODS[run.base].published:
+        found.append(f"geometry of {run.base} is segloop's own")
+    if run.has_feedback and not fed_proxy:
+        found.append(f"the constants of FSA on {run.base} are not published")
+    return [*found, *_words(run, RECIPES[key].names), *_constants(run, key, depth)]
+
+
+def _words(run: Run, variant: str) -> list[str]:
+    """The class list, compared word by word: some variants are one list under two names."""
+    from ..vocabulary import Vocabulary
+
+    queries = Vocabulary.benchmark(run.dataset, variant).queries
+    if run.queries == queries:
+        return []
+    own, published = run.settings.get("vocabulary"), f"{run.dataset}/{variant}"
+    if own == published:
+        return [f"other words than those of class list {published}"]
+    return [f"class list {own or 'of its own'} instead of {published}"]
+
+
+def _constants(run: Run, recipe: str, depth: int) -> list[str]:
+    from ..backbones.vision import GUIDES
+    from ..plan import Choice, resolve
+
+    guide = names.guide(run)
+    choice = Choice(recipe=recipe, host=run.base if run.has_feedback else None, vision=guide)
+    kind = GUIDES[guide].kind if guide in GUIDES else guide
+    plan = resolve(choice).for_models(depth, kind, run.settings.get("fidelity") == "reference")
+    settings = replace(plan.settings, residual=plan.residual, mlp=plan.mlp)
+    published: dict[str, Any] = asdict(settings)
+    for record, constants in (("feedback", plan.feedback), ("purify", plan.purify)):
+        published |= {record: asdict(constants)} if constants else {}
+    mine = names.flat_settings(run.settings)
+    return [
+        f"{key} {names.plain(mine[key])} instead of {names.plain(value)}"
+        for key, value in names.flat_settings(_listed(published)).items()
+        if key in mine and _listed(mine[key]) != value
+    ]
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as the lists that JSON makes of them."""
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    is_many = isinstance(value, Iterable) and not isinstance(value, str)
+    return [_listed(item) for item in value] if is_many else value

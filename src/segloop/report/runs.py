@@ -1,0 +1,242 @@
+"""Run records of `segloop evaluate`, found and read; a damaged file is named."""
+
+import csv
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OptionError
+from ..metrics import Counts
+from ..record import FORMAT
+from ..record import RUN as RECORD
+
+AGAIN = "run the same `segloop evaluate` command again, with --overwrite"
+COUNTS = ("intersection", "prediction", "label")
+PAIRS = ("pair_image", "pair_label", "pair_prediction", "pair_pixels")
+DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What `run.json` holds. The arrays beside it are read when they are asked for."""
+
+    folder: Path
+    name: str  # short, unique among the runs of a report
+    done: bool
+    settings: dict[str, Any] = field(repr=False)
+    versions: dict[str, str] = field(repr=False)
+    classes: list[str] = field(repr=False)
+    queries: list[str] = field(repr=False)
+    images: int
+    failed: int
+    metrics: dict[str, float]  # percent; NaN where undefined
+    intervals: dict[str, tuple[float, float]]
+
+    @property
+    def dataset(self) -> str:
+        """The key of the data set."""
+        return self.settings["dataset"]
+
+    @property
+    def listed(self) -> int:
+        """Images that the split lists."""
+        return self.settings.get("images_listed") or self.images + self.failed
+
+    @property
+    def base(self) -> str:
+        """The method without feedback: what fsa is attached to, or the method itself."""
+        return self.settings.get("host") or self.settings["method"]
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether this is the +FSA run of its base."""
+        return self.settings["method"] == "fsa"
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Confusion of every image, sparse: (P,) int64 each. A label or prediction equal to C is of no class."""
+
+    image: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One line of images.csv."""
+
+    image: str
+    pixels: int
+    aAcc: float
+    mIoU: float
+
+
+def find_runs(places: Sequence[str | Path]) -> list[Run]:
+    """Runs of the given folders in their order: a run's own folder, or all runs below a folder, sorted by path.
+
+    Raises OptionError where a place has none, and for a damaged record.
+    """
+    folders: dict[Path, Path] = {}
+    for place in map(Path, places):
+        for folder in _folders(place):
+            folders.setdefault(folder.resolve(), folder)
+    names = _names(list(folders))
+    return [read_run(folder, name) for folder, name in zip(folders.values(), names, strict=True)]
+
+
+def read_run(folder: Path, name: str | None = None) -> Run:
+    """The run in `folder`. Raises OptionError naming the file where it is damaged or of another format."""
+    path = folder / RECORD
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["format"] != FORMAT:
+            remedy = "use the segloop that wrote it, or evaluate anew with this one"
+            raise OptionError(f"{path} is of format {raw['format']!r}, this segloop reads {FORMAT}", remedy)
+        settings = raw["settings"]
+        for key in ("dataset", "method"):
+            if not isinstance(settings[key], str):
+                raise TypeError(f"{key} is no text")
+        return Run(
+            folder=folder,
+            name=name or folder.resolve().name,
+            done=raw.get("state") == "done",
+            settings=settings,
+            versions=dict(raw.get("versions") or {}),
+            classes=[str(item) for item in raw["classes"]],
+            queries=[str(item) for item in raw.get("queries") or []],
+            images=int(raw.get("images") or 0),
+            failed=int(raw.get("failed") or 0),
+            metrics={key: _number(value) for key, value in (raw.get("metrics") or {}).items()},
+            intervals={key: _ends(value) for key, value in (raw.get("intervals") or {}).items()},
+        )
+    except OptionError:
+        raise
+    except (*DAMAGE, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(path, error) from None
+
+
+def read_counts(run: Run) -> tuple[list[str], Counts]:
+    """Image names (n,) and their areas (n, C) int64 of counts.npz."""
+    arrays = _arrays(run, ("images", *COUNTS))
+    names = [str(name) for name in arrays["images"]]
+    if len(names) != run.images:
+        raise damaged(run.folder / "counts.npz", f"{len(names)} images in it, {run.images} in {RECORD}")
+    shape = len(names), len(run.classes)
+    for key in COUNTS:
+        if arrays[key].shape != shape or arrays[key].dtype.kind not in "iu":
+            raise damaged(run.folder / "counts.npz", f"{key} is {arrays[key].shape}, not {shape} whole numbers")
+    return names, Counts(*(arrays[key].astype(np.int64) for key in COUNTS))
+
+
+def read_pairs(run: Run) -> Pairs:
+    """The sparse confusion of counts.npz."""
+    arrays = _arrays(run, PAIRS)
+    made = [arrays[key] for key in PAIRS]
+    if any(array.ndim != 1 or len(array) != len(made[0]) or array.dtype.kind not in "iu" for array in made):
+        raise damaged(run.folder / "counts.npz", "the confusion pairs are not whole numbers of one length")
+    classes = len(run.classes)
+    if len(made[0]) and (min(array.min() for array in made) < 0 or max(made[1].max(), made[2].max()) > classes):
+        raise damaged(run.folder / "counts.npz", "a confusion pair is of no class")
+    return Pairs(*(array.astype(np.int64) for array in made))
+
+
+def read_images(run: Run) -> list[ImageRow]:
+    """The lines of images.csv in their order."""
+    path = run.folder / "images.csv"
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            return [
+                ImageRow(line["image"], int(line["pixels"]), _number(line["aAcc"]), _number(line["mIoU"]))
+                for line in csv.DictReader(stream, strict=True)
+            ]
+    except (*DAMAGE, TypeError, csv.Error) as error:
+        raise damaged(path, error) from None
+
+
+def read_classes(run: Run) -> list[dict[str, Any]]:
+    """The lines of classes.csv: name as text, everything else as numbers (NaN where undefined)."""
+    path = run.folder / "classes.csv"
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            lines = list(csv.DictReader(stream, strict=True))
+        wanted = ("IoU", "IoU_low", "IoU_high", "Acc", "intersection", "prediction", "label")
+        rows = [{"name": line["name"]} | {key: _number(line[key]) for key in wanted} for line in lines]
+    except (*DAMAGE, TypeError, csv.Error) as error:
+        raise damaged(path, error) from None
+    if [row["name"] for row in rows] != run.classes:
+        raise damaged(path, f"its classes are not those of {RECORD}")
+    return rows
+
+
+def last_start(run: Run) -> dict[str, Any]:
+    """What log.json says of the last start (times, machine, command, places of the data); empty without one."""
+    try:
+        start = json.loads((run.folder / "log.json").read_text(encoding="utf-8"))["starts"][-1]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return start if isinstance(start, dict) else {}
+
+
+def finish(run: Run) -> str:
+    """How an unfinished run is finished, with its command line where the log has it."""
+    command = last_start(run).get("command")
+    return f"run the same command again: {command}" if command else "run the same `segloop evaluate` command again"
+
+
+def damaged(path: Path, why: object) -> OptionError:
+    """The error of a file that a run record should not hold."""
+    if isinstance(why, FileNotFoundError):
+        return OptionError(f"{path} is missing", AGAIN)
+    reason = f"no {why} in it" if isinstance(why, KeyError) else str(why).splitlines()[0] if str(why) else "empty"
+    return OptionError(f"{path} is damaged ({reason[:120]})", AGAIN)
+
+
+def _arrays(run: Run, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    path = run.folder / "counts.npz"
+    if not run.done and not path.exists():
+        raise OptionError(f"{run.folder} is an unfinished run", finish(run))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in keys}
+    except (*DAMAGE, TypeError, AttributeError) as error:
+        raise damaged(path, error) from None
+
+
+def _folders(place: Path) -> list[Path]:
+    if place.name == RECORD and place.is_file():
+        return [place.parent]
+    if not place.is_dir():
+        raise OptionError(f"there is no folder {place}", "give a folder that `segloop evaluate` has written")
+    if (place / RECORD).is_file():
+        return [place]
+    found = sorted(path.parent for path in place.rglob(RECORD))
+    if not found:
+        remedy = "give a folder that `segloop evaluate` has written, or one above it"
+        raise OptionError(f"no run record ({RECORD}) in {place}", remedy)
+    return found
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """Paths below the folder that all have in common: short, and told apart."""
+    if len(folders) == 1:
+        return [folders[0].name]
+    common = os.path.commonpath(folders)
+    return [Path(os.path.relpath(folder, common)).as_posix() for folder in folders]
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None or value == "" else float(value)
+
+
+def _ends(value: Any) -> tuple[float, float]:
+    low, high = value
+    return _number(low), _number(high)
