@@ -5,18 +5,16 @@ import io
 import json
 import re
 import sys
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import typer
 from openpyxl import load_workbook
 from PIL import Image
-from typer.testing import CliRunner
 
 from command import complaint, done
 from records import write_run
-from segloop.commands.report import report as command
 from segloop.errors import OptionError
 from segloop.report import export
 from segloop.report.build import Wanted, build
@@ -256,16 +254,9 @@ def test_footnotes_have_letters():
 
 
 @pytest.fixture
-def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def report(segloop):
     """`segloop report`, inside tmp_path."""
-    monkeypatch.chdir(tmp_path)
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(command)
-
-    def run(*arguments: object):
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-    return run
+    return partial(segloop, "report")
 
 
 def test_a_report_goes_to_stdout(report, two_runs):
