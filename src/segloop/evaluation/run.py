@@ -48,7 +48,7 @@ def evaluate(
     """
     crew = crew or Crew()
     found = [(task, find(task)) for task in tasks]
-    for note in dict.fromkeys(note for _, data in found for note in data.notes):
+    for note in dict.fromkeys(note for _, data in found for note in data.notes if crew.leads):
         say(note)
     models = Models(Memory() if len(tasks) > 1 else None)
     finished: list[Finished] = []
