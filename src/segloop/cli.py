@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import evaluate, prepare, report, scenes, segment, tables, tune
+from .commands import evaluate, inspect, prepare, report, scenes, segment, tables, tune
 from .errors import SegloopError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 COMMANDS = (
     (segment.segment, segment.EXAMPLE),
+    (inspect.inspect, inspect.EXAMPLE),
     (evaluate.evaluate, evaluate.EXAMPLE),
     (report.report, report.EXAMPLE),
     (tune.tune, tune.EXAMPLE),

@@ -1,0 +1,87 @@
+"""`segloop inspect`: what attention does to one photo, as a page of pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from .. import console
+from ..console import friendly
+from ..errors import OptionError
+from . import options
+
+if TYPE_CHECKING:
+    from ..inspection.places import Point
+
+EXAMPLE = 'segloop inspect examples/scene-1.png --clip tiny --classes "grass, sand, water, red"'
+
+
+def inspect(
+    photo: Annotated[list[str], typer.Argument(metavar="PHOTO", help="One file.", show_default=False)],
+    classes: options.Classes = None,
+    classes_file: options.ClassesFile = None,
+    point: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--point", help="x,y in pixels from the upper left corner; may be repeated."),
+    ] = None,
+    background: options.Background = False,
+    templates: options.Templates = "openai80",
+    out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("segloop-out"),
+    clip: options.Clip = options.DEFAULT_CLIP,
+    method: options.Method = None,
+    host: options.Host = None,
+    vision: options.Vision = None,
+    recipe: options.Recipe = None,
+    fidelity: options.Fidelity = "default",
+    sets: options.Sets = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    batch: options.Batch = 8,
+    offline: options.Offline = False,
+    json_lines: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show what feedback changes in a photo, and where outlier tokens sit: a page, its pictures, its numbers."""
+    with friendly(debug):
+        from ..vocabulary import Vocabulary
+
+        source, points = _photo(photo, out), _points(point)
+        words = options.words(classes, classes_file)
+        vocabulary = Vocabulary(words, background=background or None, templates=templates)
+        changes = options.overrides(sets)
+        console.ensure_folder(out)
+        from ..inspection.look import look
+        from ..inspection.sides import sides_of, split
+        from ..inspection.write import write
+
+        plain, special = split(changes)
+        others = {"vision": vision, "recipe": recipe, "fidelity": fidelity, "device": device, "dtype": dtype}
+        segmenter = options.open_segmenter(clip, method, host, plain, batch=batch, offline=offline, **others)
+        with console.progress("looking", 1) as advance:
+            found = look(sides_of(segmenter, special), str(source), vocabulary, points, advance)
+        stem = out / source.stem
+        made = write(found, stem)
+        options.as_lines([made], json_lines)
+        if not json_lines:
+            changed = made["changes"][0]["share"]
+            console.tell(f"{source} -> {stem}.inspect.html  feedback changes {changed:.1%} of the pixels")
+
+
+def _photo(patterns: list[str], out: Path) -> Path:
+    """The one photo that is meant. Raises OptionError for more, and where a result would replace it."""
+    from ..images import expand_photos, read_image
+
+    photos = expand_photos(patterns)
+    if len(photos) > 1:
+        raise OptionError(f"{len(photos)} photos came", "inspect looks at one; segloop segment takes many")
+    (photo,) = photos
+    read_image(photo)  # says what it is instead, seconds before a model is open
+    if photo.resolve().parent == (out / photo.stem).resolve():
+        raise OptionError(f"the pictures in {out / photo.stem} could replace the photo", "choose another --out")
+    return photo
+
+
+def _points(texts: list[str] | None) -> "list[Point]":
+    from ..inspection.places import parse_point
+
+    return [parse_point(text) for text in texts or []]
