@@ -14,7 +14,8 @@ from torch import Tensor
 from command import done, record
 from models import BACKBONES, folder, pixels, text_rows
 from segloop.backbones.clip import Clip, load_clip
-from segloop.backbones.vision import GUIDES, Guide, load_guide
+from segloop.backbones.models import GUIDES
+from segloop.backbones.vision import Guide, load_guide
 from segloop.network import Network, Readout, on_guide_grid
 from segloop.plan import Choice, resolve
 from segloop.types import LastBlock

@@ -8,6 +8,7 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "segloop"
 ROOMS = [
     "__init__",
     "errors",
+    "keys",
     "types",
     "files",
     "settings",

@@ -4,7 +4,8 @@ import pytest
 
 from segloop.errors import OptionError
 from segloop.feedback import FSA
-from segloop.methods import DATASET_KEYS, METHODS, RECIPES
+from segloop.keys import BENCHMARKS
+from segloop.methods import METHODS, RECIPES
 from segloop.plan import Choice, Plan
 from segloop.plan import resolve as resolve_choice
 from segloop.settings import Settings, override, parse_assignments
@@ -66,7 +67,7 @@ def test_published_rows(row):
 
 
 def test_every_method_has_a_recipe_for_every_data_set():
-    assert set(RECIPES) == {f"{method}/{key}" for method in METHODS for key in DATASET_KEYS}
+    assert set(RECIPES) == {f"{method}/{key}" for method in METHODS for key in BENCHMARKS}
     assert RECIPES["naclip/voc21"].settings.pamr_steps == 10
     assert "not published" in RECIPES["sclip/ade847"].source
     assert RECIPES["sclip/ade847"].names == "P"
@@ -81,7 +82,7 @@ def test_overrides_win_over_method_recipe_folder_and_row():
     assert resolve("naclip", folder=folder).settings.pamr_steps == 0
     assert resolve(recipe="sclip/voc21", folder=folder).settings.crop == 224
     assert resolve(recipe="sclip/voc21", folder=folder).settings.logit_scale == 65
-    assert resolve("naclip", recipe="sclip/voc21").settings.logit_scale == 40
+    assert resolve("naclip", dataset="voc21").settings == RECIPES["naclip/voc21"].settings
     assert resolve(recipe="sclip/voc21", overrides={"logit_scale": 20}).settings.logit_scale == 20
     assert resolve(recipe="sclip/voc21", overrides={"area_threshold": None}).settings.area_threshold is None
 
@@ -148,6 +149,11 @@ def test_overrides_reach_the_feedback():
     ("call", "words"),
     [
         (lambda: resolve("sclp"), "did you mean 'sclip'"),
+        (lambda: resolve("naclip", recipe="sclip/voc21"), "take recipe naclip/voc21"),
+        (lambda: resolve("qq", recipe="sclip/voc21"), "dataset='voc21' instead"),
+        (lambda: resolve(host="naclip", recipe="sclip/voc21"), "take recipe fsa/voc21"),
+        (lambda: resolve(recipe="sclip/voc21", dataset="voc20"), "leave one of them out"),
+        (lambda: resolve(dataset="voc22"), "did you mean 'voc2"),
         (lambda: resolve(recipe="sclip/voc2"), "did you mean 'sclip/voc2"),
         (lambda: resolve(overrides={"strid": 3}), "did you mean 'stride'"),
         (lambda: resolve("sclip", overrides={"lambda_": 3}), "belongs to fsa"),

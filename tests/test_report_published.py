@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 
 from records import EIGHT, write_run
+from segloop.backbones.models import GUIDES
 from segloop.report.cells import text
 from segloop.report.protocol import deviations
 from segloop.report.published import against_published, peers_table, published
@@ -176,6 +177,14 @@ def test_what_keeps_a_run_from_being_comparable_is_said(tmp_path, changes, said)
 )
 def test_constants_of_fsa_are_compared_too(tmp_path, changes, said):
     assert deviations(read_run(fsa_city(tmp_path / "a", **changes))) == [said]
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_every_guide_has_its_own_lambda_however_it_was_named(tmp_path, name):
+    lambda_ = 4.5 if GUIDES[name].kind == "mae" else 3.0
+    changes = {"feedback": {"lambda_": lambda_, "mass": 0.45}}
+    for named in (name, GUIDES[name].hub):
+        assert deviations(read_run(fsa_city(tmp_path / named, vision=named, **changes))) == []
 
 
 def test_a_class_list_under_another_name_is_the_same_list(tmp_path):

@@ -27,8 +27,9 @@ from models import pixels
 from segloop.backbones import loading, vision
 from segloop.backbones.clip import MEAN as CLIP_MEAN
 from segloop.backbones.clip import STD as CLIP_STD
+from segloop.backbones.models import GUIDES
 from segloop.backbones.positions import resample_positions
-from segloop.backbones.vision import ADAPTERS, GUIDES, MEAN, STD, load_guide, renormalise
+from segloop.backbones.vision import ADAPTERS, MEAN, STD, load_guide, renormalise
 from segloop.errors import ModelError, OptionError, UserError
 
 CPU = torch.device("cpu")

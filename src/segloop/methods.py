@@ -4,21 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .keys import BENCHMARKS, LARGE
 from .purify import SFP
 from .settings import Settings, override
 
-DATASET_KEYS = (
-    "voc21",
-    "voc20",
-    "context60",
-    "context59",
-    "coco-object",
-    "coco-stuff",
-    "cityscapes",
-    "ade20k",
-    "ade847",
-    "context459",
-)
 PATCH = 0  # of Method.pad: the CLIP patch
 PROXY_HOST = "proxyclip"
 THRESHOLDS = ("background_threshold", "area_threshold", "pamr_steps")
@@ -203,10 +192,10 @@ class Recipe:
 
 def _recipe(method: str, dataset: str) -> Recipe:
     row = METHODS[method]
-    large = dataset in ("ade847", "context459")  # published for one variant only
+    large = dataset in LARGE
     known = row.published and (not large or dataset in row.datasets)
     source = row.source if known else f"{row.source}; not published for {dataset}"
     return Recipe(method, dataset, row.settings(dataset), "P" if large else row.names, source)
 
 
-RECIPES = {f"{method}/{key}": _recipe(method, key) for method in METHODS for key in DATASET_KEYS}
+RECIPES = {f"{method}/{key}": _recipe(method, key) for method in METHODS for key in BENCHMARKS}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from .attention import Variant, variant
 from .errors import OptionError, nearest
 from .feedback import FSA
+from .keys import BENCHMARKS
 from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, THRESHOLDS, Constants, Method, Recipe
 from .purify import SFP
 from .settings import Settings, override
@@ -64,31 +65,33 @@ class Choice:
     host: str | Attention | None = None
     vision: str | None = None
     recipe: str | None = None
+    dataset: str | None = None  # of BENCHMARKS: the method's own constants for it, as a recipe has them
     feedback: FSA | None = None
     purify: SFP | None = None
     overrides: Constants = field(default_factory=dict)
 
 
 def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
-    """Overrides, then records, then method, host and vision, then the recipe, then the model's folder, then VOC20.
+    """Overrides, records, then method, host and vision, then recipe or data set, then the model's folder, then VOC20.
 
     `folder` is the model's own segloop.json: a method, perhaps a host and a guide, and constants. `host` without
     `method` means fsa, `purify` alone means sfp. Without anything, fsa on proxyclip with dino. Raises OptionError,
     naming the nearest.
     """
-    recipe = _recipe_named(choice.recipe) if choice.recipe else None
+    recipe = _recipe_of(choice) if choice.recipe else None
+    dataset = recipe.dataset if recipe else _known_dataset(choice.dataset)
     folder = dict(folder or {})
     named = {name: folder.pop(name, None) for name in ("method", "host", "vision")}
     if recipe:
         named = {"method": recipe.method, "host": None, "vision": None}
     name, host_name, variant, row = _attention(choice, named)
     is_fsa = host_name is not None
-    settings = row.settings(recipe.dataset) if recipe else _without_recipe(row, folder)
+    settings = row.settings(dataset) if dataset else _without_dataset(row, folder)
     vision = choice.vision or named["vision"] or (DEFAULT_GUIDE if variant.on_guide_grid else None)
     feedback = choice.feedback or (FSA() if is_fsa else None)
     purify = choice.purify or row.purify
     constants, fed_back, purifying = _split(choice.overrides, feedback, purify)
-    large = row.large.get(recipe.dataset, {}) if recipe else {}
+    large = row.large.get(dataset, {}) if dataset else {}
     return Plan(
         method=name,
         host=host_name,
@@ -124,7 +127,7 @@ def _attention(choice: Choice, named: Constants) -> tuple[str, str | None, Varia
     return name, host, variant, row
 
 
-def _without_recipe(row: Method, folder: Constants) -> Settings:
+def _without_dataset(row: Method, folder: Constants) -> Settings:
     return override(row.settings("voc20"), {**dict.fromkeys(THRESHOLDS), **folder})
 
 
@@ -143,10 +146,27 @@ def _split(overrides: Constants, feedback: FSA | None, purify: SFP | None) -> tu
     return settings, fed_back, purifying
 
 
-def _recipe_named(recipe: str) -> Recipe:
-    if recipe not in RECIPES:
-        raise OptionError(f"unknown recipe {recipe!r}", nearest(recipe, RECIPES))
-    return RECIPES[recipe]
+def _recipe_of(choice: Choice) -> Recipe:
+    """The row that is named. Raises OptionError where a method or a data set beside it is another than the row's."""
+    named = choice.recipe or ""
+    if named not in RECIPES:
+        raise OptionError(f"unknown recipe {named!r}", nearest(named, RECIPES))
+    recipe = RECIPES[named]
+    method = choice.method or ("fsa" if choice.host else recipe.method)
+    if method != recipe.method:
+        told = method if isinstance(method, str) else "an attention of your own"
+        own = f"{method}/{recipe.dataset}"
+        other = f"take recipe {own}" if own in RECIPES else f"give dataset={recipe.dataset!r} instead of the recipe"
+        raise OptionError(f"recipe {named} came with method {told}", f"leave the method out, or {other}")
+    if choice.dataset not in (None, recipe.dataset):
+        raise OptionError(f"recipe {named} came with data set {choice.dataset}", "leave one of them out")
+    return recipe
+
+
+def _known_dataset(key: str | None) -> str | None:
+    if key is not None and key not in BENCHMARKS:
+        raise OptionError(f"no constants are known for data set {key!r}", nearest(key, BENCHMARKS))
+    return key
 
 
 def _row(method: str | Attention) -> tuple[str, Variant, Method]:

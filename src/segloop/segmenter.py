@@ -13,6 +13,7 @@ from torch import Tensor
 from .backbones.clip import Clip
 from .backbones.device import pick_device, pick_dtype
 from .backbones.loading import resolve as resolve_model
+from .backbones.models import DEFAULT_CLIP
 from .backbones.shared import Models
 from .decide import Rule, class_scores, decide
 from .embeddings import embed
@@ -55,9 +56,10 @@ class Segmenter:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path = "openai/clip-vit-base-patch16",
+        model: str | Path = DEFAULT_CLIP,
         *,
         recipe: str | None = None,
+        dataset: str | None = None,
         method: str | Attention = "auto",
         host: str | Attention | None = None,
         vision: str | Path | None = None,
@@ -75,7 +77,8 @@ class Segmenter:
 
         Args:
             model: hub id, local folder in Hugging Face format, or "tiny" (bundled; downloads nothing).
-            recipe: a published row such as "fsa/voc21".
+            recipe: a published row such as "fsa/voc21"; a `method` beside it must be the row's own.
+            dataset: key of a benchmark such as "voc21": constants of any method for it, without naming a row.
             method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
             host: what fsa is attached to, any of these; without `method` it means fsa.
             vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, a hub id or a local folder.
@@ -91,14 +94,12 @@ class Segmenter:
 
         Raises ModelError, OptionError.
         """
-        if fidelity not in ("default", "reference"):
-            raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
-        if batch < 1:
-            raise OptionError(f"batch={batch} is not possible", "give at least 1 window")
+        _check_options(fidelity, batch)
         where = pick_device(device)
         precision = pick_dtype(dtype, where, fidelity)
         guide_name = None if vision is None else str(vision)
-        choice = Choice(None if method == "auto" else method, host, guide_name, recipe, feedback, purify, overrides)
+        named = None if method == "auto" else method
+        choice = Choice(named, host, guide_name, recipe, dataset, feedback, purify, overrides)
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         positions: Literal["published", "exact"] = "published" if fidelity == "reference" else "exact"
         models = models or Models()
@@ -257,6 +258,13 @@ class Segmenter:
         if text.ndim != 2 or text.shape[1] != self.clip.width:
             what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
             raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
+
+
+def _check_options(fidelity: str, batch: int) -> None:
+    if fidelity not in ("default", "reference"):
+        raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
+    if batch < 1:
+        raise OptionError(f"batch={batch} is not possible", "give at least 1 window")
 
 
 def _as_vocabulary(words: Words) -> Vocabulary:

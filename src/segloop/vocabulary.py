@@ -17,14 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import VocabularyError, nearest
+from .keys import BENCHMARKS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# fmt: off
-BENCHMARKS = ("voc21", "voc20", "context60", "context59", "coco-object", "coco-stuff",
-              "cityscapes", "ade20k", "ade847", "context459")
-# fmt: on
 UNIT_TOLERANCE = 1e-3  # half precision rounds a unit row by less
 
 

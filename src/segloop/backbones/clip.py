@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import ModelError, UserError
 from ..types import LastBlock
 from .loading import load_weights, read_config, resolve
+from .models import DEFAULT_CLIP
 from .positions import Rule, resample_positions
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pixels, RGB in [0, 1]
@@ -173,7 +174,7 @@ def load_clip(
     folder = resolve(name, offline)
     kind = read_config(folder, offline).get("model_type")
     if kind != "clip":
-        remedy = "give a CLIP such as openai/clip-vit-base-patch16"
+        remedy = f"give a CLIP such as {DEFAULT_CLIP}"
         raise ModelError(f"model {name!r} is of type {kind!r}, not 'clip'", remedy)
     model = load_weights(_clip_class(), folder, offline)
     model.to(device)

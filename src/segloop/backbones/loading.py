@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ModelError, memory_ran_out
 from .kept import hub_id, hub_is_off, kept_folder, weights_folder
+from .models import DEFAULT_CLIP
 
 TINY = Path(__file__).parent / "tiny"
 NO_WEIGHTS = ("no file named", "does not appear to have a file", "not contain")
@@ -38,7 +39,7 @@ def resolve(name: str, offline: bool = False) -> str:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(
             f"model folder {name!r} does not exist",
-            "check the path, or give a hub id such as openai/clip-vit-base-patch16",
+            f"check the path, or give a hub id such as {DEFAULT_CLIP}",
         )
     if not (offline or hub_is_off()):
         return name

@@ -1,11 +1,54 @@
-"""CLIP models that the published figures and the tests rest on (spec 0.2)."""
+"""Networks that published figures and the tests rest on: CLIP models and guides by name (spec 0.2, 2.5)."""
 
-MODELS: dict[str, dict[str, str]] = {
-    "tiny": {
-        "vision": "patch 8, bundled",
-        "about": "grounds and colours of drawn scenes only: for a first look and for tests",
-    },
-    "openai/clip-vit-base-patch16": {"vision": "ViT-B/16, 224 px", "about": "the published default"},
-    "openai/clip-vit-large-patch14": {"vision": "ViT-L/14, 224 px", "about": "published"},
-    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": {"vision": "ViT-H/14, 224 px", "about": "published, exact GELU"},
+from dataclasses import dataclass
+
+DEFAULT_CLIP = "openai/clip-vit-base-patch16"
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """A CLIP that is known to fit."""
+
+    vision: str  # its vision tower, for lists
+    about: str
+    size: str | None = None  # as the papers' tables call it; None: in no table
+
+
+MODELS = {
+    "tiny": ClipRow("patch 8, bundled", "grounds and colours of drawn scenes only: for a first look and for tests"),
+    DEFAULT_CLIP: ClipRow("ViT-B/16, 224 px", "the published default", "ViT-B/16"),
+    "openai/clip-vit-large-patch14": ClipRow("ViT-L/14, 224 px", "published", "ViT-L/14"),
+    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": ClipRow("ViT-H/14, 224 px", "published, exact GELU", "ViT-H/14"),
+}
+
+
+@dataclass(frozen=True)
+class GuideRow:
+    """What stands behind a short name of a vision model."""
+
+    hub: str  # hub id
+    kind: str
+    patch: int  # side in pixels
+    note: str
+
+
+GUIDES = {
+    "dino": GuideRow("facebook/dino-vitb8", "dino", 8, "ViT-B/8, 768 channels: the published default"),
+    "dino-b16": GuideRow("facebook/dino-vitb16", "dino", 16, "ViT-B/16, 768 channels: a quarter of the grid"),
+    "dinov2": GuideRow("facebook/dinov2-with-registers-base", "dinov2", 14, "ViT-B/14, 4 registers: published"),
+    "dinov2-plain": GuideRow("facebook/dinov2-base", "dinov2", 14, "ViT-B/14 without registers"),
+    "dinov3": GuideRow(
+        "facebook/dinov3-vitb16-pretrain-lvd1689m",
+        "dinov3",
+        16,
+        "ViT-B/16, gated: ask for access on its hub page, then `hf auth login`",
+    ),
+    "sam": GuideRow("facebook/sam-vit-base", "sam", 16, "ViT-B, 1024 px input, grid 64x64, 256 channels: published"),
+    "mae": GuideRow("timm/vit_base_patch16_224.mae", "mae", 16, "ViT-B/16, the pretraining encoder: published"),
+    "mae-visualize": GuideRow(
+        "facebook/vit-mae-base",
+        "mae",
+        16,
+        "ViT-B/16, a different checkpoint than mae: trained without per-patch pixel normalisation",
+    ),
 }

@@ -18,44 +18,13 @@ from .clip import MEAN as CLIP_MEAN
 from .clip import STD as CLIP_STD
 from .loading import load_weights, read_config, resolve
 from .mae import load_timm
+from .models import GUIDES
 from .positions import Rule, resample_positions
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pixels, RGB in [0, 1]; SAM's too
 STD = (0.229, 0.224, 0.225)
 
 Fidelity = Literal["default", "reference"]
-
-
-@dataclass(frozen=True)
-class GuideRow:
-    """What stands behind a short name."""
-
-    hub: str  # hub id
-    kind: str
-    patch: int  # side in pixels
-    note: str
-
-
-GUIDES = {
-    "dino": GuideRow("facebook/dino-vitb8", "dino", 8, "ViT-B/8, 768 channels: the published default"),
-    "dino-b16": GuideRow("facebook/dino-vitb16", "dino", 16, "ViT-B/16, 768 channels: a quarter of the grid"),
-    "dinov2": GuideRow("facebook/dinov2-with-registers-base", "dinov2", 14, "ViT-B/14, 4 registers: published"),
-    "dinov2-plain": GuideRow("facebook/dinov2-base", "dinov2", 14, "ViT-B/14 without registers"),
-    "dinov3": GuideRow(
-        "facebook/dinov3-vitb16-pretrain-lvd1689m",
-        "dinov3",
-        16,
-        "ViT-B/16, gated: ask for access on its hub page, then `hf auth login`",
-    ),
-    "sam": GuideRow("facebook/sam-vit-base", "sam", 16, "ViT-B, 1024 px input, grid 64x64, 256 channels: published"),
-    "mae": GuideRow("timm/vit_base_patch16_224.mae", "mae", 16, "ViT-B/16, the pretraining encoder: published"),
-    "mae-visualize": GuideRow(
-        "facebook/vit-mae-base",
-        "mae",
-        16,
-        "ViT-B/16, a different checkpoint than mae: trained without per-patch pixel normalisation",
-    ),
-}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from .. import console
+from ..backbones.models import DEFAULT_CLIP as DEFAULT_CLIP
 from ..errors import OptionError
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ Data = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-DEFAULT_CLIP = "openai/clip-vit-base-patch16"
 
 
 def words(classes: str | None, classes_file: Path | None) -> list[str]:

@@ -13,7 +13,7 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
     """List the methods, what they keep of CLIP's last block, the hosts of fsa and the guides of proxyclip."""
     with friendly(debug):
         from ..attention import variant
-        from ..backbones.vision import GUIDES
+        from ..backbones.models import GUIDES
         from ..methods import EXAMPLES, METHODS
 
         kept = {name: variant(row.host or name) for name, row in METHODS.items()}
@@ -42,7 +42,9 @@ def models(json_lines: options.Json = False, debug: options.Debug = False) -> No
     with friendly(debug):
         from ..backbones.models import MODELS
 
-        rows: list[dict[str, Any]] = [{"model": name, **facts} for name, facts in MODELS.items()]
+        rows: list[dict[str, Any]] = [
+            {"model": name, "vision": row.vision, "about": row.about} for name, row in MODELS.items()
+        ]
         if options.as_lines(rows, json_lines):
             return
         console.table("CLIP models (--clip)", list(rows[0]), [[str(value) for value in row.values()] for row in rows])

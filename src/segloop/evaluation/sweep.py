@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, nearest
+from ..keys import EIGHT
 from ..layouts import DATASETS
 from .task import Task
 
-EIGHT = ("voc21", "context60", "coco-object", "voc20", "context59", "coco-stuff", "cityscapes", "ade20k")
 OUT = Path("segloop-out")
 SWITCH = {"off": False, "on": True}
 

@@ -9,18 +9,19 @@ from typing import Any
 
 import torch
 
+from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models, weights_hash
 from ..custom import attention_from_file, is_file_place
 from ..datasets import Opened, open_dataset
 from ..decide import Rule
-from ..methods import DATASET_KEYS, RECIPES
+from ..keys import BENCHMARKS, LARGE
+from ..methods import RECIPES
 from ..metrics import Void
 from ..record import Inputs, read_run
 from ..segmenter import Segmenter, folder_settings
 from ..vocabulary import Vocabulary
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
-ONE_LIST = ("ade847", "context459")  # published in one variant only
 KEPT = ("dtype", "batch", "shard", "threads", "device")  # settled once: a restart takes them from the record
 
 Notice = Callable[[str], None]
@@ -33,7 +34,7 @@ class Task:
     key: str  # of DATASETS
     places: tuple[str, ...]  # values of --data
     out: Path
-    clip: str = "openai/clip-vit-base-patch16"
+    clip: str = DEFAULT_CLIP
     method: str | None = None
     host: str | None = None
     vision: str | None = None
@@ -103,7 +104,8 @@ def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
     own = [_attention(name) for name in (task.method, task.host)]
     segmenter = Segmenter.from_pretrained(
         task.clip,
-        recipe=_recipe(task),
+        recipe=task.recipe,
+        dataset=_dataset(task),
         method=own[0] or "auto",
         host=own[1],
         vision=task.vision,
@@ -115,7 +117,7 @@ def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
         models=models,
         **task.changes,
     )
-    variant = task.names or ("P" if task.key in ONE_LIST else segmenter.plan.row.names)
+    variant = task.names or ("P" if task.key in LARGE else segmenter.plan.row.names)
     vocabulary = data.vocabulary(variant, task.templates)
     rule = segmenter.rule(vocabulary)
     vocabulary = vocabulary.with_embeddings(segmenter.text(vocabulary))
@@ -137,17 +139,17 @@ def _as_recorded(task: Task) -> Task:
     return replace(task, **{name: value for name, value in known.items() if name in unsaid and value})
 
 
-def _recipe(task: Task) -> str | None:
-    """The published row for this data set; which method's does not matter where one is named beside it."""
-    named = task.recipe or task.method or task.host
-    if task.recipe or task.key not in DATASET_KEYS:
-        return task.recipe
-    return f"fsa/{task.key}" if named or "method" not in folder_settings(task.clip, task.offline) else None
+def _dataset(task: Task) -> str | None:
+    """The data set whose constants are taken: this one, unless a recipe, or a model's folder alone, has its own."""
+    if task.recipe or task.key not in BENCHMARKS:
+        return None
+    named = task.method or task.host
+    return task.key if named or "method" not in folder_settings(task.clip, task.offline) else None
 
 
 def _recipe_name(task: Task) -> str | None:
     name = f"{task.host or task.method or 'fsa'}/{task.key}"
-    return task.recipe or (name if _recipe(task) and name in RECIPES else None)
+    return task.recipe or (name if _dataset(task) and name in RECIPES else None)
 
 
 def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabulary, void: Void) -> dict[str, Any]:

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from ..backbones.models import GUIDES, MODELS
+from ..keys import EIGHT, LARGE
 from .runs import Run
 
-PAPER = ("voc21", "context60", "coco-object", "voc20", "context59", "coco-stuff", "cityscapes", "ade20k")  # the eight
-OTHERS = ("ade847", "context459", "camvid", "loveda", "potsdam", "scenes", "folder")
-SHORT = dict(zip(PAPER, ("V21", "C60", "Obj", "V20", "C59", "Stf", "City", "ADE"), strict=True))
+OTHERS = (*LARGE, "camvid", "loveda", "potsdam", "scenes", "folder")
+SHORT = dict(zip(EIGHT, ("V21", "C60", "Obj", "V20", "C59", "Stf", "City", "ADE"), strict=True))
 SHORT |= {"ade847": "A847", "context459": "C459", "camvid": "CamVid", "loveda": "LoveDA", "potsdam": "Potsdam"}
 OWN = ("folder", "scenes")  # each may be any set of images
 
@@ -22,19 +23,8 @@ METHODS = {  # in the papers' order; the rest follows by name
     "sfp": "SFP",
     "sc-clip": "SC-CLIP",
 }
-BACKBONES = {
-    "clip-vit-base-patch16": "ViT-B/16",
-    "clip-vit-large-patch14": "ViT-L/14",
-    "CLIP-ViT-H-14-laion2B-s32B-b79K": "ViT-H/14",
-}
-GUIDES = {  # hub ids of guides that have a short name
-    "facebook/dino-vitb8": "dino",
-    "facebook/dino-vitb16": "dino-b16",
-    "facebook/dinov2-with-registers-base": "dinov2",
-    "facebook/dinov2-base": "dinov2-plain",
-    "facebook/sam-vit-base": "sam",
-    "timm/vit_base_patch16_224.mae": "mae",
-}
+BACKBONES = {name.split("/")[-1]: row.size for name, row in MODELS.items() if row.size}
+HUB_IDS = {row.hub: name for name, row in GUIDES.items()}
 
 
 def backbone(run: Run) -> str:
@@ -46,7 +36,7 @@ def backbone(run: Run) -> str:
 def guide(run: Run) -> str | None:
     """The short name of the vision model that guides the attention, where there is one."""
     vision = run.settings.get("vision")
-    return None if vision is None else GUIDES.get(str(vision), str(vision))
+    return None if vision is None else HUB_IDS.get(str(vision), str(vision))
 
 
 def method_title(base: str, vision: str | None = None, feedback: bool = False) -> str:
@@ -73,7 +63,7 @@ def column_keys(runs: list[Run]) -> dict[Run, str]:
 def column_order(keys: Mapping[Run, str]) -> list[str]:
     """Data sets that are no part of the papers' eight and occur in runs, in a fixed order."""
     known = {key: place for place, key in enumerate(OTHERS)}
-    extra = {key for key in keys.values() if key not in PAPER}
+    extra = {key for key in keys.values() if key not in EIGHT}
     return sorted(extra, key=lambda key: (known.get(key.split()[0], len(known)), key))
 
 

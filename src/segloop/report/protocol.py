@@ -37,7 +37,7 @@ def _recipe(run: Run, depth: int) -> list[str]:
         found.append(f"geometry of {run.base} is segloop's own")
     if run.has_feedback and not fed_proxy:
         found.append(f"the constants of FSA on {run.base} are not published")
-    return [*found, *_words(run, RECIPES[key].names), *_constants(run, key, depth)]
+    return [*found, *_words(run, RECIPES[key].names), *_constants(run, depth)]
 
 
 def _words(run: Run, variant: str) -> list[str]:
@@ -53,12 +53,13 @@ def _words(run: Run, variant: str) -> list[str]:
     return [f"class list {own or 'of its own'} instead of {published}"]
 
 
-def _constants(run: Run, recipe: str, depth: int) -> list[str]:
-    from ..backbones.vision import GUIDES
+def _constants(run: Run, depth: int) -> list[str]:
+    from ..backbones.models import GUIDES
     from ..plan import Choice, resolve
 
     guide = names.guide(run)
-    choice = Choice(recipe=recipe, host=run.base if run.has_feedback else None, vision=guide)
+    method, host = ("fsa", run.base) if run.has_feedback else (run.base, None)
+    choice = Choice(method, host, guide, dataset=run.dataset)
     kind = GUIDES[guide].kind if guide in GUIDES else guide
     plan = resolve(choice).for_models(depth, kind, run.settings.get("fidelity") == "reference")
     settings = replace(plan.settings, residual=plan.residual, mlp=plan.mlp)

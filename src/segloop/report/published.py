@@ -69,7 +69,7 @@ def against_published(runs: Sequence[Run], digits: int = 1) -> Table:
     rows = []
     for group in groups:
         for host, fed in _couples(group):
-            rows += _Lines(host, fed, notes, labelled).all([*names.PAPER, AVERAGE, *names.column_order(keys)])
+            rows += _Lines(host, fed, notes, labelled).all([*names.EIGHT, AVERAGE, *names.column_order(keys)])
     return table("published", "Against published figures, mIoU in percent", columns, rows, lead, notes)
 
 
@@ -82,10 +82,10 @@ def peers_table(runs: Sequence[Run], digits: int = 1) -> Table:
         if figures.backbone not in backbones:
             continue
         words = [Cell(figures.title), Cell(figures.backbone), Cell(", ".join(figures.uses) or None)]
-        scores = [Cell(figures.mIoU.get(key)) for key in names.PAPER]
+        scores = [Cell(figures.mIoU.get(key)) for key in names.EIGHT]
         rows.append([*words, source_cell(figures.source, notes), *scores, Cell(figures.average)])
     columns = [Column(word) for word in ("method", "backbone", "other models", "source")]
-    columns += [Column(names.SHORT[key], "percent", digits) for key in names.PAPER] + [Column("Avg", "percent", digits)]
+    columns += [Column(names.SHORT[key], "percent", digits) for key in names.EIGHT] + [Column("Avg", "percent", digits)]
     return table("peers", "Published on these backbones, mIoU in percent", columns, rows, notes=notes)
 
 
@@ -106,7 +106,7 @@ class _Lines:
     def all(self, columns: Sequence[str]) -> list[list[Cell]]:
         sides = [side.runs for side in (self.host, self.fed) if side]
         here = [column for column in columns if any(column in runs for runs in sides)]
-        averaged = any(all(key in runs for key in names.PAPER) for runs in sides)
+        averaged = any(all(key in runs for key in names.EIGHT) for runs in sides)
         here = [column for column in columns if column in here or (column == AVERAGE and averaged)]
         return [line for column in here for line in self._of_column(column)]
 
@@ -138,7 +138,7 @@ class _Lines:
             return Cell()
         if column == AVERAGE:
             average = Cell(mean_of_eight({key: run.metrics.get("mIoU") for key, run in row.runs.items()}))
-            marked = not average.absent and any(deviations(row.runs[key]) for key in names.PAPER)
+            marked = not average.absent and any(deviations(row.runs[key]) for key in names.EIGHT)
             return self.notes.mark(average, OF_MARKED) if marked else average
         if column not in row.runs:
             return Cell()

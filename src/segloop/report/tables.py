@@ -28,7 +28,7 @@ def paper_table(runs: Sequence[Run], metric: str = "mIoU", digits: int = 1, inte
     groups = rows_of(runs, keys)
     labelled = any(row.label for group in groups for row in group)
     columns = [Column("method"), Column("backbone"), *([Column("settings")] if labelled else [])]
-    eight = (*names.PAPER, AVERAGE) if set(keys.values()) & set(names.PAPER) else ()
+    eight = (*names.EIGHT, AVERAGE) if set(keys.values()) & set(names.EIGHT) else ()
     for key in (*eight, *others):
         columns.append(Column(names.SHORT.get(key, key), "percent", digits, intervals and key != AVERAGE))
     notes = Notes()
@@ -62,7 +62,7 @@ class _Maker:
         average = Cell(mean_of_eight({column: cell.value for column, cell in cells.items()}))
         if average.absent:
             return average
-        if any(cells[column].marks for column in names.PAPER):
+        if any(cells[column].marks for column in names.EIGHT):
             average = self.notes.mark(average, OF_MARKED)
         unlike = mixed(row)
         return self.notes.mark(average, f"runs of this row differ in {', '.join(unlike)}") if unlike else average
@@ -77,7 +77,7 @@ class _Maker:
             mean_of_eight({column: run.metrics.get(self.metric) for column, run in side.runs.items()})
             for side in (host, row)
         )
-        known = before is not None and after is not None and all(not cells[column].absent for column in names.PAPER)
+        known = before is not None and after is not None and all(not cells[column].absent for column in names.EIGHT)
         average = Cell(after - before if known else None, signed=True)  # type: ignore[operator]
         title = f"Δ to {host.title} [{said(host.label)}]" if host.label else "Δ"
         return self._line(title, row, cells, average)
@@ -98,9 +98,9 @@ class _Maker:
 
 def mean_of_eight(values: Mapping[str, object]) -> float | None:
     """The papers' Avg: the mean of their eight data sets, None where one is missing or NaN."""
-    found = [values.get(column) for column in names.PAPER]
+    found = [values.get(column) for column in names.EIGHT]
     numbers = [value for value in found if isinstance(value, (int, float)) and not math.isnan(value)]
-    return fmean(numbers) if len(numbers) == len(names.PAPER) else None
+    return fmean(numbers) if len(numbers) == len(names.EIGHT) else None
 
 
 def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) -> Table:
