@@ -1,24 +1,18 @@
-"""Photos as arrays: read, orient, resize, normalise."""
+"""Photos as arrays: read and orient."""
 
-import glob
 import os
-import re
-import stat
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from .errors import ImageError, MachineError, SegloopError
-
-MEAN = np.array([122.771, 116.746, 104.094], np.float32)  # CLIP's, in 0-255 units, red green blue
-STD = np.array([68.501, 66.632, 70.323], np.float32)
+from ..errors import ImageError, MachineError, SegloopError
+from .paths import open_file
 
 SHAPES = "give (H, W, 3) or (H, W), uint8 or uint16"
 EXIF_ORIENTATION = 0x0112
@@ -62,79 +56,6 @@ def read_image(photo: object) -> np.ndarray:
     )
 
 
-def expand_photos(patterns: Iterable[str]) -> list[Path]:
-    """Paths and glob patterns (`**` allowed) -> paths, each once, a pattern's own files in sorted order.
-
-    What is not a pattern stays as it is, a missing file or a directory too: reading it says what to do.
-    Raises ImageError naming a pattern that matches no file.
-    """
-    found: dict[str, Path] = {}
-    for pattern in patterns:
-        if not glob.has_magic(pattern) or os.path.lexists(pattern) or _is_web_address(pattern):
-            matches = [pattern]
-        else:
-            matches = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
-        if not matches:
-            raise ImageError(f"no file matches {pattern!r}", "check the folder and the spelling")
-        for name in matches:
-            found.setdefault(os.path.abspath(name), Path(name))
-    return list(found.values())
-
-
-def resized_size(
-    height: int, width: int, short_side: int, long_side: int = 2048, *, at_least: int = 1
-) -> tuple[int, int]:
-    """The (height, width) that keeps the aspect: short side as asked, unless the long side would pass its limit.
-
-    Rounds halves up, as MMCV does. Sides of very thin photos are raised to `at_least`.
-    """
-    ratio = min(long_side / max(height, width), short_side / min(height, width))
-    return max(int(height * ratio + 0.5), at_least), max(int(width * ratio + 0.5), at_least)
-
-
-def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, C) uint8 -> (h, w, C) uint8 for `size` (h, w), bit for bit OpenCV's INTER_LINEAR on bytes.
-
-    That is half-pixel centres without antialiasing, in integers of 11 fractional bits. Only rows and columns
-    that some output pixel looks at are touched.
-    """
-    (height, width), (rows, columns) = image.shape[:2], size
-    if (height, width) == (rows, columns):
-        return image.copy()
-    left, right, weights = _taps(width, columns)
-    # OpenCV drops the fraction beyond the first and last column, but not beyond rows: there it shows in rounding.
-    weights[left == right] = 2048, 0
-    above, below, shares = _taps(height, rows)
-    used, place = np.unique(np.concatenate([above, below]), return_inverse=True)
-    source = image[used]
-    a0, a1 = weights.T[:, None, :, None]
-    mixed = np.take(source, left, axis=1) * a0
-    mixed += np.take(source, right, axis=1) * a1
-    mixed >>= 4
-    b0, b1 = shares.T[:, :, None, None]
-    result = (mixed[place[:rows]] * b0) >> 16
-    result += (mixed[place[rows:]] * b1) >> 16
-    result += 2
-    result >>= 2
-    return result.astype(np.uint8)
-
-
-def normalise(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (3, H, W) float32 with CLIP's mean and deviation."""
-    return np.ascontiguousarray(((image - MEAN) / STD).transpose(2, 0, 1))
-
-
-def _taps(samples: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For one axis, what each of `wanted` outputs looks at: two indices and (wanted, 2) int32 weights of 2048."""
-    scale = 1 / (wanted / samples)  # OpenCV's own detour: samples / wanted differs in the last bit, 14693 -> 2048
-    position = ((np.arange(wanted) + 0.5) * scale - 0.5).astype(np.float32)
-    floor = np.floor(position)
-    fraction = position - floor
-    weights = np.rint(2048 * np.stack([np.float32(1) - fraction, fraction], axis=1)).astype(np.int32)
-    first = floor.astype(np.intp)
-    return first.clip(0, samples - 1), (first + 1).clip(0, samples - 1), weights
-
-
 def _from_array(photo: np.ndarray) -> np.ndarray:
     grey = photo.ndim == 2
     if not (grey or (photo.ndim == 3 and photo.shape[2] == 3)):
@@ -165,38 +86,13 @@ def _from_tensor(photo: Any) -> np.ndarray:
 
 
 def _from_file(name: str) -> np.ndarray:
-    with _open_file(name) as stream:
+    with open_file(name) as stream:
         try:
             with _quiet():
                 image = Image.open(stream)
         except Exception as error:  # Pillow's readers raise whatever a broken header makes them stumble over
             raise _explain(error, name) from error
         return _from_pillow(image, name)
-
-
-def _open_file(name: str) -> IO[bytes]:
-    if _is_web_address(name):
-        raise ImageError(f"{name} is a web address", "download the photo first and give its path")
-    try:
-        info = os.stat(name)
-        if stat.S_ISDIR(info.st_mode):
-            remedy = f"give its photos: {os.path.join(name, '*.jpg')} or use `segloop label`"
-            raise ImageError(f"{name} is a folder, not a photo", remedy)
-        if not stat.S_ISREG(info.st_mode):
-            raise ImageError(f"{name} is a pipe or a device, not a file", "save the photo to a file first")
-        if info.st_size == 0:
-            raise ImageError(f"{name} is empty", "copy or download it again")
-        return open(name, "rb")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(f"there is no file {name}", "check the path") from error
-    except PermissionError as error:
-        raise ImageError(f"{name} may not be read", "ask for permission, or copy it to a place of yours") from error
-    except OSError as error:
-        raise ImageError(f"{name} cannot be opened ({error.strerror})", "check the path") from error
-    except ImageError:
-        raise
-    except ValueError as error:  # a zero byte in the name
-        raise ImageError(f"{name!r} cannot be a file name", "check the path") from error
 
 
 def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
@@ -245,10 +141,6 @@ def _explain(error: Exception, name: str) -> SegloopError:
     if isinstance(error, Image.UnidentifiedImageError):
         return ImageError(f"{name} is not a photo that can be read", "convert it to JPEG or PNG first")
     return ImageError(f"{name} is damaged or cut off ({error})", "copy or download it again")
-
-
-def _is_web_address(name: str) -> bool:
-    return re.match(r"https?:/", name, re.IGNORECASE) is not None  # pathlib makes one slash of two
 
 
 @contextmanager

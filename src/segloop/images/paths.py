@@ -1,0 +1,61 @@
+"""Which files are meant: paths, patterns, and a door that says why it stays closed."""
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from ..errors import ImageError
+
+
+def expand_photos(patterns: Iterable[str]) -> list[Path]:
+    """Paths and glob patterns (`**` allowed) -> paths, each once, a pattern's own files in sorted order.
+
+    What is not a pattern stays as it is, a missing file or a directory too: reading it says what to do.
+    Raises ImageError naming a pattern that matches no file.
+    """
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        if not glob.has_magic(pattern) or os.path.lexists(pattern) or is_web_address(pattern):
+            matches = [pattern]
+        else:
+            matches = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
+        if not matches:
+            raise ImageError(f"no file matches {pattern!r}", "check the folder and the spelling")
+        for name in matches:
+            found.setdefault(os.path.abspath(name), Path(name))
+    return list(found.values())
+
+
+def open_file(name: str) -> IO[bytes]:
+    """A regular file, open for reading. Raises ImageError that says why it cannot be."""
+    if is_web_address(name):
+        raise ImageError(f"{name} is a web address", "download the photo first and give its path")
+    try:
+        info = os.stat(name)
+        if stat.S_ISDIR(info.st_mode):
+            remedy = f"give its photos: {os.path.join(name, '*.jpg')} or use `segloop label`"
+            raise ImageError(f"{name} is a folder, not a photo", remedy)
+        if not stat.S_ISREG(info.st_mode):
+            raise ImageError(f"{name} is a pipe or a device, not a file", "save the photo to a file first")
+        if info.st_size == 0:
+            raise ImageError(f"{name} is empty", "copy or download it again")
+        return open(name, "rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(f"there is no file {name}", "check the path") from error
+    except PermissionError as error:
+        raise ImageError(f"{name} may not be read", "ask for permission, or copy it to a place of yours") from error
+    except OSError as error:
+        raise ImageError(f"{name} cannot be opened ({error.strerror})", "check the path") from error
+    except ImageError:
+        raise
+    except ValueError as error:  # a zero byte in the name
+        raise ImageError(f"{name!r} cannot be a file name", "check the path") from error
+
+
+def is_web_address(name: str) -> bool:
+    """Whether a name is a URL of the web."""
+    return re.match(r"https?:/", name, re.IGNORECASE) is not None  # pathlib makes one slash of two
