@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from segloop.errors import ImageError, MachineError
-from segloop.images import MEAN, STD, expand_photos, normalise, read_image, resize_uint8, resized_size
+from segloop.images import MEAN, STD, expand_photos, normalise, read_image, reading, resize_uint8, resized_size
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -148,6 +148,7 @@ def test_16_bit_colour_file(tmp_path):
     np.testing.assert_array_equal(read_image(path), wide[..., ::-1] >> 8)
 
 
+@pytest.mark.filterwarnings("ignore::segloop.errors.PhotoWarning")  # which says so
 def test_animation_gives_its_first_frame(tmp_path):
     frames = [Image.new("RGB", (3, 2), colour) for colour in (RED, BLUE)]
     for kind in ("gif", "png", "webp"):
@@ -336,13 +337,73 @@ def test_objects_that_are_no_photo(photo, part):
     assert part in refused(photo)
 
 
+@pytest.mark.parametrize(
+    ("photo", "parts"),
+    [
+        (np.zeros((9, 8, 4), np.uint8), ["(9, 8, 4)", "uint8", "bands=(3, 2, 1)", "array[..., :3]"]),
+        (np.zeros((9, 8, 5), np.uint16), ["5 bands", "uint16", "bands=(3, 2, 1)"]),
+        (np.zeros((9, 8, 2), np.uint8), ["2 bands", "bands=(1,)"]),
+        (np.zeros((9, 8, 1), np.uint8), ["array[..., 0]"]),
+        (np.zeros((3, 9, 8), np.uint8), ["bands first?", "array.transpose(1, 2, 0)."]),
+        (np.zeros((13, 30, 40), np.uint16), ["bands first?", "array.transpose(1, 2, 0) and bands=(3, 2, 1)"]),
+        (np.zeros((1, 9, 8), np.uint8), ["array[0]"]),
+        (np.zeros((5, 9, 8, 3), np.uint8), ["a batch of 5?", "list(array)"]),
+        (np.full((2, 2), -1, np.int8), ["int8 with values from -1 to -1", "stretch='minmax'"]),
+        (np.full((2, 2), 7, np.int64), ["int64 with values from 7 to 7", "array.astype(np.uint8)"]),
+        (np.full((2, 2), 700, np.int32), ["array.astype(np.uint16)"]),
+        (np.full((2, 2), 0.5), ["float64 with values from 0.5 to 0.5", "(array * 255).round().astype(np.uint8)"]),
+        (np.full((2, 2), 254.5), ["254.5", "array.round().astype(np.uint8)"]),
+        (np.full((2, 2), 2000.0), ["2000", "array.round().astype(np.uint16)"]),
+        (np.full((2, 2), -0.5), ["-0.5", "stretch='minmax'"]),
+        (np.full((2, 2), np.nan), ["nan", "not finite"]),
+        (np.zeros((2, 2), bool), ["bool", "array.astype(np.uint8) * 255"]),
+        (np.zeros((2, 2), complex), ["complex128"]),
+        (np.zeros((2, 2), "U3"), ["<U3"]),
+        (torch.zeros(9, 8, 3), ["permute(2, 0, 1)"]),
+        (torch.zeros(5, 9, 8), ["bands=(3, 2, 1)"]),
+        (torch.full((3, 2, 2), 200.0), ["from 200 to 200", "divide by 255"]),
+    ],
+)
+def test_arrays_say_what_they_are_and_what_to_do(photo, parts):
+    message = refused(photo)
+    assert all(part in message for part in parts), message
+
+
+def test_arrays_of_any_numbers_can_be_stretched_and_their_bands_chosen():
+    photo = pixels(9, 8)
+    photo[0, 0], photo[0, 1] = 0, 255
+    minmax = reading(stretch="minmax")
+    signed = photo.astype(np.int16) - 128
+    tensor = torch.from_numpy(signed).permute(2, 0, 1)
+    kinds = [signed.astype(np.int8), signed.astype(">i2"), signed / 7, photo.astype(np.float16), photo * 9e9]
+    for kind in [*kinds, tensor, tensor.bfloat16()]:
+        np.testing.assert_array_equal(read_image(kind, minmax), photo)
+    five = np.dstack([photo, photo[..., :2]])
+    swapped = reading((3, 2, 1))
+    for kind in (five, torch.from_numpy(five).permute(2, 0, 1), torch.from_numpy(five).permute(2, 0, 1) / 255):
+        np.testing.assert_array_equal(read_image(kind, swapped), photo[..., ::-1])
+    grey = read_image(five, reading([5]))
+    np.testing.assert_array_equal(grey, np.repeat(photo[..., 1:2], 3, axis=2))
+    with pytest.raises(ImageError, match="bands first"):
+        read_image(np.moveaxis(five, 2, 0), swapped)
+    with pytest.raises(ImageError, match="no band 6"):
+        read_image(five, reading("1,2,6"))
+    with pytest.raises(ImageError, match="object"):
+        read_image(photo.astype(object), minmax)
+
+
+def test_12_bits_in_an_array_are_told():
+    with pytest.warns(UserWarning, match="the array looks almost black: most of its 16-bit numbers are"):
+        read_image(pixels().astype(np.uint16) << 4)
+
+
 def test_torch_is_not_imported_for_a_file(tmp_path):
     import subprocess
 
     Image.fromarray(pixels()).save(tmp_path / "a.png")
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]); from segloop.images import read_image; "
-        "read_image(sys.argv[1]); assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
+        "read_image(sys.argv[1]); assert not {'torch', 'cv2', 'tifffile'} & set(sys.modules)"
     )
     import segloop
 

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .errors import MachineError, SegloopError, memory_ran_out
+from .errors import MachineError, PhotoWarning, SegloopError, memory_ran_out
 from .files import NO_SPACE
 
+PHOTO_WARNINGS = 5  # that are told one by one, of a batch or a data set
 DONE, OURS, USERS, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -49,12 +50,27 @@ def friendly(debug: bool = False) -> Iterator[None]:
 @contextmanager
 def _warnings_as_sentences(debug: bool) -> Iterator[None]:
     """What segloop warns of is a sentence on stderr; what libraries say to programmers is for --debug."""
+    told: set[str] = set()
+    about_photos: set[str] = set()
+
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = str(message)
+        if isinstance(message, PhotoWarning):
+            about_photos.add(text)
+        if text not in told and len(about_photos) <= PHOTO_WARNINGS:
+            say(f"warning: {text}")
+        told.add(text)
+
     with warnings.catch_warnings():
         if not debug:
             warnings.simplefilter("ignore")
             warnings.filterwarnings("default", category=UserWarning, module="segloop")
-            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
-        yield
+            warnings.showwarning = tell
+        try:
+            yield
+        finally:
+            if len(about_photos) > PHOTO_WARNINGS:
+                say(f"warning: {len(about_photos) - PHOTO_WARNINGS} more of this kind about other photos")
 
 
 def _drop_stdout() -> None:

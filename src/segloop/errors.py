@@ -36,6 +36,10 @@ class ImageError(UserError):
     """A photo that cannot be read as one."""
 
 
+class PhotoWarning(UserWarning):
+    """A photo that can be read, but is very likely not what it was meant to be."""
+
+
 class VocabularyError(UserError):
     """A class list or template set that makes no sense."""
 

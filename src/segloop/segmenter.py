@@ -19,6 +19,7 @@ from .decide import Rule, class_scores, decide
 from .embeddings import embed
 from .errors import ImageError, ModelError, OptionError, UserError
 from .feedback import FSA
+from .images import PLAIN, Reading, reading
 from .methods import PATCH
 from .network import Network
 from .plan import Choice, Plan, resolve
@@ -31,6 +32,7 @@ from .windows import ScoreMap, assemble
 
 Fidelity = Literal["default", "reference"]
 Words = Vocabulary | Sequence[str]
+Bands = str | Sequence[int] | None
 
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
 
@@ -42,6 +44,7 @@ class Segmenter:
     network: Network
     fidelity: Fidelity = "default"
     batch: int = 8  # windows that go through the network together
+    reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
 
     @property
     def clip(self) -> Clip:
@@ -71,6 +74,8 @@ class Segmenter:
         batch: int = 8,
         offline: bool = False,
         models: Models | None = None,
+        bands: Bands = None,
+        stretch: str | None = None,
         **overrides: Any,
     ) -> "Segmenter":
         """Open the networks and settle every constant.
@@ -90,25 +95,24 @@ class Segmenter:
             batch: windows that go through the network together.
             offline: never ask the hub.
             models: where open networks are kept, for several Segmenters that share them.
+            bands, stretch: of photos, such as (4, 3, 2) and "percentile"; see `images.reading`.
             **overrides: any field of Settings, FSA or SFP; None switches it off.
 
         Raises ModelError, OptionError.
         """
         _check_options(fidelity, batch)
-        where = pick_device(device)
+        where, read = pick_device(device), reading(bands, stretch)
         precision = pick_dtype(dtype, where, fidelity)
         guide_name = None if vision is None else str(vision)
         named = None if method == "auto" else method
         choice = Choice(named, host, guide_name, recipe, dataset, feedback, purify, overrides)
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
-        positions: Literal["published", "exact"] = "published" if fidelity == "reference" else "exact"
         models = models or Models()
-        clip = models.clip(str(model), where, precision, positions, offline)
-        guide = None
-        if plan.vision:
-            guide = models.guide(plan.vision, where, precision, fidelity, plan.settings.vision_feature, offline)
+        clip = models.clip(str(model), where, precision, "published" if fidelity == "reference" else "exact", offline)
+        wanted = (where, precision, fidelity, plan.settings.vision_feature, offline)
+        guide = models.guide(plan.vision, *wanted) if plan.vision else None
         plan = plan.for_models(clip.depth, guide.kind if guide else None, reference=fidelity == "reference")
-        return cls(Network(clip, plan, guide, models.memory), fidelity, batch)
+        return cls(Network(clip, plan, guide, models.memory), fidelity, batch, read)
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
@@ -137,17 +141,23 @@ class Segmenter:
         return full_map(blocks(score_map, ready, self.plan.settings), score_map.shape)
 
     @overload
-    def __call__(self, photo: list | tuple, vocabulary: Words, *, scores: bool = False) -> list[Segmentation]: ...
+    def __call__(
+        self, photo: list | tuple, vocabulary: Words, *, scores: bool = ..., **read: Any
+    ) -> list[Segmentation]: ...
     @overload
-    def __call__(self, photo: Any, vocabulary: Words, *, scores: bool = False) -> Segmentation: ...
-    def __call__(self, photo: Any, vocabulary: Words, *, scores: bool = False) -> Segmentation | list[Segmentation]:
+    def __call__(self, photo: Any, vocabulary: Words, *, scores: bool = ..., **read: Any) -> Segmentation: ...
+    def __call__(
+        self, photo: Any, vocabulary: Words, *, scores: bool = False, **read: Any
+    ) -> Segmentation | list[Segmentation]:
         """Segment one photo (path, PIL image, array, tensor) or a list of photos by words.
 
-        `scores` adds class probabilities (C, H, W) to each result. One photo gives one Segmentation, a list a list.
+        `scores` adds class probabilities (C, H, W) to each result; `bands=` and `stretch=` read these photos in
+        another way than `from_pretrained` has settled. One photo gives one Segmentation, a list a list.
         """
+        reader = replace(self, reading=reading(**read)) if read else self
         if isinstance(photo, (list, tuple)):
-            return list(self.stream(photo, vocabulary, scores=scores))
-        return next(self.stream([photo], vocabulary, scores=scores))
+            return list(reader.stream(photo, vocabulary, scores=scores))
+        return next(reader.stream([photo], vocabulary, scores=scores))
 
     def stream(
         self,
@@ -203,14 +213,16 @@ class Segmenter:
             "dtype": str(self.clip.dtype).removeprefix("torch."),
             **asdict(replace(plan.settings, residual=plan.residual, mlp=plan.mlp)),
             "vocabulary": vocabulary.source,
+            **self.reading.said(),
         }
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
+        settings, patch = self.plan.settings, self.clip.patch
         if self.fidelity == "default":
-            return prepare(photo, self.plan.settings, pad=self.clip.patch, at_least=self.clip.patch)
-        published = self.clip.patch if self.plan.row.pad == PATCH else self.plan.row.pad
-        return prepare(photo, self.plan.settings, pad=published if self.plan.settings.crop else 1, at_least=1)
+            return prepare(photo, settings, patch, at_least=patch, reading=self.reading)
+        published = patch if self.plan.row.pad == PATCH else self.plan.row.pad
+        return prepare(photo, settings, published if settings.crop else 1, at_least=1, reading=self.reading)
 
     @torch.no_grad()
     def tiles(self, photos: Sequence[Photo], text: Tensor) -> list[Tensor]:

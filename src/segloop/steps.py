@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .decide import Block, Blocks, Decision, Rule
 from .errors import OptionError
-from .images import normalise, read_image, resize_uint8, resized_size
+from .images import PLAIN, Reading, normalise, read_image, resize_uint8, resized_size
 from .refine import pamr_apply, pamr_weights
 from .settings import Settings
 from .vocabulary import Vocabulary
@@ -51,12 +51,12 @@ class Photo:
         return self.image.shape[0], self.image.shape[1]
 
 
-def prepare(photo: Any, settings: Settings, pad: int, at_least: int) -> Photo:
+def prepare(photo: Any, settings: Settings, pad: int, at_least: int, reading: Reading = PLAIN) -> Photo:
     """Read, resize and cut a photo; windows are padded to multiples of `pad` pixels, sides are `at_least` pixels.
 
     Raises ImageError for what is not a photo.
     """
-    image = read_image(photo)
+    image = read_image(photo, reading)
     height, width, _ = image.shape
     size = resized_size(height, width, settings.short_side, settings.long_side, at_least=at_least)
     pixels = torch.from_numpy(normalise(resize_uint8(image, size)))

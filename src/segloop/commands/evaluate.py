@@ -43,6 +43,8 @@ def evaluate(
     templates: options.Templates = "openai80",
     fidelity: options.Fidelity = "default",
     sets: options.Sets = None,
+    bands: options.Bands = None,
+    stretch: options.Stretch = "none",
     split: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--split", help="Another split, such as train, or a list file."),
@@ -103,6 +105,8 @@ def evaluate(
                 "templates": templates,
                 "fidelity": fidelity,
                 "changes": changes,
+                "bands": bands,
+                "stretch": stretch,
                 "split": split,
                 "limit": limit,
                 "boundary": boundary,

@@ -34,6 +34,8 @@ def inspect(
     recipe: options.Recipe = None,
     fidelity: options.Fidelity = "default",
     sets: options.Sets = None,
+    bands: options.Bands = None,
+    stretch: options.Stretch = "none",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     batch: options.Batch = 8,
@@ -45,7 +47,7 @@ def inspect(
     with friendly(debug):
         from ..vocabulary import Vocabulary
 
-        source, points = _photo(photo, out), _points(point)
+        source, points = _photo(photo, out, bands, stretch), _points(point)
         words = options.words(classes, classes_file)
         vocabulary = Vocabulary(words, background=background or None, templates=templates)
         changes = options.overrides(sets)
@@ -56,6 +58,7 @@ def inspect(
 
         plain, special = split(changes)
         others = {"vision": vision, "recipe": recipe, "fidelity": fidelity, "device": device, "dtype": dtype}
+        others |= {"bands": bands, "stretch": stretch}
         segmenter = options.open_segmenter(clip, method, host, plain, batch=batch, offline=offline, **others)
         with console.progress("looking", 1) as advance:
             found = look(sides_of(segmenter, special), str(source), vocabulary, points, advance)
@@ -67,15 +70,15 @@ def inspect(
             console.tell(f"{source} -> {stem}.inspect.html  feedback changes {changed:.1%} of the pixels")
 
 
-def _photo(patterns: list[str], out: Path) -> Path:
+def _photo(patterns: list[str], out: Path, bands: str | None, stretch: str) -> Path:
     """The one photo that is meant. Raises OptionError for more, and where a result would replace it."""
-    from ..images import expand_photos, read_image
+    from ..images import expand_photos, read_image, reading
 
     photos = expand_photos(patterns)
     if len(photos) > 1:
         raise OptionError(f"{len(photos)} photos came", "inspect looks at one; segloop segment takes many")
     (photo,) = photos
-    read_image(photo)  # says what it is instead, seconds before a model is open
+    read_image(photo, reading(bands, stretch))  # says what it is instead, seconds before a model is open
     if photo.resolve().parent == (out / photo.stem).resolve():
         raise OptionError(f"the pictures in {out / photo.stem} could replace the photo", "choose another --out")
     return photo

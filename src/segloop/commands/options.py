@@ -44,6 +44,14 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, 
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Windows that go through the network together.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
+Bands = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--bands", help="Bands of the photo, from 1, as red, green and blue: 4,3,2; one for grey."),
+]
+Stretch = Annotated[
+    str,
+    typer.Option("--stretch", help="Levels as black and white: none, minmax, or percentile (2nd and 98th)."),
+]
 Data = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--data", metavar="DIR", help="Folder of the data sets, or key=DIR; may be repeated."),

@@ -27,6 +27,8 @@ def segment(
     recipe: options.Recipe = None,
     fidelity: options.Fidelity = "default",
     sets: options.Sets = None,
+    bands: options.Bands = None,
+    stretch: options.Stretch = "none",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     batch: options.Batch = 8,
@@ -39,6 +41,7 @@ def segment(
 ) -> None:
     """Cut photos into the words you give, and write maps, pictures and shares."""
     with friendly(debug):
+        from ..images import reading
         from ..jobs import Job, photo_stems, run_segment
         from ..results import check_formats
         from ..vocabulary import Vocabulary
@@ -47,6 +50,7 @@ def segment(
         words = options.words(classes, classes_file)
         vocabulary = Vocabulary(words, background=background or None, templates=templates)
         changes = options.overrides(sets)
+        reading(bands, stretch)  # told before seconds of loading
         named = photo_stems(photos, out, wanted)
         console.ensure_folder(out)
         segmenter = options.open_segmenter(
@@ -61,6 +65,8 @@ def segment(
             dtype=dtype,
             batch=batch,
             offline=offline,
+            bands=bands,
+            stretch=stretch,
         )
         code = run_segment(Job(segmenter, vocabulary, named, out, wanted, json_lines))
         if code:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..datasets import Opened, open_dataset
 from ..errors import OptionError, UserError, nearest
+from ..images import recorded
 from ..record import LOG, Inputs, locked, open_record, read_run
 from ..settings import Settings, override
 from ..steps import rule_of
@@ -40,7 +41,7 @@ class KeptRun:
             what = f"setting {wrong!r} does not only decide, it shapes the cosines"
             raise OptionError(what, f"{nearest(wrong, DECIDING)}; for others evaluate anew")
         settings = override(self.settings, changes)
-        return Kept(self.folder, settings, rule_of(self.vocabulary, settings))
+        return Kept(self.folder, settings, rule_of(self.vocabulary, settings), reading=recorded(self.run["settings"]))
 
     @property
     def settings(self) -> Settings:

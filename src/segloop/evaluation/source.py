@@ -15,7 +15,7 @@ from ..datasets import Sample
 from ..decide import Rule, decide
 from ..errors import ImageError, UserError
 from ..files import write_whole
-from ..images import normalise, read_image, resize_uint8
+from ..images import PLAIN, Reading, normalise, read_image, resize_uint8
 from ..segmenter import Segmenter
 from ..settings import Settings
 from ..steps import Measured, Photo, blocks
@@ -117,6 +117,7 @@ class Kept:
     settings: Settings
     rule: Rule
     batch: int = 1
+    reading: Reading = PLAIN
 
     def read(self, sample: Sample) -> KeptPhoto:
         """The kept windows; the photo itself only where PAMR looks at it."""
@@ -127,7 +128,7 @@ class Kept:
             tiles, direct = torch.from_numpy(kept["tiles"]), bool(kept["direct"])
         pixels = torch.empty(0)
         if self.settings.pamr_steps:
-            pixels = torch.from_numpy(normalise(resize_uint8(read_image(sample.image), size)))
+            pixels = torch.from_numpy(normalise(resize_uint8(read_image(sample.image, self.reading), size)))
         return KeptPhoto(tiles, Layout(rows, columns, pad_rows, pad_columns), size, target, direct, pixels)
 
     def tiles(self, photos: Sequence[KeptPhoto]) -> list[Tensor]:

@@ -54,6 +54,8 @@ class Task:
     boundary: bool = False  # count boundaries too
     maps: bool = False  # keep every label map
     scores: bool = False  # keep every window's cosines
+    bands: str | None = None  # of the images, as `images.reading` takes them
+    stretch: str | None = None
     overwrite: bool = False
 
     @property
@@ -115,6 +117,8 @@ def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
         batch=task.batch or BATCH,
         offline=task.offline,
         models=models,
+        bands=task.bands,
+        stretch=task.stretch,
         **task.changes,
     )
     variant = task.names or ("P" if task.key in LARGE else segmenter.plan.row.names)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..datasets import Opened, Sample, open_dataset
 from ..errors import ImageError, OptionError
-from ..images import read_image
+from ..images import read_image, recorded
 from ..labels import read_label, stored_values
 from ..overlay import draw_overlay
 from ..palette import palette
@@ -73,7 +73,7 @@ class _Drawer:
 
     def strip(self, name: str, caption: str) -> Strip:
         sample = self._sample(name)
-        photo = read_image(sample.image)
+        photo = read_image(sample.image, recorded(self.runs[0].settings))
         maps = {"truth": self._within(read_label(sample.label, self.data.dataset.rule))}
         for run, title in zip(self.runs, self.captions, strict=True):
             maps[title] = self._within(stored_values(run.folder / MAPS / f"{name}.png"))
