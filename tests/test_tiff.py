@@ -413,6 +413,12 @@ def test_cut_and_damaged_data(tmp_path, compression):
     refused(path, "damaged")
 
 
+def test_strips_that_are_not_listed(photo):
+    """A height that a flipped bit has made a thousand times as large: no black picture, no minutes of work."""
+    for array, options in ((RGB, {"compression": LZW}), (DEEP, {}), (DEEP, {"compression": LZW, "tile": 16})):
+        refused(photo(array, more={257: (4, [16_711_680])}, **options), "parts of the picture are missing")
+
+
 def test_too_many_pixels(photo, monkeypatch):
     from PIL import Image
 

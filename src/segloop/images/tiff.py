@@ -1,6 +1,7 @@
 """TIFF files: which of their pages is the photo, who reads it, and what its numbers mean."""
 
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from .kinds import RAW, SLICE, TONE
+from .kinds import RAW, SAVE_AGAIN, SLICE, TONE
 from .levels import Reading, Stored, depth, note, scaled
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8
@@ -20,6 +21,7 @@ COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4}  # s
 ASSOCIATED, ALPHA = 1, 2  # extra samples
 CFA, LINEAR_RAW = 32803, 34892  # what a camera's sensor saw
 RAW_COMPRESSIONS = {262, 32767, 32769, 32770, 34713, 65535}  # Kodak, Sony, Epson, Samsung, Nikon, Pentax
+OLD_JPEG = 6  # which keeps its data elsewhere
 LOG = {32844, 32845}  # LogL, LogLuv
 DNG_VERSION, GDAL_NODATA = 50706, 42113
 REDUCED = 1  # bit of NewSubfileType
@@ -115,6 +117,8 @@ def _find(file: Any, name: str, raw: bool) -> Found:
     chosen = largest if _area(largest.page) > LARGER * _area(whole[0].page) else whole[0]
     if chosen.page.imagedepth > 1:
         raise ImageError(f"{name} is a volume of {chosen.page.imagedepth} slices", SLICE)
+    if _parts_missing(chosen.page):
+        raise ImageError(f"{name} is damaged or cut off (parts of the picture are missing)", SAVE_AGAIN)
     images = max(count - len(found), 0) + len(whole)
     if file.is_imagej:
         images = max(images, int((file.imagej_metadata or {}).get("images", 1)))
@@ -128,6 +132,11 @@ def _find(file: Any, name: str, raw: bool) -> Found:
 def _is_raw(page: Any) -> bool:
     photometric, compression = int(page.photometric or 0), int(page.compression)
     return photometric in (CFA, LINEAR_RAW) or compression in RAW_COMPRESSIONS or DNG_VERSION in page.tags
+
+
+def _parts_missing(page: Any) -> bool:
+    """Whether a file lists fewer strips or tiles than its picture has; readers would fill in black."""
+    return int(page.compression) != OLD_JPEG and len(page.dataoffsets) < math.prod(page.chunked)
 
 
 def _head(stream: IO[bytes]) -> bytes:
