@@ -6,13 +6,11 @@ second opinion wherever it is right: at the size that a model was trained on, or
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPConfig,
@@ -24,7 +22,7 @@ from golden import cases
 from models import GUIDES as MODELS
 from models import guide_model as library
 from models import pixels
-from segloop.backbones import loading, vision
+from segloop.backbones import vision
 from segloop.backbones.clip import MEAN as CLIP_MEAN
 from segloop.backbones.clip import STD as CLIP_STD
 from segloop.backbones.models import GUIDES
@@ -408,45 +406,16 @@ def test_windows_smaller_than_a_patch(guide):
     assert guide("sam")(pixels(1, 3, 7, 20)).shape[-2:] == (4, 4)
 
 
-def hub_error(kind, status):
-    response = SimpleNamespace(headers={}, request=None, status_code=status)
-    error = OSError("Some words of the hub.\nMore of them.")
-    error.__cause__ = kind("no", response=response)
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "gated"),
-    [
-        (hub_error(GatedRepoError, 401), True),
-        (hub_error(GatedRepoError, 403), True),
-        (hub_error(HfHubHTTPError, 403), True),
-        (hub_error(HfHubHTTPError, 500), False),
-        (hub_error(RepositoryNotFoundError, 401), False),  # the hub says 401 of names that nobody has
-        (OSError("no network"), False),
-    ],
-)
-def test_gated_models(monkeypatch, error, gated):
-    def refuse(*_, **__):
-        raise error
-
-    monkeypatch.setattr(loading, "hub_is_off", lambda: False)
-    monkeypatch.setattr(transformers.PretrainedConfig, "get_config_dict", refuse)
-    message = refused(ModelError, ["someone/model"], "someone/model")
-    access = "ask for access on https://huggingface.co/someone/model, then run `hf auth login`."
-    assert message.endswith(access) is gated
-
-
 @pytest.mark.parametrize("name", ["dinov3", "facebook/sam3"])
 def test_models_known_to_be_gated_say_so_without_network(name):
     hub = GUIDES[name].hub if name in GUIDES else name
     refused(ModelError, [hub, "gated", f"https://huggingface.co/{hub}", "hf auth login"], name, offline=True)
 
 
-def test_the_table_of_short_names(monkeypatch):
+def test_the_table_of_short_names(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(loading, "hub_is_off", lambda: False)
-    monkeypatch.setattr(vision, "read_config", lambda name, offline: asked.append(name) or {})
+    monkeypatch.setattr(vision, "resolve", lambda name, *_, **__: asked.append(name) or str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
     for name, row in GUIDES.items():
         refused(ModelError, ["cannot guide"], name)
         assert asked[-1] == row.hub

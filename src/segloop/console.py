@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .errors import MachineError, PhotoWarning, SegloopError, memory_ran_out
+from .errors import MachineError, Notice, PhotoWarning, SegloopError, memory_ran_out
 from .files import NO_SPACE
 
 PHOTO_WARNINGS = 5  # that are told one by one, of a batch or a data set
@@ -54,11 +54,11 @@ def _warnings_as_sentences(debug: bool) -> Iterator[None]:
     about_photos: set[str] = set()
 
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = str(message)
-        if isinstance(message, PhotoWarning):
+        text, of_many = str(message), isinstance(message, PhotoWarning)
+        if of_many:
             about_photos.add(text)
-        if text not in told and len(about_photos) <= PHOTO_WARNINGS:
-            say(f"warning: {text}")
+        if text not in told and not (of_many and len(about_photos) > PHOTO_WARNINGS):
+            say(text if isinstance(message, Notice) else f"warning: {text}")
         told.add(text)
 
     with warnings.catch_warnings():

@@ -22,6 +22,10 @@ class SegloopError(Exception):
         return f"{self.what}; {self.remedy}."
 
 
+class Notice(UserWarning):
+    """Worth a line, and no fault: what takes long, what is done instead."""
+
+
 class MachineError(SegloopError):
     """Not the user's mistake: a full disk, memory that ran out."""
 

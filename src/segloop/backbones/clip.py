@@ -1,6 +1,5 @@
 """CLIP, opened before its last block (spec 0.2, 0.3). The only file that knows transformers' CLIP."""
 
-import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,13 @@ from torch import Tensor
 
 from ..errors import ModelError, UserError
 from ..types import LastBlock
+from .finite import sound, unsound
+from .folders import entries
+from .hub import files_of
+from .kinds import no_clip
 from .loading import load_weights, read_config, resolve
-from .models import DEFAULT_CLIP
 from .positions import Rule, resample_positions
+from .text import end_of_text, open_tokenizer, pooled, print_of
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pixels, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -85,6 +88,8 @@ class Clip:
         if 0 in grid:
             height, width = pixels.shape[-2:]
             raise UserError(f"{height}x{width} pixels hold no patch of {self.patch}", "give at least one patch")
+        if not pixels.sum().isfinite():
+            raise UserError("the pixels are not all finite numbers", "give CLIP-normalised (B, 3, H, W)")
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=cudnn.enabled, allow_tf32=cudnn.allow_tf32 and self.positions == "exact"):
             patches = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
@@ -103,47 +108,47 @@ class Clip:
 
     def cosines(self, tokens: Tensor, text: Tensor) -> Tensor:
         """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature."""
-        features = self.model.visual_projection(self.vision.post_layernorm(tokens))
-        return F.normalize(features.float(), dim=-1) @ text.T
+        features = self.model.visual_projection(self.vision.post_layernorm(tokens)).float()
+        length = features.norm(dim=-1, keepdim=True)
+        cosines = features / length.clamp_min(1e-12) @ text.T
+        self._check(text, length, cosines)
+        return cosines
+
+    def _check(self, text: Tensor, length: Tensor, cosines: Tensor) -> None:
+        """Raises ModelError where the network gives no numbers or no direction, UserError for such text rows."""
+        if not len(length) or sound(length.amin(), length, cosines):
+            return
+        if not text.isfinite().all():
+            row = (~text.isfinite()).any(1).nonzero()[0].item()
+            raise UserError(f"text row {row} is not made of finite numbers", "give unit rows (Q, E)")
+        weights = {key: weight for key, weight in self.model.state_dict().items() if key.startswith("vis")}
+        raise unsound("features", self.name, weights, self.dtype)
 
     @cached_property
     def tokenizer(self) -> Any:
         """Opened when text must be encoded, not before."""
-        from transformers import AutoTokenizer
-
-        remedy = "add the tokenizer's files to the folder, or give Vocabulary(embeddings=...)"
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                self.folder, trust_remote_code=False, local_files_only=Path(self.folder).is_dir()
-            )
-        except Exception as error:
-            raise ModelError(f"model {self.name!r} has no tokenizer that opens", remedy) from error
-        words, rows = len(tokenizer), self.model.config.text_config.vocab_size
-        if words <= len(tokenizer.all_special_tokens):  # what the library makes of a folder without one
-            raise ModelError(f"model {self.name!r} has no tokenizer", remedy)
-        if words > rows:
-            raise ModelError(f"the tokenizer of {self.name!r} has {words} words, its text tower {rows}", remedy)
-        return tokenizer
+        return open_tokenizer(self.name, self.folder, self.model.config.text_config.vocab_size)
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Sentences -> (n, E) float32 on this device, not normalised; cut at the context length (spec 0.4)."""
-        longest = self.model.text_model.config.max_position_embeddings
+        """Sentences -> (n, E) float32 on this device, not normalised; cut at the context length (spec 0.4).
+
+        Raises ModelError for a tokenizer that is missing or does not end a text.
+        """
+        config = self.model.config.text_config
+        longest = config.max_position_embeddings
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
         ids = batch["input_ids"].to(self.device)
-        return self.model.text_projection(self.model.text_model(input_ids=ids).pooler_output)
+        states = self.model.text_model(input_ids=ids).last_hidden_state
+        return self.model.text_projection(
+            pooled(self.name, states, ids, end_of_text(self.name, self.tokenizer, config))
+        )
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the text tower and the tokenizer's vocabulary: the same rows come from the same print."""
-        digest = hashlib.sha256()
-        weights = {**self.model.text_model.state_dict(), "projection": self.model.text_projection.weight}
-        for name, weight in sorted(weights.items()):
-            digest.update(name.encode())
-            digest.update(weight.detach().cpu().contiguous().numpy())
-        for word, number in sorted(self.tokenizer.get_vocab().items()):
-            digest.update(f"{word}\t{number}\n".encode())
-        return digest.hexdigest()
+        """SHA-256 over the text tower and the tokenizer: the same rows come from the same print."""
+        model = self.model
+        return print_of(model.text_model, model.text_projection.weight, model.config.text_config, self.tokenizer)
 
 
 def _project(block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -172,10 +177,10 @@ def load_clip(
 ) -> Clip:
     """Open a CLIP: hub id, local Hugging Face folder, or "tiny". Raises ModelError with the remedy."""
     folder = resolve(name, offline)
-    kind = read_config(folder, offline).get("model_type")
+    config = read_config(folder)
+    kind = config.get("model_type")
     if kind != "clip":
-        remedy = f"give a CLIP such as {DEFAULT_CLIP}"
-        raise ModelError(f"model {name!r} is of type {kind!r}, not 'clip'", remedy)
+        raise no_clip(name, config, files_of(folder) or entries(Path(folder)))
     model = load_weights(_clip_class(), folder, offline)
     model.to(device)
     model.vision_model.to(dtype)

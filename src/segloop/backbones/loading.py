@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,99 +10,147 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ModelError, memory_ran_out
-from .kept import hub_id, hub_is_off, kept_folder, weights_folder
+from ..errors import MachineError, ModelError, memory_ran_out
+from .folders import again, any_spoilt, check_indexes, entries, single_file, without_config, without_weights
+from .hub import fetch, fetch_weights, files_of
+from .kept import hub_id, hub_is_off, is_hub_id, kept_files, kept_folder, weight_files, weights_folder
 from .models import DEFAULT_CLIP
+from .names import misnamed, nearest_model
+from .trouble import GATED, access
 
 TINY = Path(__file__).parent / "tiny"
-NO_WEIGHTS = ("no file named", "does not appear to have a file", "not contain")
-GATED = ("facebook/dinov3-", "facebook/sam3")  # the hub hands these out on request only
+TOWERS = {"text_model.": "text tower", "vision_model.": "vision tower"}
 
 
-def resolve(name: str, offline: bool = False) -> str:
-    """ "tiny" -> the bundled folder; a local folder or a hub id stays as it is.
+def resolve(name: str, offline: bool = False, guide: bool = False) -> str:
+    """The folder of a model: the bundled one for "tiny", a local folder as it is, a snapshot in the hub's cache.
 
-    Where the hub must not be asked, its id becomes the folder where it keeps what was fetched earlier. Raises
-    ModelError for a file, a folder without config.json, something that is neither, or nothing kept.
+    The hub is asked for its id unless that is forbidden; then, and where it cannot be reached, what was fetched earlier
+    counts. Weights are fetched by `load_weights`. Raises ModelError for a file, a folder without config.json, what is
+    neither a folder nor a hub id, or what cannot be had.
     """
     if name == "tiny":
         return str(TINY)
-    path = Path(name).expanduser()
-    if path.is_file():
-        remedy = "give a Hugging Face folder (config.json and model.safetensors) or a hub id"
-        raise ModelError(f"model {name!r} is a single file", remedy)
-    if path.is_dir():
+    path = _local(name)
+    if path is not None and not path.is_dir():
+        raise single_file(name, path)
+    if path is not None:
         if not (path / "config.json").is_file():
-            remedy = "give a Hugging Face folder, which has config.json beside model.safetensors"
-            raise ModelError(f"model folder {name!r} has no config.json", remedy)
+            raise without_config(name, entries(path), path)
         return str(path)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(
-            f"model folder {name!r} does not exist",
-            f"check the path, or give a hub id such as {DEFAULT_CLIP}",
-        )
+    kept = kept_folder(name)
+    if kept is None:
+        _check_name(name, guide)
     if not (offline or hub_is_off()):
-        return name
-    folder = kept_folder(name)
-    if folder is None:
+        return str(fetch(name))
+    if kept is None and (files := kept_files(name)):
+        raise without_config(name, files)
+    if kept is None:
         what = f"model {name!r} is not on this machine, and the hub is not asked while offline"
         remedy = f"fetch it once with `hf download {name}`, or give a local folder"
-        raise ModelError(what, f"{_access(name)} and {remedy}" if name.startswith(GATED) else remedy)
-    return str(folder)
+        raise ModelError(what, f"it is gated: {access(name)} and {remedy}" if name.startswith(GATED) else remedy)
+    return str(kept)
 
 
-def read_config(name: str, offline: bool = False) -> dict[str, Any]:
-    """The config.json of a resolved model. Raises ModelError when it cannot be had."""
-    path = Path(name) / "config.json"
-    if path.is_file():
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
-            raise ModelError(f"{path} is not valid JSON", "fetch the model folder again") from None
-    from transformers import PretrainedConfig
-
+def _local(name: str) -> Path | None:
+    """The file or folder of this name, or None where there is none. Raises ModelError for a closed door."""
     try:
-        return dict(PretrainedConfig.get_config_dict(name, local_files_only=offline)[0])
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model {name!r} cannot be had ({_first_line(error)})", _fetch_remedy(name, error)) from error
+        path = Path(name).expanduser()
+        if not path.exists() or not name.strip():
+            return None
+        if path.is_dir():
+            next(path.iterdir(), None)  # so that a closed door is told here
+        return path
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".").lower()
+        raise ModelError(f"model {name[:80]!r} cannot be looked at ({reason})", "check the path") from None
 
 
-def load_weights(model_class: Any, name: str, offline: bool = False, spare: tuple[str, ...] = ()) -> torch.nn.Module:
-    """A transformers model in float32 and eval mode, every weight accounted for.
+def _check_name(name: str, guide: bool) -> None:
+    """Raises ModelError for a name that the hub need not be asked for."""
+    wrong = misnamed(name, guide)
+    if wrong:
+        raise wrong
+    close = nearest_model(name)
+    meant = f"give {close}, if that is meant" if close else f"give a hub id such as {DEFAULT_CLIP}"
+    if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1 or name.endswith("/") or "\\" in name:
+        raise ModelError(f"model folder {name!r} does not exist", f"check the path, or {meant}")
+    if not is_hub_id(name):
+        what = f"model {name!r} is neither a folder here nor a hub id, which is owner/name"
+        raise ModelError(what, f"check the path, or {meant}")
 
-    Safetensors are asked for first, which includes the hub's own conversion of older repositories; a lone `.bin`
-    goes through torch's restricted loader only. Weights whose names begin with one of `spare` may be missing: nothing
-    reads them. Raises ModelError.
+
+def read_config(folder: str) -> dict[str, Any]:
+    """The config.json of a resolved model. Raises ModelError where it cannot be read."""
+    path = Path(folder) / "config.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError):
+        raise any_spoilt(hub_id(folder) or folder, Path(folder), ["config.json"]) or ModelError(
+            f"{path} is not valid JSON", "fetch the model folder again"
+        ) from None
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({(error.strerror or str(error)).lower()})", "open it to you"
+        ) from None
+
+
+def load_weights(model_class: Any, folder: str, offline: bool = False, spare: tuple[str, ...] = ()) -> torch.nn.Module:
+    """A transformers model in float32 and eval mode, every weight accounted for; `folder` is a resolved model.
+
+    Safetensors are asked for first; a lone `.bin` goes through torch's restricted loader only. Weights whose names
+    begin with one of `spare` may be missing: nothing reads them. Raises ModelError.
     """
-    common = {
-        "dtype": torch.float32,
-        "local_files_only": offline,
-        "trust_remote_code": False,
-        "weights_only": True,
-        "output_loading_info": True,
-        "ignore_mismatched_sizes": True,  # told below; the library's own error points at a report nobody sees
-    }
-    folder = weights_folder(name)
+    name, place = hub_id(folder) or folder, _with_weights(folder, offline)
+    safe = weight_files(place)[0].startswith("model.safetensors")
     try:
-        if folder != name:
-            common["config"] = model_class.config_class.from_pretrained(name)
         with _quiet():
-            try:
-                model, report = model_class.from_pretrained(folder, use_safetensors=True, **common)
-            except OSError as error:
-                if not any(words in str(error) for words in NO_WEIGHTS):
-                    raise
-                model, report = model_class.from_pretrained(folder, use_safetensors=False, **common)
+            model, report = model_class.from_pretrained(
+                str(place),
+                config=model_class.config_class.from_pretrained(folder, local_files_only=True),
+                use_safetensors=safe,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below; the library's own error points at a report nobody sees
+            )
     except Exception as error:  # the library raises many kinds for damaged, missing and mismatched weights
         if memory_ran_out(error):
-            raise
+            remedy = "use a smaller model, or see whether its config.json is that of its weights"
+            raise MachineError(f"memory ran out while model {name!r} was opened", remedy) from error
         raise _told(name, error) from error
     mismatched = sorted(key for key, *_ in report["mismatched_keys"])
     if mismatched:
         what = f"model {name!r} has {len(mismatched)} weights of another shape than its config, first {mismatched[0]}"
-        raise ModelError(what, "fetch the model folder again")
-    require_weights(name, {key for key in report["missing_keys"] if not key.startswith(spare)})
+        raise ModelError(what, again(name))
+    missing = {key for key in report["missing_keys"] if not key.startswith(spare)}
+    _check_towers(name, model.state_dict().keys(), missing, report["unexpected_keys"])
+    require_weights(name, missing)
     return model.eval().requires_grad_(False)
+
+
+def _with_weights(folder: str, offline: bool) -> Path:
+    """Where the weights of a resolved model lie, fetched where they are not. Raises ModelError for what is none."""
+    if not (offline or hub_is_off()):
+        fetch_weights(folder)
+    name, place = hub_id(folder) or folder, Path(weights_folder(folder))
+    check_indexes(name, place)
+    if (Path(folder) / "adapter_config.json").is_file():
+        what = f"model {name!r} holds a PEFT adapter beside the model"
+        raise ModelError(what, "merge it (merge_and_unload, save_pretrained) and give the result, or take it out")
+    quantised = read_config(folder).get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method", "") if isinstance(quantised, dict) else ""
+        what = f"model {name!r} is quantised ({method or 'see its config.json'}), which segloop does not open"
+        raise ModelError(what, "give the same model with plain weights; --dtype bfloat16 or float16 saves memory")
+    files = weight_files(place)
+    if not files:
+        raise without_weights(name, place, files_of(folder))
+    if told := any_spoilt(name, place, files):
+        raise told
+    return place
 
 
 def _told(name: str, error: Exception) -> ModelError:
@@ -110,12 +158,23 @@ def _told(name: str, error: Exception) -> ModelError:
     if isinstance(error, pickle.UnpicklingError):
         what = f"the weights of {name!r} are damaged, or a pickle that asks to run code"
         return ModelError(what, "use a model with model.safetensors; segloop never runs code from weights")
-    if not any(words in str(error) for words in NO_WEIGHTS):
-        return ModelError(f"model {name!r} cannot be loaded ({_first_line(error)})", _fetch_remedy(name, error))
-    kept = hub_id(name)
-    if kept:
-        return ModelError(f"of model {kept!r} only a part is on this machine", f"fetch it with `hf download {kept}`")
-    return ModelError(f"model {name!r} has no weights", "put model.safetensors beside its config.json")
+    return ModelError(f"model {name!r} cannot be loaded ({_first_line(error)})", again(name))
+
+
+def _check_towers(name: str, needed: Iterable[str], missing: Collection[str], unknown: Iterable[str]) -> None:
+    """Raises ModelError where a whole tower is missing, saying what is there instead."""
+    needed, unknown = list(needed), sorted(unknown)
+    lost = [
+        tower
+        for start, tower in TOWERS.items()
+        if (own := [key for key in needed if key.startswith(start)]) and missing and set(own) <= set(missing)
+    ]
+    if len(lost) == len(TOWERS) and unknown:
+        theirs = "OpenCLIP's" if unknown[0].startswith(("visual.", "transformer.", "logit_scale")) else "other"
+        what = f"the weights of model {name!r} bear {theirs} names, such as {unknown[-1]}"
+        raise ModelError(what, f"give one that transformers saved, such as {nearest_model(name) or DEFAULT_CLIP}")
+    if len(lost) == 1:
+        raise ModelError(f"model {name!r} has no {lost[0]}", f"give a whole CLIP, such as {DEFAULT_CLIP}")
 
 
 def require_weights(name: str, missing: Iterable[str]) -> None:
@@ -126,17 +185,18 @@ def require_weights(name: str, missing: Iterable[str]) -> None:
         raise ModelError(what, "give a complete model folder; segloop never fills in random weights")
 
 
-def load_tensors(name: str, offline: bool = False) -> dict[str, Tensor]:
+def load_tensors(folder: str, offline: bool = False) -> dict[str, Tensor]:
     """What the model.safetensors of a resolved model holds, in float32. Raises ModelError."""
     from safetensors.torch import load_file
-    from transformers.utils import cached_file
 
+    name, place = hub_id(folder) or folder, _with_weights(folder, offline)
+    if not (place / "model.safetensors").is_file():
+        what = f"model {name!r} has no model.safetensors, but {weight_files(place)[0]}"
+        raise ModelError(what, "give timm/vit_base_patch16_224.mae or a transformers folder")
     try:
-        tensors = load_file(cached_file(weights_folder(name), "model.safetensors", local_files_only=offline))
-    except Exception as error:  # OSError from the hub, SafetensorError from a damaged file
-        raise ModelError(
-            f"model {name!r} cannot be loaded ({_first_line(error)})", _fetch_remedy(name, error)
-        ) from error
+        tensors = load_file(place / "model.safetensors")
+    except Exception as error:  # SafetensorError from a damaged file
+        raise ModelError(f"model {name!r} cannot be loaded ({_first_line(error)})", again(name)) from error
     return {key: tensor.float() for key, tensor in tensors.items()}
 
 
@@ -154,29 +214,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
-
-
-def _fetch_remedy(name: str, error: BaseException) -> str:
-    if Path(name).is_dir():
-        return "fetch the model folder again"
-    if name.startswith(GATED) or _is_refused(error):
-        return _access(name)
-    return f"check the name and the connection, or fetch it once with `hf download {name}` and use --offline"
-
-
-def _access(name: str) -> str:
-    return f"it is gated: ask for access on https://huggingface.co/{name}, then run `hf auth login`"
-
-
-def _is_refused(error: BaseException | None) -> bool:
-    """Whether the hub knows the model and keeps it back, anywhere in the chain of causes."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    while error is not None:
-        if isinstance(error, GatedRepoError):
-            return True
-        if isinstance(error, HfHubHTTPError) and not isinstance(error, RepositoryNotFoundError):
-            return error.response.status_code in (401, 403)
-        error = error.__cause__ or error.__context__
-    return False
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")[:200]

@@ -16,6 +16,9 @@ from torch import Tensor
 from ..errors import ModelError, OptionError, UserError, nearest
 from .clip import MEAN as CLIP_MEAN
 from .clip import STD as CLIP_STD
+from .finite import sound, unsound
+from .folders import entries
+from .kinds import no_guide
 from .loading import load_weights, read_config, resolve
 from .mae import load_timm
 from .models import GUIDES
@@ -49,10 +52,13 @@ class Guide:
 
         The grid is one of whole patches; a remainder is dropped. `crop` matters to MAE only, which resizes every
         window to crop x crop (0: the window's own size). SAM's grid is 64 x 64 whatever the window.
-        Raises UserError for windows smaller than a patch.
+        Raises UserError for windows smaller than a patch, ModelError where the network gives no numbers.
         """
         with _convolutions(self.fidelity):
-            return self.adapter.features(self, renormalise(pixels), crop).float()
+            features = self.adapter.features(self, renormalise(pixels), crop).float()
+        if len(features) and not sound(features.abs().amax(), features):
+            raise unsound("features", self.name, self.model.state_dict(), self.dtype)
+        return features
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:
         """(rows, columns) of whole patches in (B, 3, H, W). Raises UserError where there are none."""
@@ -192,13 +198,12 @@ def load_guide(
 
     Raises ModelError for what cannot be had or is no such model, OptionError for a feature that it does not have.
     """
-    folder = resolve(_hub_id(name), offline)
-    config = read_config(folder, offline)
+    folder = resolve(_hub_id(name), offline, guide=True)
+    config = read_config(folder)
     kind = config.get("model_type") or (TIMM if "architecture" in config else None)
     if kind not in ADAPTERS:
         kinds = ", ".join(dict.fromkeys(adapter.kind for adapter in ADAPTERS.values()))
-        what = f"vision model {name!r} is of type {kind!r}, which cannot guide"
-        raise ModelError(what, f"give a model of kind {kinds}; short names are {', '.join(GUIDES)}")
+        raise no_guide(name, config, entries(Path(folder)), kinds)
     adapter = ADAPTERS[kind]
     if feature not in adapter.choices:
         what = f"{adapter.kind} has no feature {feature!r}"

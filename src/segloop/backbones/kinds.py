@@ -1,0 +1,75 @@
+"""Models of another kind than what is asked for: what they are, and what to give instead."""
+
+from typing import Any
+
+from ..errors import ModelError
+from .folders import OPENCLIP, like
+from .models import GUIDES
+
+GUIDE_TYPES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit", "sam", "vit_mae")
+SIGLIP = "SigLIP pools by a head of its own and has no class token, which segloop does not open yet"
+TRAINED = "it is trained to segment, and segloop opens plain CLIPs"
+DETECTOR = "it is trained to find boxes, and segloop opens plain CLIPs"
+BEGUN = "its towers are built otherwise, which segloop does not open yet"
+WHY = {  # model_type -> what it is
+    "clip_vision_model": "it is the vision tower alone, which encodes no text",
+    "clip_text_model": "it is the text tower alone, which sees no photo",
+    "siglip": SIGLIP,
+    "siglip2": SIGLIP,
+    "siglip_vision_model": SIGLIP,
+    "siglip2_vision_model": SIGLIP,
+    "clipseg": TRAINED,
+    "groupvit": TRAINED,
+    "owlvit": DETECTOR,
+    "owlv2": DETECTOR,
+    "metaclip_2": BEGUN,
+    "chinese_clip": BEGUN,
+    "altclip": BEGUN,
+    "align": BEGUN,
+    "xclip": BEGUN,
+    "flava": BEGUN,
+    "blip": BEGUN,
+    "blip-2": BEGUN,
+    "vision-text-dual-encoder": BEGUN,
+}
+
+
+def no_clip(name: str, config: dict[str, Any], files: set[str]) -> ModelError:
+    """What a model is whose config is not that of a CLIP; `files` are those of its folder."""
+    kind = config.get("model_type")
+    if told := _untyped(f"model {name!r}", name, config, files):
+        return told
+    what = f"model {name!r} is of type {kind!r}, not 'clip'"
+    if kind in GUIDE_TYPES:
+        return ModelError(f"{what}: it guides attention", f"give it as --vision, and as model {like(name)}")
+    if "auto_map" in config:
+        return ModelError(f"{what}: it brings code of its own, which segloop never runs", f"give {like(name)}")
+    why = f": {WHY[kind]}" if kind in WHY else ""
+    return ModelError(what + why, f"give {like(name)}")
+
+
+def no_guide(name: str, config: dict[str, Any], files: set[str], kinds: str) -> ModelError:
+    """What a model is whose config is not that of a guide; `kinds` are those that are."""
+    kind = config.get("model_type")
+    what = f"vision model {name!r} is of type {kind!r}, which cannot guide"
+    if kind == "clip":
+        return ModelError(f"{what}: it is a CLIP", f"give it as --clip, and as --vision one of {', '.join(GUIDES)}")
+    if "auto_map" in config:
+        what = f"{what}: it brings code of its own, which segloop never runs"
+    return ModelError(what, f"give a model of kind {kinds}; short names are {', '.join(GUIDES)}")
+
+
+def _untyped(what: str, name: str, config: dict[str, Any], files: set[str]) -> ModelError | None:
+    """Configs of other libraries, which name no type."""
+    if config.get("model_type"):
+        return None
+    if "model_cfg" in config or any(file.startswith("open_clip_") for file in files):
+        return ModelError(f"{what} {OPENCLIP}", f"give {like(name)}, which transformers opens")
+    if "_clip_" in str(config.get("architecture")):
+        other = like(str(config["architecture"]) + name)
+        return ModelError(f"{what} {OPENCLIP}", f"give {other}, which transformers opens")
+    if "architecture" in config:
+        return ModelError(f"{what} is timm's {config['architecture']}, not a CLIP", f"give {like(name)}")
+    if "_class_name" in config:
+        return ModelError(f"{what} is a part of a diffusers pipeline, not a CLIP", f"give {like(name)}")
+    return ModelError(f"the config.json of {what} names no model_type", f"give {like(name)}, saved by transformers")
