@@ -84,8 +84,9 @@ def _encode(query: str, templates: tuple[str, ...], encoder: TextEncoder) -> Ten
     calls = range(0, len(texts), TEXTS_PER_CALL)
     parts = [encoder.encode_text(texts[at : at + TEXTS_PER_CALL]) for at in calls]
     rows = torch.cat([part.detach().to("cpu", torch.float32) for part in parts])
+    length = rows.norm(dim=-1)
     row = F.normalize(F.normalize(rows, dim=-1).mean(0), dim=-1)
-    if not _is_unit(row):
+    if not (_is_unit(row) and length.isfinite().all() and length.all()):
         what = f"the text encoder gives no finite direction for {query!r}"
         raise ModelError(what, "check that the text weights of the model are whole")
     return row

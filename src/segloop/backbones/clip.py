@@ -71,7 +71,7 @@ class Clip:
         """All blocks but the last `open_blocks`: CLIP-normalised (B, 3, H, W) -> X (B, 1+N, D), their output.
 
         Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape. `after` may change
-        the output of every block before the next sees it.
+        the output of every block before the next sees it. Raises ModelError where they are no numbers.
         """
         x = self._embed(pixels)
         kept = {0: x} if 0 in keep else {}
@@ -80,6 +80,8 @@ class Clip:
             x = after(number, before, x) if after else x
             if number in keep:
                 kept[number] = x
+        if not x.sum(dtype=torch.float32).isfinite():
+            raise self._unsound()
         return x, kept
 
     def _embed(self, pixels: Tensor) -> Tensor:
@@ -121,8 +123,11 @@ class Clip:
         if not text.isfinite().all():
             row = (~text.isfinite()).any(1).nonzero()[0].item()
             raise UserError(f"text row {row} is not made of finite numbers", "give unit rows (Q, E)")
-        weights = {key: weight for key, weight in self.model.state_dict().items() if key.startswith("vis")}
-        raise unsound("features", self.name, weights, self.dtype)
+        raise self._unsound()
+
+    def _unsound(self) -> ModelError:
+        seeing = {key: weight for key, weight in self.model.state_dict().items() if key.startswith("vis")}
+        return unsound(self.name, seeing, self.dtype)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -19,9 +19,9 @@ def sound(smallest: Tensor, *parts: Tensor) -> bool:
     return bool((smallest > 0) & smallest.isfinite() & total.isfinite())
 
 
-def unsound(made: str, name: str, weights: Mapping[str, Tensor], dtype: torch.dtype) -> ModelError:
+def unsound(name: str, weights: Mapping[str, Tensor], dtype: torch.dtype) -> ModelError:
     """The error for an output that is not `sound`: it names weights or precision, as far as the weights tell."""
-    what = f"the {made} of model {name!r} are not all finite numbers, or nothing but zeros"
+    what = f"model {name!r} gives values that are not finite, or nothing but zeros"
     numbers = {key: weight for key, weight in weights.items() if weight.is_floating_point()}
     broken = {key: weight for key, weight in numbers.items() if not weight.isfinite().all()}
     if any(weight.isnan().any() for weight in broken.values()) or (broken and dtype not in HALVES):

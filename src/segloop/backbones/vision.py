@@ -57,7 +57,7 @@ class Guide:
         with _convolutions(self.fidelity):
             features = self.adapter.features(self, renormalise(pixels), crop).float()
         if len(features) and not sound(features.abs().amax(), features):
-            raise unsound("features", self.name, self.model.state_dict(), self.dtype)
+            raise unsound(self.name, self.model.state_dict(), self.dtype)
         return features
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:

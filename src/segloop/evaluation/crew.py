@@ -155,7 +155,7 @@ def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, to
         ]
         work(jobs, _while_led(_from_heap(todo, heap)), told.put, models.memory)
     except Exception as error:
-        told.put(str(error) if isinstance(error, SegloopError) else f"{type(error).__name__}: {error}")
+        told.put(error if isinstance(error, SegloopError) else f"{type(error).__name__}: {error}")
 
 
 def _from_heap(todo: Sequence[int], heap: Any) -> Iterator[int]:
@@ -190,6 +190,8 @@ def _listen(told: Any, advance: Advance, wait: float = 0.0) -> None:
             news = told.get(timeout=wait) if wait else told.get_nowait()
         except queue.Empty:
             return
+        if isinstance(news, SegloopError):
+            raise news
         if isinstance(news, str):
             raise MachineError(f"a helping process stopped: {news.rstrip('.')}", "run the same command again")
         advance(news)

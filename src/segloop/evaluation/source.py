@@ -126,6 +126,9 @@ class Kept:
             rows, columns = (tuple(map(tuple, kept[name].tolist())) for name in ("rows", "columns"))
             pad_rows, pad_columns = (tuple(pad) for pad in kept["pads"].tolist())
             tiles, direct = torch.from_numpy(kept["tiles"]), bool(kept["direct"])
+        if not tiles.isfinite().all():
+            what = f"the kept cosines of {sample.name} are not finite"
+            raise ImageError(what, "run the evaluation again with --scores, and --dtype float32 if that ends likewise")
         pixels = torch.empty(0)
         if self.settings.pamr_steps:
             pixels = torch.from_numpy(normalise(resize_uint8(read_image(sample.image, self.reading), size)))
