@@ -1,0 +1,166 @@
+"""Text rows: pooled at the end-of-text token by its id, whatever was added, padded or cut."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import cosine_similarity
+
+from segloop import Vocabulary
+from segloop.backbones.clip import Clip, load_clip
+from segloop.embeddings import embed
+from segloop.errors import ModelError
+
+CPU = torch.device("cpu")
+TEXTS = ["a photo of a <toy>.", "<toy>", "road <toy> sky", "road"]
+
+
+def opened(folder: Path) -> Clip:
+    return load_clip(str(folder), CPU, torch.float32)
+
+
+@pytest.fixture
+def model(toy_clip, tmp_path) -> Path:
+    return Path(shutil.copytree(toy_clip, tmp_path / "model"))
+
+
+def configure(folder: Path, file: str = "config.json", **changes: object) -> None:
+    config = json.loads((folder / file).read_text())
+    if file == "config.json":
+        config["text_config"] |= changes
+    else:
+        config |= changes
+    (folder / file).write_text(json.dumps(config))
+
+
+def rows(folder: Path, texts=TEXTS) -> torch.Tensor:
+    return opened(folder).encode_text(list(texts))
+
+
+@pytest.fixture
+def enlarged(model) -> Path:
+    """The toy model with a token of its own, whose id is above that of the end, and a row for it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert tokenizer.add_tokens(["<toy>"]) == 1 and tokenizer.convert_tokens_to_ids("<toy>") > tokenizer.eos_token_id
+    tokenizer.save_pretrained(model)
+    weights, name = load_file(model / "model.safetensors"), "text_model.embeddings.token_embedding.weight"
+    added = torch.randn(1, weights[name].shape[1], generator=torch.Generator().manual_seed(5))
+    save_file(weights | {name: torch.cat([weights[name], added])}, model / "model.safetensors", {"format": "pt"})
+    configure(model, vocab_size=len(tokenizer))
+    return model
+
+
+def by_hand(folder: Path, text: str) -> torch.Tensor:
+    """The row of a single text without padding: its last token is the end."""
+    clip = opened(folder)
+    ids = torch.tensor([clip.tokenizer(text)["input_ids"]])
+    assert ids[0, -1] == clip.tokenizer.eos_token_id and ids[0, 0] == clip.tokenizer.bos_token_id
+    with torch.no_grad():
+        states = clip.model.text_model(input_ids=ids).last_hidden_state
+        return clip.model.text_projection(states[0, -1])
+
+
+@pytest.mark.parametrize("end", [2, "own", 77])
+def test_the_end_is_found_by_its_id(enlarged, end):
+    """2 is what configs of the first releases say, for which the library takes the largest id."""
+    configure(enlarged, eos_token_id=opened(enlarged).tokenizer.eos_token_id if end == "own" else end)
+    found = rows(enlarged)
+    expected = torch.stack([by_hand(enlarged, text) for text in TEXTS])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_library_would_take_the_added_token(enlarged):
+    configure(enlarged, eos_token_id=2)
+    clip = opened(enlarged)
+    ids = clip.tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        theirs = clip.model.text_projection(clip.model.text_model(input_ids=ids).pooler_output)[0]
+    assert cosine_similarity(theirs, by_hand(enlarged, TEXTS[0]), dim=0) < 0.99
+    assert cosine_similarity(clip.encode_text(TEXTS[:1])[0], by_hand(enlarged, TEXTS[0]), dim=0) > 0.9999
+
+
+def test_without_added_tokens_nothing_changes(model):
+    clip, texts = opened(model), ["a photo of a road.", "sky", "x" * 300, ""]
+    ids = clip.tokenizer(texts, padding=True, truncation=True, max_length=77, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        theirs = clip.model.text_projection(clip.model.text_model(input_ids=ids).pooler_output)
+    assert clip.encode_text(texts).equal(theirs)
+    assert ids.shape[1] == 77 and ids[2, -1] == clip.tokenizer.eos_token_id  # cut before the end, which stays
+
+
+@pytest.mark.parametrize(
+    "how", [{"padding_side": "left"}, {"truncation_side": "left"}, {"pad_token": "!"}, {"pad_token": None}]
+)
+def test_how_a_tokenizer_pads_is_no_matter(model, how):
+    texts = ["road", "a photo of a road and a sky", "sky road " * 100]
+    expected = rows(model, texts)
+    configure(model, "tokenizer_config.json", **how)
+    if how.get("pad_token", "") is None:
+        config = json.loads((model / "tokenizer_config.json").read_text())
+        del config["pad_token"]
+        (model / "tokenizer_config.json").write_text(json.dumps(config))
+    torch.testing.assert_close(rows(model, texts), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tokenizer_that_does_not_end_texts(model):
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["post_processor"] = None
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    configure(model, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    with pytest.raises(ModelError, match="does not end a text with its end-of-text token"):
+        rows(model)
+
+
+def test_a_tokenizer_that_knows_no_end(model):
+    clip = opened(model)
+    clip.tokenizer.eos_token = None
+    clip.tokenizer.pad_token = "!"
+    end = clip.model.config.text_config.eos_token_id
+    assert clip.encode_text(["road"]).isfinite().all()  # the config knows it
+    clip.model.config.text_config.eos_token_id = 2
+    assert end != 2
+    with pytest.raises(ModelError, match="has no end-of-text token"):
+        clip.encode_text(["road"])
+
+
+def test_a_token_without_a_row(model):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["<toy>"])
+    tokenizer.save_pretrained(model)
+    with pytest.raises(ModelError, match="has 522 words, its text tower 521"):
+        rows(model)
+
+
+# what rows are kept by -------------------------------------------------------------------------------------------
+
+
+def test_the_print_holds_all_that_rows_depend_on(model, tmp_path):
+    first = opened(model).fingerprint
+    used = opened(model)
+    used.encode_text(["road", "a photo of a road"])  # leaves padding and truncation set in the tokenizer
+    assert used.fingerprint == first
+    prints = {first}
+    for changes in ({"hidden_act": "gelu"}, {"num_attention_heads": 4}, {"layer_norm_eps": 0.1}):
+        copy = Path(shutil.copytree(model, tmp_path / str(len(prints))))
+        configure(copy, **changes)
+        prints.add(opened(copy).fingerprint)
+    copy = Path(shutil.copytree(model, tmp_path / "lower"))
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]  # the same words, other cuts
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    prints.add(opened(copy).fingerprint)
+    assert len(prints) == 5
+
+
+def test_rows_of_another_activation_are_not_taken_from_the_cache(model, tmp_path):
+    words = Vocabulary(["road", "sky"], templates="single")
+    before = embed(words, opened(model), tmp_path / "cache")
+    configure(model, hidden_act="gelu")
+    assert not embed(words, opened(model), tmp_path / "cache").allclose(before)
