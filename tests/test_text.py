@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity
 
-from segloop import Vocabulary
+from command import complaint
+from segloop import Vocabulary, embeddings
 from segloop.backbones.clip import Clip, load_clip
 from segloop.embeddings import embed
 from segloop.errors import ModelError
@@ -164,3 +165,23 @@ def test_rows_of_another_activation_are_not_taken_from_the_cache(model, tmp_path
     before = embed(words, opened(model), tmp_path / "cache")
     configure(model, hidden_act="gelu")
     assert not embed(words, opened(model), tmp_path / "cache").allclose(before)
+
+
+# many words ------------------------------------------------------------------------------------------------------
+
+
+def test_seventy_thousand_classes_are_answered_at_once(segloop, street, tmp_path):
+    (tmp_path / "words.txt").write_text("".join(f"thing {n}\n" for n in range(70_000)))
+    result = segloop("segment", street, "--clip", "tiny", "--classes-file", "words.txt")
+    assert "70000 classes came, and a label map holds 65535; give fewer" in complaint(result)
+
+
+def test_long_encoding_is_told_where_no_bar_is_seen(segloop, evaluate, street, toy_clip, monkeypatch, tmp_path):
+    clock = iter(range(0, 10**6, 5))
+    monkeypatch.setattr(embeddings.time, "monotonic", lambda: next(clock))
+    (tmp_path / "words.txt").write_text("".join(f"thing {n}\n" for n in range(40)))
+    result = segloop("segment", street, "--clip", toy_clip, "--classes-file", "words.txt", "--templates", "plain")
+    assert result.exit_code == 0
+    first, *more = result.stderr.splitlines()
+    assert first.startswith("8 of 40 words are encoded in 1 templates, about ") and "rows are kept" in first
+    assert [line.split()[0] for line in more] == ["12", "16", "20", "24", "28", "32", "36", "40"]

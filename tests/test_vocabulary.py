@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from segloop import embeddings
 from segloop.embeddings import DIGEST, cache_root, embed
-from segloop.errors import ModelError, VocabularyError
+from segloop.errors import ModelError, Notice, VocabularyError
 from segloop.vocabulary import (
     BENCHMARKS,
     Vocabulary,
@@ -535,6 +536,40 @@ def test_a_broken_encoder_is_named_and_not_kept(tmp_path, bad):
     with pytest.raises(ModelError, match="no finite direction for 'car'"):
         embed(Vocabulary(["car"]), encoder, tmp_path)
     assert not cache_files(tmp_path)
+
+
+def test_long_work_says_how_long(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(embeddings.time, "monotonic", lambda: clock[0])
+
+    class Slow(HashEncoder):
+        def encode_text(self, texts):
+            clock[0] += 6
+            return super().encode_text(texts)
+
+    with pytest.warns(Notice) as said:
+        embed(Vocabulary([f"thing {n}" for n in range(100)]), Slow(), tmp_path)
+    lines = [str(line.message) for line in said]
+    assert lines[0].startswith("8 of 100 words are encoded in 80 templates, about 9 min left; rows are kept")
+    assert [line.split()[0] for line in lines] == ["8", *(str(n) for n in range(10, 101, 10))]
+    assert lines[5] == "50 of 100 words are encoded in 80 templates, about 5 min left"
+
+
+def test_short_work_says_nothing(tmp_path, monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr(embeddings.time, "monotonic", lambda: next(clock) / 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embed(Vocabulary([f"thing {n}" for n in range(100)]), HashEncoder(), tmp_path)
+
+
+def test_more_classes_than_a_map_holds():
+    words = [f"thing {n}" for n in range(2**16)]
+    for rows in ({}, {"embeddings": torch.ones(2**16, 1)}):
+        with pytest.raises(VocabularyError, match="65536 classes came, and a label map holds 65535; give fewer"):
+            embed(Vocabulary(words, **rows), NoEncoder())
+    synonyms = Vocabulary(["thing"], embeddings=torch.ones(2**16, 1), query_index=[0] * 2**16)
+    assert len(embed(synonyms, NoEncoder())) == 2**16
 
 
 def embed_often(folder, gate, results):

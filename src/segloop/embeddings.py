@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import time
 import warnings
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +17,14 @@ from platformdirs import user_cache_dir
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import ModelError, SegloopError
+from .errors import ModelError, Notice, SegloopError, VocabularyError
 from .files import write_whole
 from .vocabulary import Vocabulary
 
 TEXTS_PER_CALL = 512
+MOST_CLASSES = 2**16 - 1  # in a map of 16 bits, whose largest number is void
+TRIAL = 8  # queries after which their pace is known
+PATIENCE = 60.0  # seconds that need no word
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -47,9 +53,14 @@ def embed(
 ) -> Tensor:
     """The rows of all queries, from the cache (`cache_dir`, default `cache_root()`) or encoded: (Q, E) float32.
 
-    `progress(done, total)` counts encoded queries. Rows that the vocabulary was given are returned as they
-    are, and the encoder stays untouched. Raises ModelError where the encoder returns no direction for a text.
+    `progress(done, total)` counts encoded queries; where they take long, a Notice says how long, and others how far
+    they are. Rows that the vocabulary was given are returned as they are, and the encoder stays untouched. Raises
+    VocabularyError for more classes than a label map holds, ModelError where the encoder returns no direction for a
+    text.
     """
+    if len(vocabulary.classes) > MOST_CLASSES:
+        what = f"{len(vocabulary.classes)} classes came, and a label map holds {MOST_CLASSES}"
+        raise VocabularyError(what, "give fewer, or join those that mean the same by |")
     if vocabulary.embeddings is not None:
         return vocabulary.embeddings.float()
     templates = vocabulary.templates
@@ -57,21 +68,47 @@ def embed(
     files = {query: folder / _file_name(query, templates) for query in vocabulary.queries}
     found = {query: row for query, file in files.items() if (row := _read(file)) is not None}
     fresh: dict[str, Tensor] = {}
-    todo = [query for query in files if query not in found]
+    todo = deque(query for query in files if query not in found)
     if not todo and len({len(row) for row in found.values()}) > 1:
-        todo = list(files)  # which of the widths is the model's is not known
-    writable = True
+        todo = deque(files)  # which of the widths is the model's is not known
+    pace, writable = Pace(len(templates)), True
     while todo:
-        query = todo.pop(0)
+        query = todo.popleft()
         row = fresh[query] = _encode(query, templates, encoder)
         if len(fresh) == 1:
-            stale = [q for q, old in found.items() if q != query and len(old) != len(row)]
-            todo += [q for q in stale if q not in todo]
+            waiting = {query, *todo}
+            todo.extend(q for q, old in found.items() if q not in waiting and len(old) != len(row))
+        pace.tell(len(fresh), len(fresh) + len(todo))
         if progress is not None:
             progress(len(fresh), len(fresh) + len(todo))
         writable = writable and _write(files[query], row)
     rows = found | fresh
     return torch.stack([rows[query] for query in vocabulary.queries])
+
+
+@dataclass
+class Pace:
+    """Says how long encoding takes where that is long, since a bar is not always seen: at first and at every tenth."""
+
+    templates: int
+    started: float = field(default_factory=lambda: time.monotonic())
+    told: int = -1  # tenths
+
+    def tell(self, done: int, total: int) -> None:
+        """`done` of `total` queries are encoded."""
+        left = (time.monotonic() - self.started) / done * (total - done)
+        tenth = 10 * done // total
+        if done < TRIAL or tenth <= self.told or (self.told < 0 and left < PATIENCE):
+            return
+        first, self.told = self.told < 0, tenth
+        what = f"{done} of {total} words are encoded in {self.templates} templates, {_duration(left)} left"
+        more = "; rows are kept for the next time, and --templates single is faster" if first else ""
+        warnings.warn(what + more, Notice, stacklevel=3)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 120 else f"about {round(minutes / 60)} h"
 
 
 def _encode(query: str, templates: tuple[str, ...], encoder: TextEncoder) -> Tensor:

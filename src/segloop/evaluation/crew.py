@@ -147,7 +147,7 @@ def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, to
     quiet_libraries()
     try:
         models = Models(Memory() if len(tasks) > 1 else None)
-        own = [replace(task, device=device, overwrite=False) for task in tasks]
+        own = [replace(task, device=device, overwrite=False, offline=True) for task in tasks]  # the leader has asked
         settled = [settle(task, find(task), models) for task in own]
         records = [Record(one.task.out, one.inputs.as_json()) for one in settled]
         jobs = [
