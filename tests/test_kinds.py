@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from segloop.errors import ImageError
 from segloop.images import read_image
@@ -116,6 +116,8 @@ def test_what_a_file_is_whatever_its_name_says(tmp_path, name, suffix):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "PPM", "ICO", "AVIF", "TGA"])
 def test_a_photo_with_another_suffix_is_opened(tmp_path, kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow knows no AVIF")
     path = tmp_path / "photo.doc"
     Image.new("RGB", (16, 16), "red").save(path, kind)
     assert read_image(path).shape == (16, 16, 3)

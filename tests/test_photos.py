@@ -3,20 +3,22 @@
 import io
 import json
 import struct
+import sys
 import warnings
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile, features
 
 from command import complaint, done, record
 from segloop import Segmenter
 from segloop.errors import ImageError, OptionError, PhotoWarning
-from segloop.images import PLAIN, Reading, read_image, reading, recorded
+from segloop.images import PLAIN, Reading, read, read_image, reading, recorded
 from tiffs import page_tags, write
 
 MINMAX = reading(stretch="minmax")
@@ -101,7 +103,7 @@ def test_what_is_beside_the_pixels_does_not_matter(put, name):
     with told():
         for array in (RGB, DEEP):
             same(put(png(array, BESIDE[name])), RGB)
-        same(put(png(RGB, BESIDE[name], turned)), np.rot90(RGB, -1))
+            same(put(png(array, BESIDE[name], turned)), np.rot90(RGB, -1))
         whole = png(RGB)
         same(put(whole[:-12] + BESIDE[name] + whole[-12:]), RGB)  # behind the data
 
@@ -289,6 +291,8 @@ def test_the_second_view_of_a_stereo_photo_is_no_news(tmp_path):
 
 @pytest.mark.parametrize("kind", ["webp", "avif", "jpg", "png", "tif"])
 def test_orientation_whatever_the_format(tmp_path, kind):
+    if kind == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow knows no AVIF")
     exif = Image.Exif()
     exif[0x0112] = 6
     corner = np.zeros((32, 48, 3), np.uint8)
@@ -296,6 +300,33 @@ def test_orientation_whatever_the_format(tmp_path, kind):
     Image.fromarray(corner).save(tmp_path / f"a.{kind}", exif=exif, **({"quality": 95} if kind == "avif" else {}))
     read = read_image(tmp_path / f"a.{kind}").astype(int)
     assert read.shape == (48, 32, 3) and np.abs(read[8, 24] - (255, 0, 0)).max() < 20 and read[8, 8].max() < 20
+
+
+def test_heic_is_read_where_its_plugin_is_there(put, monkeypatch):
+    """What `pip install pillow-heif` changes, with a plugin that sees red everywhere."""
+    path = put(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    monkeypatch.setattr(read, "find_spec", lambda name: None)
+    with pytest.raises(ImageError, match=r"HEIC .* pip install pillow-heif"):
+        read_image(path)
+
+    class Red(ImageFile.ImageFile):
+        format = "HEIF"
+
+        def _open(self):
+            self._size, self._mode = (4, 2), "RGB"
+            self.tile = []
+
+        def load(self):
+            self.im = Image.core.fill("RGB", self.size, (255, 0, 0))
+            return super().load()
+
+    plugin = ModuleType("pillow_heif")
+    plugin.register_heif_opener = lambda: Image.register_open("HEIF", Red, lambda head: head[4:8] == b"ftyp")
+    for name, value in (("OPEN", dict(Image.OPEN)), ("ID", list(Image.ID))):
+        monkeypatch.setattr(Image, name, value)
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    monkeypatch.setattr(read, "find_spec", lambda name: plugin if name == "pillow_heif" else None)
+    same(path, np.full((2, 4, 3), (255, 0, 0)))
 
 
 # what is said and kept -----------------------------------------------------------------------------------------

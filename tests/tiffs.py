@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 NAMES = {5: "tiff_lzw", 32773: "packbits", 50000: "zstd"}
@@ -17,7 +18,10 @@ def libtiff(data: bytes, compression: int) -> bytes:
     """Bytes as Pillow's libtiff packs them, in one strip."""
     stream = io.BytesIO()
     image = Image.frombytes("L", (len(data), 1), data)
-    image.save(stream, "TIFF", compression=NAMES[compression])
+    try:
+        image.save(stream, "TIFF", compression=NAMES[compression])
+    except OSError:
+        pytest.skip(f"this Pillow cannot write {NAMES[compression]}")
     with Image.open(stream) as made:
         (offset,), (count,) = made.tag_v2[273], made.tag_v2[279]
     return stream.getvalue()[offset : offset + count]

@@ -28,7 +28,7 @@ output = Console(highlight=False, soft_wrap=True, emoji=False)
 def friendly(debug: bool = False) -> Iterator[None]:
     """Run a command's body; every error ends as one sentence and an exit code, below a traceback with --debug."""
     try:
-        with _warnings_as_sentences(debug):
+        with warnings_as_sentences(debug):
             yield
             sys.stdout.flush()  # here, not at exit, where nothing catches a closed pipe or a full disk
     except (typer.Exit, typer.Abort, typer.BadParameter):
@@ -48,7 +48,7 @@ def friendly(debug: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _warnings_as_sentences(debug: bool) -> Iterator[None]:
+def warnings_as_sentences(debug: bool = False) -> Iterator[None]:
     """What segloop warns of is a sentence on stderr; what libraries say to programmers is for --debug."""
     told: set[str] = set()
     about_photos: set[str] = set()

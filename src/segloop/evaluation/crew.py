@@ -140,7 +140,7 @@ def _local(device: str) -> str:
 
 def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, told: Any) -> None:
     """A helper's whole life."""
-    from ..console import quiet_libraries
+    from ..console import quiet_libraries, warnings_as_sentences
     from .run import job_of
     from .work import work
 
@@ -153,7 +153,8 @@ def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, to
         jobs = [
             job_of(one, record, record.missing(len(one.shards))) for one, record in zip(settled, records, strict=True)
         ]
-        work(jobs, _while_led(_from_heap(todo, heap)), told.put, models.memory)
+        with warnings_as_sentences():
+            work(jobs, _while_led(_from_heap(todo, heap)), told.put, models.memory)
     except Exception as error:
         told.put(error if isinstance(error, SegloopError) else f"{type(error).__name__}: {error}")
 

@@ -179,7 +179,8 @@ def _stretched(chosen: np.ndarray, there: np.ndarray | None, stretch: str) -> np
     scale = 255 / (high - low) if high > low else 0.0
     levels = np.empty(chosen.shape, np.uint8)
     for band in range(chosen.shape[2]):  # one after the other, as doubles are eight times as large
-        spread = (chosen[..., band].astype(np.float64) - low) * scale
+        with np.errstate(invalid="ignore", over="ignore"):  # numbers that are none, infinite ones
+            spread = (chosen[..., band].astype(np.float64) - low) * scale
         levels[..., band] = np.rint(np.nan_to_num(spread, nan=0, posinf=255, neginf=0).clip(0, 255))
     return levels
 

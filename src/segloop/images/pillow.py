@@ -35,6 +35,8 @@ def from_pillow(image: Image.Image, name: str, reading: Reading = PLAIN, head: b
     if 0 in image.size:
         raise ImageError(f"{name} has no pixels", "give a photo of at least 1x1")
     try:
+        if _misread(image):
+            raise ImageError(f"{name} is a TIFF that Pillow reads wrong", "give its path, not the PIL image")
         image.load()
         turn = orientation(image)
         return upright(_rgb(image, name, reading), turn)
@@ -61,7 +63,7 @@ def orientation(image: Image.Image) -> Any:
 
 def deep_colours(image: Image.Image, stream: IO[bytes], name: str) -> Stored | None:
     """All 16 bits of a colour PNG or PPM, of which Pillow alone keeps 8; None for others. `image` is not loaded."""
-    tile: Any = image.tile[0] if len(image.tile) == 1 else (None, None, 0, None)
+    tile: Any = image.tile[0] if len(image.tile or ()) == 1 else (None, None, 0, None)
     codec, _, offset, arguments = tile
     if image.format == "PPM" and codec == "ppm" and arguments[0] == "RGB" and arguments[1] > 255:
         stream.seek(offset)
@@ -118,6 +120,17 @@ def _unpacked_as(stream: IO[bytes], raw: str) -> np.ndarray:
     codec, extents, offset, _ = image.tile[0]
     image.tile = [(codec, extents, offset, raw)]
     return np.asarray(image)
+
+
+def _misread(image: Image.Image) -> bool:
+    """Whether this is a TIFF that Pillow scrambles or inverts without a word; from a path, `tiff` reads it."""
+    tags = getattr(image, "tag_v2", {})
+    bits, formats = tags.get(258, (1,)), tags.get(339, (1,))
+    planes, negative, reversed_ = tags.get(284) == 2, tags.get(262) == 0, tags.get(266) == 2
+    if max(bits) > 8:
+        return planes or negative
+    plain = tags.get(259, 1) == 1  # no work for libtiff
+    return (plain and planes and (reversed_ or len(bits) == 1)) or (max(bits) == 8 and 2 in formats)
 
 
 def _rgb(image: Image.Image, name: str, reading: Reading) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import sys
 from importlib.util import find_spec
 from typing import IO
@@ -63,10 +62,8 @@ def _from_file(name: str, reading: Reading) -> np.ndarray:
             raise explain(error, name, head) from error
 
 
-def _opened(
-    stream: IO[bytes], name: str, reading: Reading, head: bytes, frame: int = 0, bytes_only: bool = False
-) -> np.ndarray:
-    """By Pillow; `bytes_only` where it would get numbers of more bits wrong."""
+def _opened(stream: IO[bytes], name: str, reading: Reading, head: bytes, frame: int = 0) -> np.ndarray:
+    """By Pillow."""
     try:
         stream.seek(0)
         image = _open(stream, head)
@@ -74,8 +71,6 @@ def _opened(
             raise Image.UnidentifiedImageError
         if frame:
             image.seek(frame)
-        if bytes_only and re.search(";1[26]", str(image.tile)):
-            raise ImageError(TIFF.sentence(name), TIFF.remedy)
         tell_of_others(image, name)
         deep = deep_colours(image, stream, name)
         if deep is None:
@@ -103,7 +98,7 @@ def _open(stream: IO[bytes], head: bytes) -> Image.Image:
 def _from_tiff(stream: IO[bytes], name: str, reading: Reading, head: bytes) -> np.ndarray:
     with tiff.opened(stream, name) as found:
         if found is None or found.plain:
-            return _opened(stream, name, reading, head, (found and found.frame) or 0, bytes_only=True)
+            return _opened(stream, name, reading, head, (found and found.frame) or 0)
         return upright(to_rgb(tiff.stored(found, name, reading), reading), found.orientation)
 
 

@@ -29,11 +29,14 @@ def pixels(page: Any, name: str) -> np.ndarray:
     """
     compression, predictor = int(page.compression), int(page.predictor)
     bits = page.bitspersample
+    if compression in (NONE, PACKBITS):
+        page.predictor = predictor = 1  # the specification knows it with compressions only, and so does libtiff
     plain = compression in (NONE, DEFLATE, OLD_DEFLATE, LZMA) and predictor in (1, 2) and bits in WHOLE_BYTES
-    if plain or find_spec("imagecodecs"):
-        return page.asarray(maxworkers=1)
     usual = bits in WHOLE_BYTES or (isinstance(bits, int) and bits < 16 and predictor == 1)
-    if compression not in DECODERS or predictor not in (1, 2, FLOATING) or not usual:
+    ours = compression in DECODERS and predictor in (1, 2, FLOATING) and usual
+    if plain or (find_spec("imagecodecs") and not ours):
+        return page.asarray(maxworkers=1)
+    if not ours:
         how = getattr(page.compression, "name", compression)
         what = f"{name} has numbers of {bits} bits, compressed by {how} with predictor {predictor}"
         raise ImageError(f"{what}, which cannot be read here", CODECS)
