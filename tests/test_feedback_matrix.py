@@ -65,11 +65,14 @@ def test_divergences_are_their_definitions(name):
             torch.testing.assert_close(rough.double(), expected[:, rows], rtol=0, atol=1e-5)
 
 
-def test_class_distribution_keeps_float64_and_lifts_half_precision():
+def test_class_distribution_is_float64_whatever_the_cosines_are():
     cosines, uniform = normal(2, 9, 5, seed=1) / 5, normal(2, 1, 5, seed=2) / 5
     p = class_distribution(cosines, uniform, 20, 35)
     torch.testing.assert_close(p, (20 * cosines - 35 * uniform).softmax(-1))
-    assert class_distribution(cosines.half(), uniform.half(), 20, 35).dtype == torch.float32
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        rough = class_distribution(cosines.to(dtype), uniform.to(dtype), 20, 35)
+        expected = (20 * cosines.to(dtype).double() - 35 * uniform.to(dtype).double()).softmax(-1)
+        torch.testing.assert_close(rough, expected)
     torch.testing.assert_close(class_distribution(cosines, None, 20, 35), (20 * cosines).softmax(-1))
 
 

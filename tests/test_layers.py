@@ -14,6 +14,7 @@ ROOMS = [
     "settings",
     "attention",
     "custom",
+    "pruning",
     "feedback",
     "outliers",
     "purify",

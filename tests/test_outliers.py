@@ -114,6 +114,30 @@ def test_textbook_lof_equals_scikit_learn(neighbours):
         torch.testing.assert_close(scores, torch.from_numpy(expected), rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-4, 1e-5])
+def test_tight_clusters_far_apart_keep_their_outliers(spread):
+    """Distances by inner products drown there: they are good to about 1e-3 of what lies between the clusters."""
+    tokens = (random(4, 1, 64) + spread * random(4, 100, 64, seed=1)).float().flatten(0, 1)
+    factors = {
+        "lof": torch.tensor(textbook_sfp.release_lof(tokens.double(), 30)),
+        "lof-textbook": -torch.from_numpy(LocalOutlierFactor(30).fit(tokens.double().numpy()).negative_outlier_factor_),
+    }
+    for name, expected in factors.items():
+        found = DETECTORS[name](tokens[None], None, Detection())[0]
+        assert found.tolist() == (expected > expected.double().quantile(0.95)).tolist(), name
+
+
+def test_equal_patches_have_no_distance_and_a_device_without_float64_gets_float32(monkeypatch):
+    tokens = random(2, 1, 64).repeat(1, 9, 1).float() * 1e4
+    assert outliers._distances(tokens).abs().max() == 0
+    tokens = random(2, 30, 8).float()
+    exact = outliers._distances(tokens)
+    monkeypatch.setattr(outliers, "has_float64", lambda kind: False)
+    rough = outliers._distances(tokens)
+    assert (exact.dtype, rough.dtype) == (torch.float64, torch.float32)
+    torch.testing.assert_close(rough, exact.float())
+
+
 def test_dbscan_equals_scikit_learn():
     tokens, stats = with_outlier()
     for sample, mask in zip(tokens, DETECTORS["dbscan"](tokens, stats, Detection()), strict=True):

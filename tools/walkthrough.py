@@ -144,9 +144,9 @@ fsa = FSA()  # the published constants
 uniform = cosT(V.mean(2, keepdim=True))  # (1, 1, Q); the host attends to the class token, so the mean has it too
 l_ = fsa.attention_scale * cosines
 u = fsa.uniform_scale * uniform
-P = class_distribution(cosines, uniform, fsa.attention_scale, fsa.uniform_scale)
+P = class_distribution(cosines, uniform, fsa.attention_scale, fsa.uniform_scale)  # float64, as pruning needs it
 
-same(P, (l_ - u).softmax(-1))
+same(P.float(), (l_ - u).softmax(-1))
 for q, word in enumerate(WORDS):
     print(f"{word:11} u = {u[0, 0, q]:6.2f}   l from {l_[0, :, q].min():6.2f} to {l_[0, :, q].max():5.2f}")
 show(
@@ -209,7 +209,7 @@ show(panels, columns=4)
 
 # %%
 old = A.rows(range(1 + N))  # (1, h, 1+N, 1+N), for the pictures only
-extended = torch.block_diag(torch.ones(1, 1), feedback.matrix(slice(0, 1), slice(0, N))[0])
+extended = torch.block_diag(torch.ones(1, 1), feedback.matrix(slice(0, 1), slice(0, N), torch.float32)[0])
 ensemble = (extended @ old + old @ extended + A.row_sum * extended) / 3
 refined = fsa(A, V, cosT, class_token=True)  # (1, h, 1+N, d), by associativity
 

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from .errors import OptionError, nearest
+from .pruning import precise, prune, settle
 from .types import Mix
 
 EPSILON = 1e-10  # inside the logarithm of step 4
 BLOCK = {"cpu": 2**20}  # floats of one block of rows: on a CPU it stays in the cache
 LARGE_BLOCK = 2**26  # floats, elsewhere
+FAR = 1e30  # times a difference of similarities that float32 can tell: no weight is left
 LAMBDA_LIMIT = 80.0  # above it, s exp(lambda s) leaves float32
 TERMS = ("new_old", "old_new", "new")
 
@@ -33,12 +35,11 @@ def class_distribution(
 ) -> Tensor:
     """Steps 1 to 3: P = softmax over queries of attention_scale * cosines - uniform_scale * uniform cosines.
 
-    (B, N, Q) and (B, N or 1, Q) or None (isolation off) -> (B, N, Q) float32; float64 where the cosines are.
+    (B, N, Q) and (B, N or 1, Q) or None (isolation off) -> (B, N, Q) float64; float32 where the device has no float64.
     """
-    precision = torch.promote_types(attended.dtype, torch.float32)
-    difference = attended.to(precision) * attention_scale
+    difference = precise(attended) * attention_scale
     if uniform is not None:
-        difference = difference - uniform.to(precision) * uniform_scale
+        difference = difference - precise(uniform) * uniform_scale
     return difference.softmax(-1)
 
 
@@ -86,38 +87,25 @@ def similarity(divergence: Tensor) -> Tensor:
     return divergence.add_(1).reciprocal_()
 
 
-def prune(s: Tensor, mass: float) -> Tensor:
-    """Step 6: which entries of each row stay, (..., N) -> bool (..., N).
-
-    With w the softmax of the row, sorted from the largest s: entries stay while their running sum is at most `mass`,
-    the largest always. Equal entries stay or go together, so the mask does not depend on the order of patches.
-    """
-    count = s.shape[-1]
-    reach = min(int(mass * count) + 1, count)  # the largest entries weigh at least the mean
-    largest = -_sorted(-s.detach())[..., :reach]  # nan last: a patch without a direction keeps to itself
-    running = largest.exp().cumsum(-1)
-    fitting = (running <= mass * s.exp().sum(-1, keepdim=True)).sum(-1, keepdim=True)
-    return s >= largest.gather(-1, (fitting - 1).clamp_min_(0))
-
-
 def sharpen(s: Tensor, keep: Tensor, lambda_: float) -> Tensor:
     """Step 7: A+ = softmax over the kept entries of s exp(lambda s). (..., N) -> (..., N), rows sum to 1."""
-    return (s * (s * lambda_).exp_()).masked_fill_(~keep, -torch.inf).softmax(-1)
+    return _sharp(s, keep, lambda_).softmax(-1)
 
 
-def _sorted(rows: Tensor) -> Tensor:
-    """Rows in rising order, in place; on a CPU numpy's vectorised sort beats torch's sort, top-k and bisection."""
-    if rows.device.type == "cpu":
-        rows.numpy().sort(axis=-1)
-        return rows
-    return rows.sort(-1).values
+def _sharp(s: Tensor, keep: Tensor, lambda_: float) -> Tensor:
+    return torch.where(keep, s * (s * lambda_).exp_(), s.new_tensor(-torch.inf))
+
+
+def _similar(divergence: Tensor, dtype: torch.dtype) -> Tensor:
+    """Similarity of a divergence that rounding may have taken below 0. In place where `dtype` is its own."""
+    return similarity(divergence.to(dtype).clamp_min_(0))
 
 
 @dataclass(frozen=True)
 class Feedback:
     """A+ as an operator, shared by heads; made a block of rows at a time whenever it is applied."""
 
-    p: Tensor  # (B, N, Q) float32, step 3
+    p: Tensor  # (B, N, Q), step 3
     lambda_: float
     mass: float
     divergence: str = "kl"
@@ -128,7 +116,7 @@ class Feedback:
         flat = values.transpose(1, 2).flatten(2)
         mixed = torch.empty_like(flat)
         for part, rows in self._blocks():
-            weights = self.matrix(part, rows)
+            weights = self.matrix(part, rows, torch.promote_types(flat.dtype, torch.float32))
             mixed[part, rows] = weights.to(flat.dtype) @ flat[part]
         return mixed.unflatten(-1, (values.shape[1], values.shape[3])).transpose(1, 2)
 
@@ -138,16 +126,30 @@ class Feedback:
         found = [self.matrix(everything, slice(i, i + 1)) for i in index]
         return torch.cat(found, 1)[:, None]
 
-    def matrix(self, part: slice, rows: slice) -> Tensor:
-        """Some samples and rows of A+: (b, r, N) float32. Steps 4 to 7."""
-        s = self.similarity(part, rows)
-        return sharpen(s, prune(s, self.mass), self.lambda_)
+    def matrix(self, part: slice, rows: slice, dtype: torch.dtype | None = None) -> Tensor:
+        """Some samples and rows of A+: (b, r, N) in `dtype`, else that of p; pruned in float64. Steps 4 to 7."""
+        divergence = self._divergence(part, rows)
+        s = _similar(divergence, torch.promote_types(dtype or self.p.dtype, torch.float32))
+        if s.dtype == divergence.dtype:
+            return sharpen(s, prune(s, self.mass), self.lambda_)
+        smallest, certain = settle(s, self.mass)
+        pruned = (s.detach() - smallest).clamp_max_(0).mul_(FAR)
+        sharp = torch.addcmul(pruned, s, (s * self.lambda_).exp_())  # a mask would take longer than the exponential
+        if not certain.all():
+            open_ = ~certain
+            keep = prune(_similar(divergence[open_], divergence.dtype), self.mass)
+            sharp[open_] = _sharp(s[open_], keep, self.lambda_)
+        return sharp.softmax(-1)
 
     def similarity(self, part: slice, rows: slice) -> Tensor:
-        """Some samples and rows of s: (b, r, N) float32. Steps 4 and 5."""
-        divergence = DIVERGENCES[self.divergence](self.p[part], rows).clamp_min_(0)
+        """Some samples and rows of s: (b, r, N), in the precision of p. Steps 4 and 5."""
+        return _similar(self._divergence(part, rows), self.p.dtype)
+
+    def _divergence(self, part: slice, rows: slice) -> Tensor:
+        """K as its sum comes out, at 0 on the diagonal; float64 where the device has it."""
+        divergence = DIVERGENCES[self.divergence](precise(self.p[part]), rows)
         divergence.diagonal(rows.start, 1, 2).zero_()
-        return similarity(divergence)
+        return divergence
 
     def _blocks(self) -> Iterator[tuple[slice, slice]]:
         """(samples, rows) of blocks of about BLOCK floats."""

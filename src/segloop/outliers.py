@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .attention import BLOCK
 from .errors import OptionError, nearest
+from .pruning import has_float64
 
 TINY = 1e-12  # distances below it count as one point
 SOFTENING = 1e-10  # of reachability distances, as in scikit-learn
@@ -188,7 +189,7 @@ DETECTORS: dict[str, Detector] = {
 
 
 def release_lof(tokens: Tensor, neighbours: int = 30) -> Tensor:
-    """(B, N, D) -> (B, N): kd_i times the mean of 1 / kd_n over the neighbours n, kd squared distances.
+    """(B, N, D) -> (B, N) float64: kd_i times the mean of 1 / kd_n over the neighbours n, kd squared distances.
 
     What SFP and SC-CLIP release: reachability takes the point's own k-distance, so it is a ratio of those only.
     """
@@ -200,7 +201,7 @@ def release_lof(tokens: Tensor, neighbours: int = 30) -> Tensor:
 
 
 def textbook_lof(tokens: Tensor, neighbours: int = 30) -> Tensor:
-    """(B, N, D) -> (B, N): mean of LRD_n / LRD_i over the neighbours n, with reach_in = max(kd_n, d_in)."""
+    """(B, N, D) -> (B, N) float64: mean of LRD_n / LRD_i over the neighbours n, with reach_in = max(kd_n, d_in)."""
     if tokens.shape[1] < 2:
         return tokens.new_ones(tokens.shape[:2])
     distance = _distances(tokens)
@@ -221,10 +222,18 @@ def _of_neighbours(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _distances(tokens: Tensor) -> Tensor:
-    """(B, N, D) -> (B, N, N). Taken from the mean, or what all tokens share would swallow what tells them apart."""
-    tokens = _precise(tokens)
-    tokens = tokens - tokens.mean(1, keepdim=True)
-    return torch.cdist(tokens, tokens)
+    """(B, N, D) -> (B, N, N) float64, by direct differences: inner products lose what tells close tokens apart.
+
+    Where the device has no float64, made on the CPU and brought back in float32.
+    """
+    home = tokens.device
+    exact = has_float64(home.type)
+    points = tokens.to(home if exact else "cpu", torch.float64)
+    one, other = torch.triu_indices(points.shape[1], points.shape[1], 1, device=points.device)
+    distance = points.new_zeros(len(points), points.shape[1], points.shape[1])
+    for sample, found in zip(points, distance, strict=True):
+        found[one, other] = found[other, one] = torch.pdist(sample)
+    return distance if exact else distance.to(home, torch.float32)
 
 
 def _largest(scores: Tensor, count: int) -> Tensor:

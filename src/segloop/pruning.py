@@ -1,0 +1,89 @@
+"""Which similarities a row of feedback keeps (FSA, step 6; spec 3.1, 3.3), decided alike wherever it is asked.
+
+Similarities and sums that mathematics makes equal differ in their last digits by the order in which a processor adds,
+and so by block, batch and machine. Decisions are therefore made in float64, where such differences stay near 1e-15,
+and what differs by less than a stated tolerance counts as equal. Most rows need no float64: what float32 cannot
+mistake is settled there.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+TIES = {torch.float64: 1e-9, torch.float32: 4e-6}
+"""What counts as equal: absolute for similarities, relative for sums. In float32 K is good to 3e-6 (spec 3.5)."""
+
+ROUNDED = 2.0**-22  # a similarity made in float32 of an exact K: three roundings of 2^-24, and one to spare
+SUMMED = 3e-6  # relative, of sums of exponentials of those: 2^-22, two units of an exponential's last place, 32 terms
+
+
+@cache
+def has_float64(kind: str) -> bool:
+    """Whether a type of device computes in float64; Apple's mps does not."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=kind)
+    except (TypeError, RuntimeError):
+        return False
+    return True
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """The same in float64, or in float32 where the device has no float64."""
+    return tensor.to(torch.float64 if has_float64(tensor.device.type) else torch.float32)
+
+
+def prune(s: Tensor, mass: float) -> Tensor:
+    """Step 6: which entries of each row stay, (..., N) -> bool (..., N).
+
+    With w the softmax of the row, sorted from the largest s: entries stay while their running sum is at most `mass`,
+    the largest always. Entries equal within TIES stay or go together, so the mask does not depend on their order.
+    """
+    s = precise(s.detach())
+    tie = TIES[s.dtype]
+    reach = _reach(s, mass)
+    largest = -_sorted(-s)[..., :reach]  # nan last: a patch without a direction keeps to itself
+    running = largest.exp().cumsum(-1)
+    fitting = (running <= mass * (1 + tie) * s.exp().sum(-1, keepdim=True)).sum(-1, keepdim=True)
+    return s >= largest.gather(-1, (fitting - 1).clamp_min_(0)) - tie
+
+
+def settle(s: Tensor, mass: float) -> tuple[Tensor, Tensor]:
+    """Step 6 in float32: s (..., N), made of an exact K with an error below ROUNDED -> the smallest entry kept by
+    each row, (..., 1), and bool (...): whether that is certain.
+
+    It is where neither the sum at the cut nor the gap below it is within the error. Of such a row exactly those
+    entries stay that `prune` keeps of the float64 similarities; the others have to ask it.
+    """
+    s = s.detach()
+    falling = _sorted(-s).neg_()
+    weights = falling.exp()
+    limit = mass * _sum(weights)
+    running = weights[..., : _reach(s, mass)].cumsum(-1, dtype=torch.float64)
+    fitting = torch.searchsorted(running, limit, right=True)
+    kept = fitting.clamp_min(1)
+    smallest, next_one = falling.gather(-1, torch.cat([kept - 1, kept.clamp_max(s.shape[-1] - 1)], -1)).split(1, -1)
+    around = running.gather(-1, torch.cat([kept - 1, fitting.clamp_max(running.shape[-1] - 1)], -1))
+    certain = ((around - limit).abs() > SUMMED * limit) & (smallest - next_one > 2 * ROUNDED + TIES[torch.float64])
+    return smallest, certain.all(-1)
+
+
+def _sum(rows: Tensor, terms: int = 32) -> Tensor:
+    """Sums of rows (..., N) -> (..., 1) float64: of a few terms in float32, of those sums in float64."""
+    whole = rows.shape[-1] // terms * terms
+    parts = rows[..., :whole].unflatten(-1, (terms, -1)).sum(-2)
+    return parts.sum(-1, True, dtype=torch.float64) + rows[..., whole:].sum(-1, True, dtype=torch.float64)
+
+
+def _reach(s: Tensor, mass: float) -> int:
+    """How many of the largest entries can be kept, and one more where there is one: they weigh at least the mean."""
+    count = s.shape[-1]
+    return min(int(mass * count) + 1, count)
+
+
+def _sorted(rows: Tensor) -> Tensor:
+    """Rows in rising order, in place; on a CPU numpy's vectorised sort beats torch's sort, top-k and bisection."""
+    if rows.device.type == "cpu":
+        rows.numpy().sort(axis=-1)
+        return rows
+    return rows.sort(-1).values
