@@ -1,4 +1,4 @@
-"""Finds the reference cases beside the project; see golden/README.md there. Absent folder: no cases."""
+"""Finds the reference cases beside the project; see the README.md of golden/ and golden_more/. No folder: no cases."""
 
 import json
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2] / "shared" / "golden"
+MORE = ROOT.with_name("golden_more")
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,11 @@ class Case:
             return dict(stored)
 
     def beside(self, name: str) -> Path:
-        """A file named relative to the case's collection."""
-        return self.folder.parent / name
+        """A file named relative to the case's collection, here or in that of ROOT."""
+        here = self.folder.parent / name
+        return here if here.exists() else ROOT / self.folder.parent.name / name
 
 
 def cases(collection: str) -> list[Case]:
-    found = sorted((ROOT / collection).glob("*/manifest.json"))
+    found = [path for root in (ROOT, MORE) for path in sorted((root / collection).glob("*/manifest.json"))]
     return [Case(path.parent, json.loads(path.read_text())) for path in found]

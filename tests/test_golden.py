@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from golden import ROOT, Case, cases
+from golden import MORE, ROOT, Case, cases
 from segloop import Segmenter, Vocabulary
 from segloop.backbones.positions import resample_positions
 from segloop.images import normalise, resize_uint8, resized_size
@@ -31,8 +31,15 @@ def check(actual: np.ndarray, expected: np.ndarray, tolerance: dict) -> None:
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="reference cases are not beside the project")
 def test_the_cases_are_there():
-    assert len(known("A_tensor")) >= 19
-    assert len(known("B_end_to_end")) >= 8
+    assert len(known("A_tensor")) >= 47
+    assert len(known("B_end_to_end")) >= 16
+
+
+@pytest.mark.skipif(not MORE.is_dir(), reason="reference cases are not beside the project")
+def test_the_cases_of_sc_clip_are_there():
+    counts = {"A_tensor": 6, "B_end_to_end": 2}
+    for collection, count in counts.items():
+        assert sum(case.manifest["method"] == "sc-clip" for case in known(collection)) == count
 
 
 @pytest.mark.parametrize("case", known("A_tensor"), ids=str)

@@ -1,5 +1,6 @@
 """SFP and SC-CLIP: repair, attention and the whole pass, against loops and the recorded outliers."""
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from segloop import SFP, Segmenter
 from segloop.attention import Shared, product
 from segloop.backbones.clip import Clip, load_clip
 from segloop.errors import OptionError
+from segloop.methods import METHODS
 from segloop.network import Network
 from segloop.outliers import DETECTORS
 from segloop.plan import Choice, resolve
@@ -244,11 +246,16 @@ def half_clip() -> Clip:
     return clip(12, torch.bfloat16)
 
 
-@pytest.mark.parametrize("case", [c for c in cases("A_tensor") if c.manifest["method"] == "sfp"], ids=str)
+PURIFIED = [case for case in cases("A_tensor") if "outliers" in case.manifest["tolerance"]]
+
+
+@pytest.mark.parametrize("case", PURIFIED, ids=str)
 def test_recorded_outliers(case: Case):
     arrays, model = case.arrays, str(case.beside("models") / case.manifest["clip"])
+    published = METHODS[case.manifest["method"]].purify
     opened = load_clip(model, CPU, torch.float32, "published")
-    sfp = SFP(detector=case.manifest["params"]["detector"]).on(opened.depth, reference=True)
+    detector = case.manifest["params"].get("detector", published.detector)
+    sfp = replace(published, detector=detector).on(opened.depth, reference=True)
     pixels = torch.from_numpy(arrays["pixels"]).float()
     with torch.no_grad():
         _, states = opened.tokens(pixels, states_needed(sfp, opened.depth))
