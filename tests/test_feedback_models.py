@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -172,3 +173,40 @@ def test_windows_that_do_not_fit_together_go_one_by_one(opened, monkeypatch):
     for pairs in (1, 2 * 96**2):
         monkeypatch.setattr(network, "PAIRS", pairs)
         within_allowance(segmenter.logits(x, text), together)
+
+
+# --- grids of two networks over one window ---
+
+
+@pytest.mark.parametrize("clip", ["b16", "l14"])
+@pytest.mark.parametrize("guide", ["dino", "dino-b16", "dinov2", "dinov2-plain", "dinov3", "sam", "mae"])
+@pytest.mark.parametrize("crop", [0, 84])
+def test_both_networks_see_the_whole_window(root, clip, guide, crop):
+    """Else one's grid would be stretched over the other's: patches of 14 see 490 of 504 pixels that 16s see."""
+    geometry = {"crop": crop, "stride": 42, "short_side": 84}
+    opened = Segmenter.from_pretrained(
+        folder(root, clip), method="proxyclip", vision=folder(root, guide), dtype="float32", **geometry
+    )
+    seen, network = {}, opened.network.guide
+    for size in ((84, 126), (126, 84), (3, 5), (168, 170)):
+        photo = opened.prepare(np.zeros((*size, 3), np.uint8))
+        height, width = photo.where.window
+        rows, columns = opened.clip.grid(photo.windows)
+        assert (rows * opened.clip.patch, columns * opened.clip.patch) == (height, width)
+        if not network.adapter.resizes:
+            rows, columns = network.grid(photo.windows)
+            side = network.model.config.patch_size
+            assert (rows * side, columns * side) == (height, width)
+        seen[size] = height, width
+    if (clip, guide, crop) == ("b16", "dinov2", 0):
+        assert seen[84, 126] == (112, 224)
+    if (clip, guide) == ("b16", "dino"):
+        assert all(side % 16 == 0 and side < 144 for side in seen[84, 126])
+
+
+def test_reference_keeps_the_releases_padding(root):
+    geometry = {"crop": 84, "stride": 42, "short_side": 84}
+    opened = Segmenter.from_pretrained(
+        folder(root, "b16"), method="fsa", vision=folder(root, "dinov2"), fidelity="reference", **geometry
+    )
+    assert opened.prepare(np.zeros((84, 126, 3), np.uint8)).where.window == (112, 112)

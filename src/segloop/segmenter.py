@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from math import lcm
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -218,9 +219,10 @@ class Segmenter:
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
-        settings, patch = self.plan.settings, self.clip.patch
-        if self.fidelity == "default":
-            return prepare(photo, settings, patch, at_least=patch, reading=self.reading)
+        settings, patch, guide = self.plan.settings, self.clip.patch, self.network.guide
+        if self.fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
+            both = lcm(patch, guide.multiple) if guide else patch
+            return prepare(photo, settings, both, at_least=patch, reading=self.reading)
         published = patch if self.plan.row.pad == PATCH else self.plan.row.pad
         return prepare(photo, settings, published if settings.crop else 1, at_least=1, reading=self.reading)
 

@@ -46,6 +46,11 @@ class Guide:
         """dino, dinov2, dinov3, sam or mae."""
         return self.adapter.kind
 
+    @property
+    def multiple(self) -> int:
+        """Windows with sides that are multiples of it lose no margin: a patch; 1 where every window is resized."""
+        return 1 if self.adapter.resizes else int(self.model.config.patch_size)
+
     @torch.no_grad()
     def __call__(self, pixels: Tensor, crop: int = 0) -> Tensor:
         """CLIP-normalised windows (B, 3, H, W) -> features (B, C, Hv, Wv) float32 on the same device, not normalised.
@@ -80,6 +85,7 @@ class Adapter:
         [Guide, Tensor, int], Tensor
     ]  # (guide, ImageNet-normalised (B, 3, H, W), crop) -> (B, C, Hv, Wv)
     choices: tuple[str, ...] = ("tokens",)
+    resizes: bool = False  # the whole window fills its grid, whatever the window's sides
 
 
 def renormalise(pixels: Tensor) -> Tensor:
@@ -172,9 +178,9 @@ ADAPTERS = {
     "dinov2": Adapter("dinov2", _loader("Dinov2Model", UNTRAINED), _dinov2),
     "dinov2_with_registers": Adapter("dinov2", _loader("Dinov2WithRegistersModel", UNTRAINED), _dinov2),
     "dinov3_vit": Adapter("dinov3", _loader("DINOv3ViTModel", UNTRAINED), _dinov2),
-    "sam": Adapter("sam", _loader("SamVisionModel"), _sam),
-    "vit_mae": Adapter("mae", _loader("ViTMAEModel"), _mae),
-    TIMM: Adapter("mae", load_timm, _mae),
+    "sam": Adapter("sam", _loader("SamVisionModel"), _sam, resizes=True),
+    "vit_mae": Adapter("mae", _loader("ViTMAEModel"), _mae, resizes=True),
+    TIMM: Adapter("mae", load_timm, _mae, resizes=True),
 }
 
 
