@@ -114,8 +114,26 @@ def test_a_tokenizer_of_another_model(refused, model):
 
 
 def test_settings_that_are_not_json(refused, model):
-    (model / "segloop.json").write_text("{")
-    assert "segloop.json is not valid JSON" in refused(model)
+    for text in ("{", "[1, 2]", "5", "[" * 100_000):
+        (model / "segloop.json").write_text(text)
+        assert "segloop.json is not valid JSON" in refused(model)
+
+
+@pytest.mark.parametrize("name", ["method", "host", "vision"])
+def test_settings_that_are_no_names(refused, model, name):
+    (model / "segloop.json").write_text(json.dumps({name: 5}))
+    assert f"has 5 as {name}; put a name there" in refused(model)
+
+
+def test_a_bin_that_this_torch_does_not_open(refused, model, monkeypatch):
+    torch.save(weights(model), model / "pytorch_model.bin")
+    (model / "model.safetensors").unlink()
+
+    def too_old() -> None:
+        raise ValueError("we now require users to upgrade torch to at least v2.6")
+
+    monkeypatch.setattr("transformers.modeling_utils.check_torch_load_is_safe", too_old)
+    assert "update torch to 2.6 or later" in refused(model)
 
 
 # pickles -------------------------------------------------------------------------------------------------------

@@ -369,6 +369,14 @@ def test_as_a_process_of_its_own(start, kept, cache, street, tmp_path):
     assert f"127.0.0.1:{port}" in line and "what was fetched earlier is used" in line
 
 
+def test_a_cache_that_cannot_be_written(hub, run, toy_clip, monkeypatch, tmp_path):
+    hub.add(NAME, toy_clip)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "file/hub"))
+    told = complaint(run())
+    assert "cannot be had (" in told and "cannot be written); set HF_HOME to a folder that can" in told
+
+
 # models of the hub that segloop does not open -------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from command import complaint
 from segloop import Vocabulary, embeddings
 from segloop.backbones.clip import Clip, load_clip
 from segloop.embeddings import embed
-from segloop.errors import ModelError
+from segloop.errors import ModelError, UserError
 
 CPU = torch.device("cpu")
 TEXTS = ["a photo of a <toy>.", "<toy>", "road <toy> sky", "road"]
@@ -127,6 +127,11 @@ def test_a_tokenizer_that_knows_no_end(model):
     assert end != 2
     with pytest.raises(ModelError, match="has no end-of-text token"):
         clip.encode_text(["road"])
+
+
+def test_a_text_that_holds_the_end(model):
+    with pytest.raises(UserError, match=r"'a photo of a road<\|endoftext\|>sky' holds <\|endoftext\|>"):
+        rows(model, ["a photo of a sky", "a photo of a road<|endoftext|>sky"])
 
 
 def test_a_token_without_a_row(model):

@@ -23,6 +23,7 @@ from .vocabulary import Vocabulary
 
 TEXTS_PER_CALL = 512
 MOST_CLASSES = 2**16 - 1  # in a map of 16 bits, whose largest number is void
+MANY = 5000  # queries, from which on a photo takes minutes
 TRIAL = 8  # queries after which their pace is known
 PATIENCE = 60.0  # seconds that need no word
 DIGEST = hashlib.sha256().digest_size
@@ -54,13 +55,16 @@ def embed(
     """The rows of all queries, from the cache (`cache_dir`, default `cache_root()`) or encoded: (Q, E) float32.
 
     `progress(done, total)` counts encoded queries; where they take long, a Notice says how long, and others how far
-    they are. Rows that the vocabulary was given are returned as they are, and the encoder stays untouched. Raises
-    VocabularyError for more classes than a label map holds, ModelError where the encoder returns no direction for a
-    text.
+    they are; so does one where photos will take long. Rows that the vocabulary was given are returned as they are, and
+    the encoder stays untouched. Raises VocabularyError for more classes than a label map holds, ModelError where the
+    encoder returns no direction for a text.
     """
     if len(vocabulary.classes) > MOST_CLASSES:
         what = f"{len(vocabulary.classes)} classes came, and a label map holds {MOST_CLASSES}"
         raise VocabularyError(what, "give fewer, or join those that mean the same by |")
+    if (words := len(vocabulary.query_index)) >= MANY:
+        what = f"every pixel is compared with {words} words: a photo may take many minutes"
+        warnings.warn(what, Notice, stacklevel=2)
     if vocabulary.embeddings is not None:
         return vocabulary.embeddings.float()
     templates = vocabulary.templates

@@ -291,6 +291,10 @@ def folder_settings(model: str, offline: bool) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
+        settings = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError):
         raise ModelError(f"{path} is not valid JSON", "mend it or delete it") from None
+    for name in ("method", "host", "vision"):
+        if not isinstance(settings.get(name), (str, type(None))):
+            raise ModelError(f"{path} has {settings[name]!r} as {name}", "put a name there or delete it")
+    return settings

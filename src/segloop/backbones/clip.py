@@ -18,7 +18,7 @@ from .hub import files_of
 from .kinds import no_clip
 from .loading import load_weights, read_config, resolve
 from .positions import Rule, resample_positions
-from .text import end_of_text, open_tokenizer, pooled, print_of
+from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pixels, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -138,8 +138,10 @@ class Clip:
     def encode_text(self, texts: list[str]) -> Tensor:
         """Sentences -> (n, E) float32 on this device, not normalised; cut at the context length (spec 0.4).
 
-        Raises ModelError for a tokenizer that is missing or does not end a text.
+        Raises ModelError for a tokenizer that is missing or does not end a text, UserError for a text that holds its
+        end-of-text token.
         """
+        check_texts(texts, self.tokenizer)
         config = self.model.config.text_config
         longest = config.max_position_embeddings
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")

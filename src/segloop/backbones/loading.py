@@ -158,6 +158,9 @@ def _told(name: str, error: Exception) -> ModelError:
     if isinstance(error, pickle.UnpicklingError):
         what = f"the weights of {name!r} are damaged, or a pickle that asks to run code"
         return ModelError(what, "use a model with model.safetensors; segloop never runs code from weights")
+    if "upgrade torch" in str(error):
+        what = f"model {name!r} has only pytorch_model.bin, and torch {torch.__version__} opens none safely"
+        return ModelError(what, "update torch to 2.6 or later, or use a model with model.safetensors")
     return ModelError(f"model {name!r} cannot be loaded ({_first_line(error)})", again(name))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, UserError
 from .folders import TEXTS, any_spoilt
 from .kept import hub_id
 
@@ -50,6 +50,14 @@ def end_of_text(name: str, tokenizer: Any, config: Any) -> int:
     if end is None or (own is None and end == LEGACY_END):
         raise ModelError(f"the tokenizer of {name!r} has no end-of-text token", "use the tokenizer that CLIP came with")
     return int(end)
+
+
+def check_texts(texts: list[str], tokenizer: Any) -> None:
+    """Raises UserError for a text that holds the end-of-text token: the row would be that of what comes before."""
+    end = tokenizer.eos_token
+    found = next((text for text in texts if end and end in text), None)
+    if found is not None:
+        raise UserError(f"{found!r} holds {end}, at which CLIP stops to read", "write it without")
 
 
 def pooled(name: str, states: Tensor, ids: Tensor, end: int) -> Tensor:
