@@ -83,7 +83,9 @@ def run(backbones: list[str], guides: list[str], repeats: int) -> None:
         text = text_rows(21, opened.width)
         for method, lender, feature in attentions(guides):
             looked_at = guide(lender, feature) if lender else None
-            plan = resolve(Choice(host=method)).for_models(opened.depth, looked_at.kind if looked_at else None)
+            plan = resolve(Choice(host=method)).for_models(
+                opened.depth, opened.size, looked_at.kind if looked_at else None
+            )
             fed = Network(opened, plan, looked_at)
             host = replace(fed, plan=replace(plan, feedback=None))
             tasks = {"host": lambda n=host: n.logits(pixels, text), "fed": lambda n=fed: n.logits(pixels, text)}  # noqa: B023

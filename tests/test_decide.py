@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segloop.decide import Block, Rule, class_scores, decide
-from segloop.refine import pamr
+from segloop.refine import PAMR
 
 INDEX = torch.tensor([0, 0, 1, 2, 2, 3])
 
@@ -100,6 +100,11 @@ def test_class_scores_take_the_best_synonym():
     scores = class_scores(cosines, Rule(INDEX, 4))
     torch.testing.assert_close(scores[0], torch.maximum(u[0], u[1]))
     torch.testing.assert_close(scores[1], u[2])
+
+
+def pamr(image, maps, steps, dilations):
+    step = PAMR(steps, dilations)
+    return torch.stack([step.ready(one)(own) for one, own in zip(image, maps, strict=True)])
 
 
 def stacked_pamr(image, maps, steps, dilations):

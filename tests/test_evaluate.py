@@ -214,7 +214,7 @@ def test_every_threshold_at_once_is_each_alone(evaluate, tmp_path, backed):
     for sample in kept.data.samples[:3]:
         photo, truth = source.read(sample), read_label(sample.label)
         with torch.no_grad():
-            decision = decide(blocks(photo.score_map, photo, source.settings), photo.target, source.rule)
+            decision = decide(blocks(photo.score_map, photo, source.map_steps), photo.target, source.rule)
         found = counts_by_threshold(decision, truth, thresholds, len(CLASSES), "corrected")
         for number, threshold in enumerate(thresholds):
             alone = replace(source, rule=replace(source.rule, background_threshold=threshold or None))

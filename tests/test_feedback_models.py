@@ -14,7 +14,7 @@ from segloop import Segmenter, network
 from segloop.attention import Shared, proxy_weights
 from segloop.errors import OptionError
 from segloop.feedback import FSA, class_distribution, kl, prune, sharpen, similarity
-from segloop.network import Readout, on_guide_grid
+from segloop.stages import Readout, on_guide_grid
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

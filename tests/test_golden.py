@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from golden import MORE, ROOT, Case, cases
 from segloop import Segmenter, Vocabulary
 from segloop.backbones.positions import resample_positions
 from segloop.images import normalise, resize_uint8, resized_size
 from segloop.methods import METHODS
-from segloop.refine import pamr
+from segloop.refine import PAMR
 from segloop.windows import layout, padding
 
 ELSEWHERE = {"coco_ids", "reduce_zero_label"}  # in test_prepare.py and test_labels.py
@@ -89,7 +90,8 @@ def test_end_to_end(case: Case):
 def test_pamr(case: Case):
     arrays, params = case.arrays, case.manifest["params"]
     image, maps = (torch.from_numpy(arrays[name]) for name in ("image", "map"))
-    refined = pamr(image, maps, params["steps"], params["dilations"])
+    maps = F.interpolate(maps, size=image.shape[-2:], mode="bilinear", align_corners=True)  # as the release does
+    refined = PAMR(params["steps"], tuple(params["dilations"])).ready(image[0])(maps[0])[None]
     check(refined.numpy(), arrays["output"], case.manifest["tolerance"])
 
 

@@ -16,8 +16,9 @@ from models import BACKBONES, folder, pixels, text_rows
 from segloop.backbones.clip import Clip, load_clip
 from segloop.backbones.models import GUIDES
 from segloop.backbones.vision import Guide, load_guide
-from segloop.network import Network, Readout, on_guide_grid
+from segloop.network import Network
 from segloop.plan import Choice, resolve
+from segloop.stages import Readout, on_guide_grid
 from segloop.types import LastBlock
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -72,7 +73,7 @@ def opened(tmp_path_factory) -> Open:
         whole = {"crop": 0}  # the size that MAE resizes windows to
         plan = resolve(Choice(None, row.name, overrides=whole) if fed else Choice(row.name, overrides=whole))
         kind = looked_at.kind if looked_at else None
-        return Network(clip(backbone), plan.for_models(clip(backbone).depth, kind), looked_at)
+        return Network(clip(backbone), plan.for_models(clip(backbone).depth, clip(backbone).size, kind), looked_at)
 
     return network
 
@@ -123,7 +124,7 @@ def in_another_order(network: Network, x: Tensor, text: Tensor) -> tuple[Tensor,
         block = on_guide_grid(replace(block, guide=network.guide(x)))
     count = block.grid[0] * block.grid[1]
     order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
-    shuffled = patches[:, order] if network.plan.residual else patches
+    shuffled = patches[:, order] if network.plan.around.residual else patches
     return read(network, block, patches, text), read(network, shuffle(block, order), shuffled, text), order
 
 
@@ -135,8 +136,8 @@ def shuffle(block: LastBlock, order: Tensor) -> LastBlock:
 
 def read(network: Network, block: LastBlock, patches: Tensor, text: Tensor) -> Tensor:
     plan, first = network.plan, int(block.has_class_token)
-    mix = plan.variant.attention(block)
-    readout = Readout(network.clip, text, patches if plan.residual else None, plan.mlp)
+    mix = plan.attention(block)
+    readout = Readout(network.clip, text, patches if plan.around.residual else None, plan.around.mlp)
     feed = plan.feedback
     mixed = feed(mix, block.v, readout, class_token=block.has_class_token) if feed else mix(block.v)
     return readout(mixed[:, :, first:])

@@ -24,7 +24,7 @@ from segloop.inspection.rows import matrix_rows, rows_of
 from segloop.inspection.sides import sides_of, split
 from segloop.purified import outlier_mask
 from segloop.purify import SFP, interpolate
-from segloop.settings import Settings
+from segloop.settings import Geometry
 from segloop.steps import prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,7 +54,8 @@ def opened(root):
         named = own if host == "own" else host
         segmenter = Segmenter.from_pretrained(folder(root, "b16"), host=named, vision=vision, dtype="float32")
         sides = sides_of(segmenter, changes)
-        return sides.feedback, *sides.fsa.network.opened(pixels(1, 3, 64, 96), text_rows(5))
+        opened = sides.fsa.network.opened(pixels(1, 3, 64, 96), text_rows(5))
+        return sides.feedback, opened.block, opened.mix, opened.readout
 
     return load
 
@@ -179,13 +180,13 @@ def test_sides_share_one_set_of_weights(toy):
     assert {id(side.clip) for _, side in sides.named()} == {id(segmenter.clip)}
     assert (sides.host.plan.method, sides.fsa.plan.method, sides.sfp.plan.method) == ("sclip", "fsa", "sfp")
     assert sides.feedback.lambda_ == 2.0 and sides.fsa.plan == segmenter.plan
-    assert {side.plan.settings.logit_scale for _, side in sides.named()} == {30.0}
-    assert sides.host.plan.residual and not sides.sfp.plan.residual
+    assert {side.plan.deciding.logit_scale for _, side in sides.named()} == {30.0}
+    assert sides.host.plan.around.residual and not sides.sfp.plan.around.residual
 
 
 def test_sides_are_what_the_methods_give_alone(toy, street, words):
     sides = sides_of(toy(method="sclip"))
-    geometry = {name: getattr(sides.host.plan.settings, name) for name in ("short_side", "crop", "stride")}
+    geometry = {name: getattr(sides.host.plan.geometry, name) for name in ("short_side", "crop", "stride")}
     alone = {"host": toy(method="sclip"), "fsa": toy(method="fsa", host="sclip"), "sfp": toy(method="sfp")}
     for name, side in sides.named():
         assert geometry.items() <= side.describe(words).items()
@@ -214,7 +215,7 @@ def test_the_guides_kind_chooses_lambda(root):
 
 
 def photo_of(height: int, width: int, **changes):
-    return prepare(np.zeros((height, width, 3), np.uint8), Settings(**changes), pad=8, at_least=8)
+    return prepare(np.zeros((height, width, 3), np.uint8), Geometry(**changes), pad=8, at_least=8)
 
 
 @settings(max_examples=60, deadline=None)

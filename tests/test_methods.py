@@ -8,7 +8,9 @@ from segloop.keys import BENCHMARKS
 from segloop.methods import METHODS, RECIPES
 from segloop.plan import Choice, Plan
 from segloop.plan import resolve as resolve_choice
-from segloop.settings import Settings, override, parse_assignments
+from segloop.records import override, parse_assignments
+from segloop.refine import PAMR
+from segloop.settings import Deciding, Geometry, Surroundings
 
 
 def resolve(method=None, folder=None, **choice) -> Plan:
@@ -59,16 +61,16 @@ PUBLISHED = [  # spec 0.7: recipe, short side, crop, stride, scale, threshold, a
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row[0])
 def test_published_rows(row):
     name, short_side, crop, stride, scale, threshold, area, names = row
-    recipe = RECIPES[name]
-    found = recipe.settings
-    assert (found.short_side, found.crop, found.stride, found.logit_scale) == (short_side, crop, stride, scale)
-    assert (found.background_threshold, found.area_threshold, recipe.names) == (threshold, area, names)
+    recipe, plan = RECIPES[name], resolve(recipe=name)
+    found = plan.geometry
+    assert (found.short_side, found.crop, found.stride, plan.deciding.logit_scale) == (short_side, crop, stride, scale)
+    assert (plan.deciding.background_threshold, plan.deciding.area_threshold, recipe.names) == (threshold, area, names)
     assert recipe.source
 
 
 def test_every_method_has_a_recipe_for_every_data_set():
     assert set(RECIPES) == {f"{method}/{key}" for method in METHODS for key in BENCHMARKS}
-    assert RECIPES["naclip/voc21"].settings.pamr_steps == 10
+    assert RECIPES["naclip/voc21"].constants["pamr_steps"] == 10
     assert "not published" in RECIPES["sclip/ade847"].source
     assert RECIPES["sclip/ade847"].names == "P"
 
@@ -76,31 +78,31 @@ def test_every_method_has_a_recipe_for_every_data_set():
 def test_overrides_win_over_method_recipe_folder_and_row():
     folder = {"method": "clearclip", "short_side": 96, "crop": 64, "stride": 32}
     assert resolve(folder=folder).method == "clearclip"
-    assert resolve(folder=folder).settings.crop == 64
+    assert resolve(folder=folder).geometry.crop == 64
     assert resolve("naclip", folder=folder).method == "naclip"
-    assert resolve("naclip", folder=folder).settings.crop == 64
-    assert resolve("naclip", folder=folder).settings.pamr_steps == 0
-    assert resolve(recipe="sclip/voc21", folder=folder).settings.crop == 224
-    assert resolve(recipe="sclip/voc21", folder=folder).settings.logit_scale == 65
-    assert resolve("naclip", dataset="voc21").settings == RECIPES["naclip/voc21"].settings
-    assert resolve(recipe="sclip/voc21", overrides={"logit_scale": 20}).settings.logit_scale == 20
-    assert resolve(recipe="sclip/voc21", overrides={"area_threshold": None}).settings.area_threshold is None
+    assert resolve("naclip", folder=folder).geometry.crop == 64
+    assert resolve("naclip", folder=folder).map_steps == (PAMR(),)
+    assert resolve(recipe="sclip/voc21", folder=folder).geometry.crop == 224
+    assert resolve(recipe="sclip/voc21", folder=folder).deciding.logit_scale == 65
+    assert resolve("naclip", dataset="voc21") == resolve(recipe="naclip/voc21")
+    assert resolve(recipe="sclip/voc21", overrides={"logit_scale": 20}).deciding.logit_scale == 20
+    assert resolve(recipe="sclip/voc21", overrides={"area_threshold": None}).deciding.area_threshold is None
 
 
 def test_without_a_recipe_nothing_is_thrown_away():
     for method in (*METHODS, "qq+kk"):
-        settings = resolve(method).settings
-        assert (settings.background_threshold, settings.area_threshold, settings.pamr_steps) == (None, None, 0)
-        voc20 = RECIPES[f"{method}/voc20"].settings if method in METHODS else settings
-        assert (settings.short_side, settings.crop) == (voc20.short_side, voc20.crop)
+        plan = resolve(method)
+        assert (plan.deciding.background_threshold, plan.deciding.area_threshold) == (None, None)
+        assert plan.map_steps == (PAMR(),) and not plan.map_steps[0].is_on
+        assert plan.geometry == resolve(method, dataset="voc20").geometry
 
 
 def test_residual_and_mlp_follow_the_method_unless_told():
-    assert (resolve("sclip").residual, resolve("sclip").mlp) == (True, True)
-    assert (resolve("qq+kk").residual, resolve("qq+kk").mlp) == (False, False)
+    assert (resolve("sclip").around.residual, resolve("sclip").around.mlp) == (True, True)
+    assert (resolve("qq+kk").around.residual, resolve("qq+kk").around.mlp) == (False, False)
     told = resolve("qq", overrides={"residual": True, "mlp": True})
-    assert (told.residual, told.mlp) == (True, True)
-    assert resolve("clip", overrides={"residual": None}).residual is False
+    assert (told.around.residual, told.around.mlp) == (True, True)
+    assert resolve("clip", overrides={"residual": None}).around.residual is False
 
 
 def test_your_own_attention_takes_the_row_of_products():
@@ -109,8 +111,8 @@ def test_your_own_attention_takes_the_row_of_products():
 
     plan = resolve(mine)
     assert plan.method == f"{__name__}:mine"
-    assert plan.settings == resolve("qq").settings
-    assert (plan.residual, plan.mlp) == (False, False)
+    assert plan.constants == resolve("qq").constants
+    assert (plan.around.residual, plan.around.mlp) == (False, False)
 
 
 def test_nothing_said_is_fsa_on_proxyclip_with_dino():
@@ -121,23 +123,30 @@ def test_nothing_said_is_fsa_on_proxyclip_with_dino():
 def test_fsa_takes_geometry_from_its_host():
     plan = resolve("fsa", host="clearclip", recipe="fsa/voc21")
     assert (plan.host, plan.vision, plan.feedback) == ("clearclip", None, FSA())
-    assert plan.settings == RECIPES["clearclip/voc21"].settings
+    assert plan.constants == resolve(recipe="clearclip/voc21").constants
     assert resolve(host="qq").method == "fsa"
-    assert (resolve(host="sclip").residual, resolve(host="sclip").mlp) == (True, True)
+    assert (resolve(host="sclip").around.residual, resolve(host="sclip").around.mlp) == (True, True)
     tiny = {"method": "fsa", "host": "sclip", "crop": 64, "stride": 32}
-    assert (resolve(folder=tiny).host, resolve(folder=tiny).settings.crop) == ("sclip", 64)
+    assert (resolve(folder=tiny).host, resolve(folder=tiny).geometry.crop) == ("sclip", 64)
     assert resolve("naclip", folder=tiny).feedback is None
 
 
 @pytest.mark.parametrize(
-    ("kind", "depth", "lambda_"),
-    [("dino", 12, 3.0), ("sam", 24, 3.0), ("dinov2", 32, 2.3), ("mae", 12, 4.5), ("mae", 32, 4.5)],
+    ("kind", "size", "lambda_"),
+    [
+        ("dino", "ViT-B/16", 3.0),
+        ("sam", "ViT-L/14", 3.0),
+        ("dinov2", "ViT-H/14", 2.3),
+        ("mae", "ViT-B/16", 4.5),
+        ("mae", "ViT-H/14", 4.5),
+        ("dino", None, 3.0),
+    ],
 )
-def test_sharpening_follows_the_models(kind, depth, lambda_):
-    assert resolve("fsa").for_models(depth, kind).feedback.lambda_ == lambda_
-    assert resolve("fsa", overrides={"lambda_": 1.0}).for_models(depth, kind).feedback.lambda_ == 1.0
-    assert resolve("fsa", feedback=FSA(lambda_=1.5)).for_models(depth, kind).feedback.lambda_ == 1.5
-    assert resolve("fsa", host="sclip").for_models(depth, None).feedback.lambda_ == 3.0
+def test_sharpening_follows_the_models(kind, size, lambda_):
+    assert resolve("fsa").for_models(12, size, kind).feedback.lambda_ == lambda_
+    assert resolve("fsa", overrides={"lambda_": 1.0}).for_models(12, size, kind).feedback.lambda_ == 1.0
+    assert resolve("fsa", feedback=FSA(lambda_=1.5)).for_models(12, size, kind).feedback.lambda_ == 1.5
+    assert resolve("fsa", host="sclip").for_models(12, size, None).feedback.lambda_ == 3.0
 
 
 def test_overrides_reach_the_feedback():
@@ -161,14 +170,15 @@ def test_overrides_reach_the_feedback():
         (lambda: resolve(host="fsaa"), "unknown method"),
         (lambda: resolve("fsa", overrides={"divergence": "kll"}), "did you mean 'kl'"),
         (lambda: resolve("fsa", overrides={"terms": ("new", "old")}), "new_old"),
-        (lambda: override(Settings(), {"stride": 500}), "at most crop=224"),
-        (lambda: override(Settings(), {"stride": None}), "cannot be off"),
-        (lambda: override(Settings(), {"stride": "wide"}), "whole number"),
-        (lambda: override(Settings(), {"stride": 1.5}), "whole number"),
-        (lambda: override(Settings(), {"residual": 1}), "true or false"),
-        (lambda: override(Settings(), {"logit_scale": "hot"}), "a number"),
-        (lambda: override(Settings(), {"background_threshold": 2}), "between 0 and 1"),
-        (lambda: override(Settings(), {"pamr_dilations": ()}), "distances"),
+        (lambda: override(Geometry(), {"stride": 500}), "at most crop=224"),
+        (lambda: override(Geometry(), {"stride": None}), "cannot be off"),
+        (lambda: override(Geometry(), {"stride": "wide"}), "whole number"),
+        (lambda: override(Geometry(), {"stride": 1.5}), "whole number"),
+        (lambda: override(Surroundings(), {"residual": 1}), "true or false"),
+        (lambda: override(Deciding(), {"logit_scale": "hot"}), "a number"),
+        (lambda: override(Deciding(), {"logit_scale": float("inf")}), "finite"),
+        (lambda: override(Deciding(), {"background_threshold": 2}), "between 0 and 1"),
+        (lambda: override(PAMR(), {"pamr_dilations": ()}), "distances"),
         (lambda: parse_assignments(["stride"]), "field=value"),
     ],
 )
@@ -184,6 +194,6 @@ def test_assignments_have_types():
         "mlp": True,
         "area_threshold": None,
     }
-    assert override(Settings(), parse_assignments(["pamr_dilations=1,2,4"])).pamr_dilations == (1, 2, 4)
-    assert override(Settings(), parse_assignments(["pamr_dilations=8"])).pamr_dilations == (8,)
-    assert override(Settings(), {"logit_scale": 50}).logit_scale == 50.0
+    assert override(PAMR(), parse_assignments(["pamr_dilations=1,2,4"])).pamr_dilations == (1, 2, 4)
+    assert override(PAMR(), parse_assignments(["pamr_dilations=8"])).pamr_dilations == (8,)
+    assert override(Deciding(), {"logit_scale": 50}).logit_scale == 50.0

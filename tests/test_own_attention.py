@@ -56,6 +56,46 @@ def test_a_file_is_the_same_as_a_function(segment, street, toy_clip, tmp_path, i
         assert (Segmenter.from_pretrained(toy_clip, method=other)(street, list("abc")).labels != expected.labels).any()
 
 
+RECORD = """
+from dataclasses import dataclass
+from typing import Literal
+from torch.nn.functional import scaled_dot_product_attention
+
+@dataclass(frozen=True)
+class Tau:
+    tau: float = 0.5
+    shape: Literal["point", "line"] = "point"
+
+    def __call__(self, block):
+        own = 1.0 if self.shape == "point" else 0.0
+        return lambda v: self.tau * scaled_dot_product_attention(block.q, block.q, v, scale=block.scale) + own * v
+
+small = Tau(tau=0.1)
+"""
+
+
+def test_constants_of_your_own_record_are_settings(segment, street, tmp_path, idea):
+    place = idea(RECORD)
+    for name, sets, expected in (
+        ("Tau", (), {"tau": 0.5, "shape": "point"}),
+        ("small", (), {"tau": 0.1, "shape": "point"}),
+        ("Tau", ("--set", "tau=2", "--set", "shape=line"), {"tau": 2.0, "shape": "line"}),
+    ):
+        for how in ("--method", "--host"):
+            done(segment(street, *WORDS, how, f"{place}:{name}", *sets))
+            told = record(tmp_path / "segloop-out/street")["settings"]
+            assert {key: told[key] for key in expected} == expected
+            assert f"idea.py:{name}" in (told["method"], told.get("host")) and "sigma" not in told
+    for sets, words in (("tau=wide", "give a number"), ("shape=lime", "did you mean 'line'"), ("tua=1", "'tau'")):
+        assert words in complaint(segment(street, *WORDS, "--method", f"{place}:Tau", "--set", sets))
+    assert "belongs to naclip" in complaint(segment(street, *WORDS, "--method", f"{place}:Tau", "--set", "sigma=2"))
+
+
+def test_a_constant_may_not_bear_the_name_of_another_setting(segment, street, idea):
+    text = RECORD.replace("tau", "crop")
+    assert "is the name of another setting" in complaint(segment(street, *WORDS, "--method", f"{idea(text)}:Tau"))
+
+
 FAULTS = {
     "def mix(block):\n    raise KeyError('no such\\nthing')": ("idea.py:mix fails (KeyError", "mend it"),
     "def mix(block):\n    return lambda values: values @ values": ("fails (RuntimeError", "--debug"),

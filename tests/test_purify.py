@@ -9,17 +9,19 @@ import torch
 import transformers
 from torch import Tensor
 
+import models
 import textbook
 import textbook_sfp
 from golden import Case, cases
 from segloop import SFP, Segmenter
 from segloop.attention import Shared, product
 from segloop.backbones.clip import Clip, load_clip
+from segloop.backbones.vision import load_guide
 from segloop.errors import OptionError
 from segloop.methods import METHODS
 from segloop.network import Network
 from segloop.outliers import DETECTORS
-from segloop.plan import Choice, resolve
+from segloop.plan import Choice, Guidance, resolve
 from segloop.purified import outlier_mask, states_needed
 from segloop.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
 from segloop.types import LastBlock
@@ -55,7 +57,7 @@ def clip(depth: int = 12, dtype: torch.dtype = torch.float64) -> Clip:
 
 def network(depth: int = 12, dtype: torch.dtype = torch.float64, reference: bool = False, **choice) -> Network:
     opened = clip(depth, dtype)
-    return Network(opened, resolve(Choice(**choice)).for_models(depth, None, reference))
+    return Network(opened, resolve(Choice(**choice)).for_models(depth, None, None, reference))
 
 
 def photos(count: int = 2, grid: tuple[int, int] = GRID) -> Tensor:
@@ -314,8 +316,9 @@ def test_purify_alone_means_sfp():
     ("build", "words"),
     [
         (lambda: resolve(Choice(method="sclip", overrides={"detector": "l2"})), "belongs to sfp"),
-        (lambda: resolve(Choice(method="proxyclip", purify=SFP())), "no tokens to purify"),
-        (lambda: resolve(Choice(recipe="fsa/voc21", purify=SFP())), "host='sfp'"),
+        (lambda: resolve(Choice(method="sc-clip", host="sfp")), "purifies already"),
+        (lambda: resolve(Choice(host="sfp:sc-clip")), "purifies already"),
+        (lambda: resolve(Choice(host="sfp:sclp")), "did you mean 'sclip'"),
         (lambda: resolve(Choice(method="sfp", overrides={"detector": "lov"})), "did you mean 'lof'"),
         (lambda: resolve(Choice(method="sfp", overrides={"state_layers": ("a",)})), "numbers"),
         (lambda: SFP(repair="always"), "unknown repair"),
@@ -335,15 +338,45 @@ def test_impossible_options_are_refused_with_the_remedy(build, words):
 
 
 def test_large_networks_take_the_constants_published_for_them():
-    def settings(depth: int, recipe: str, **overrides):
-        plan = resolve(Choice(recipe=recipe, overrides=overrides)).for_models(depth, None)
-        return plan.settings.logit_scale, plan.settings.background_threshold
+    def settings(depth: int, size: str | None, recipe: str, **overrides):
+        plan = resolve(Choice(recipe=recipe, overrides=overrides)).for_models(depth, size, None)
+        return plan.deciding.logit_scale, plan.deciding.background_threshold
 
-    assert settings(12, "sfp/voc21") == (50, 0.15)
-    assert settings(24, "sfp/voc21") == (40, 0.20)
-    assert settings(24, "sfp/coco-object") == (40, 0.25)
-    assert settings(24, "sfp/voc21", logit_scale=33) == (33, 0.20)
-    assert settings(24, "sc-clip/voc21") == (50, 0.15)
+    assert settings(12, "ViT-B/16", "sfp/voc21") == (50, 0.15)
+    assert settings(24, "ViT-L/14", "sfp/voc21") == (40, 0.20)
+    assert settings(24, "ViT-L/14", "sfp/coco-object") == (40, 0.25)
+    assert settings(24, "ViT-L/14", "sfp/voc21", logit_scale=33) == (33, 0.20)
+    assert settings(24, "ViT-L/14", "sc-clip/voc21") == (50, 0.15)
+    assert settings(27, None, "sfp/voc21") == (50, 0.15)  # a tower that no table has
+
+
+@pytest.mark.parametrize("chosen", [{"method": "sfp", "host": "proxyclip"}, {"host": "sfp:proxyclip"}])
+@pytest.mark.parametrize("integrate", ["states", "enhanced", "attention", "none"])
+def test_purification_stands_on_a_guide_too(tmp_path, chosen, integrate):
+    """FSA on SFP on ProxyCLIP, by composition: on the guide's grid, finite, each sample by itself."""
+    lent = load_guide(str(models.folder(tmp_path, "dino")), CPU, torch.float32)
+    opened = load_clip(str(models.folder(tmp_path, "b16")), CPU, torch.float32)
+    choice = Choice(**chosen, overrides={"integrate": integrate, "crop": 0})
+    plan = resolve(choice).for_models(opened.depth, opened.size, lent.kind)
+    assert (plan.vision, plan.purify.integrate) == ("dino", integrate)
+    network = Network(opened, plan, lent)
+    windows, text = models.pixels(2, 3, 64, 80), models.text_rows(5)
+    found = network.logits(windows, text)
+    assert found.shape == (2, 5, *lent.grid(windows)) and bool(found.isfinite().all())
+    torch.testing.assert_close(found[1:], network.logits(windows[1:], text), rtol=0, atol=1e-4)
+    host = replace(network, plan=replace(plan, purify=None))
+    assert (found - host.logits(windows, text)).abs().max() > 1e-3
+
+
+def test_on_the_towers_own_grid_a_guide_changes_nothing():
+    """A guide whose grid is the tower's: SFP's own attention sees the patches alone, as it does without one."""
+    alone = network(4, method="sfp")
+
+    def guide(pixels: Tensor, crop: int) -> Tensor:
+        return torch.ones(len(pixels), 2, *alone.clip.grid(pixels))
+
+    guided = replace(alone, plan=replace(alone.plan, guidance=Guidance()), guide=guide)
+    torch.testing.assert_close(guided.logits(photos(), text_rows()), alone.logits(photos(), text_rows()))
 
 
 def test_records_say_what_was_purified(toy_clip):

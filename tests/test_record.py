@@ -67,6 +67,18 @@ def test_other_settings_are_refused_and_named(folder):
         open_record(folder, inputs(stride=16))
 
 
+def test_constants_of_methods_that_are_not_in_use_do_not_matter(folder):
+    """Another segloop wrote sigma into every record, and did not know rounds yet: its run is this one."""
+    unsaid = {"sigma": 5.0, "method": "x", "feedback": {"rounds": 1, "old": 2}}
+    before = Inputs({"method": "sclip", "sigma": 5.0, "feedback": {"old": 2}}, NAMES, NAMES, (0, 1))
+    now = Inputs({"method": "sclip", "feedback": {"rounds": 1}}, NAMES, NAMES, (0, 1), unsaid=unsaid)
+    open_record(folder, before)
+    open_record(folder, now)
+    for changed in ({"method": "naclip", "feedback": {"rounds": 1}}, {"method": "sclip", "feedback": {"rounds": 2}}):
+        with pytest.raises(OptionError, match="other settings"):
+            open_record(folder, Inputs(changed, NAMES, NAMES, (0, 1), unsaid=unsaid))
+
+
 def test_overwrite_starts_anew(folder):
     record = open_record(folder, inputs())
     record.keep(0, [scored("a")])

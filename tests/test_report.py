@@ -7,8 +7,11 @@ import pytest
 
 from records import EIGHT, edit, write_run
 from segloop.errors import OptionError
+from segloop.records import constants_of
+from segloop.refine import MAP_STEPS
 from segloop.report import cells
 from segloop.report.build import Wanted, build
+from segloop.report.grouping import BY_DATASET
 from segloop.report.runs import find_runs, read_counts, read_images, read_pairs, read_run
 from segloop.report.tables import paper_table, runs_table
 
@@ -231,6 +234,18 @@ def test_a_row_of_unlike_precision_says_so_at_its_average(runs):
     for key in EIGHT:
         runs(key, 40.0, dataset=key, dtype="bfloat16" if key == "ade20k" else "float32")
     assert notes_at(paper_table(runs.all()), 0, "Avg") == ["runs of this row differ in dtype bfloat16 and float32"]
+
+
+def test_a_row_of_unlike_constants_of_its_method_says_so_at_its_average(runs):
+    """No recipe chooses beta for a data set; the windows and the scale, it does."""
+    for key in EIGHT:
+        own = {"beta": 1.5, "stride": 56, "logit_scale": 50.0} if key == "ade20k" else {"beta": 1.2}
+        runs(key, 40.0, dataset=key, method="proxyclip", vision="dino", **own)
+    assert notes_at(paper_table(runs.all()), 0, "Avg") == ["runs of this row differ in beta 1.2 and 1.5"]
+
+
+def test_steps_on_the_map_are_what_a_recipe_may_choose():
+    assert {name for step in MAP_STEPS.values() for name in constants_of(step)} <= BY_DATASET
 
 
 def test_a_difference_between_other_images_is_not_made(runs):

@@ -76,7 +76,7 @@ def test_labels_are_decided_from_cosines(toy_clip):
     cosines = segmenter.cosines(photo, vocabulary)
     assert cosines.shape == (4, 70, 90)
     result = segmenter(photo, vocabulary, scores=True)
-    probability = (cosines * segmenter.plan.settings.logit_scale).softmax(0)
+    probability = (cosines * segmenter.plan.deciding.logit_scale).softmax(0)
     np.testing.assert_allclose(result.scores, probability.numpy(), atol=1e-5)
     np.testing.assert_array_equal(result.labels, probability.argmax(0).numpy())
 

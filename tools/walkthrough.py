@@ -22,12 +22,12 @@ from segloop import FSA, Segmenter, Vocabulary
 from segloop.attention import Shared, product
 from segloop.console import quiet_libraries
 from segloop.feedback import Feedback, class_distribution, kl, prune, sharpen
-from segloop.network import Readout
 from segloop.outliers import DETECTORS
 from segloop.palette import palette
 from segloop.purified import block_attention, outlier_mask, states_needed
 from segloop.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
 from segloop.scenes import CLASSES, scene
+from segloop.stages import Readout
 
 quiet_libraries()
 same = torch.testing.assert_close

@@ -5,8 +5,8 @@ rows of the matrix they stand for, from its definition, for pictures and tests.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import OptionError, nearest
+from .records import check
 from .types import Attention, LastBlock, Mix
 
 BLOCK = 2**20  # floats of a block of rows, which stays in a processor's cache
@@ -153,10 +154,19 @@ def neighbourhood_bias(grid: tuple[int, int], sigma: float, has_class_token: boo
     return F.pad(omega, (1, 0, 1, 0)) if has_class_token else omega
 
 
-def naclip(block: LastBlock, *, sigma: float = 5.0) -> Softmax:
+@dataclass(frozen=True)
+class NACLIP:
     """NACLIP (spec 2.4): softmax(alpha k k^T + Omega)."""
-    bias = neighbourhood_bias(block.grid, sigma, block.has_class_token).to(block.k)
-    return Softmax(block.k, block.k, block.scale, bias)
+
+    sigma: float = 5.0  # patches, of the neighbourhood
+
+    def __post_init__(self) -> None:
+        check(self.sigma > 0, "sigma", self.sigma, "above 0 patches")
+
+    def __call__(self, block: LastBlock) -> Softmax:
+        """The operator of an opened block."""
+        bias = neighbourhood_bias(block.grid, self.sigma, block.has_class_token).to(block.k)
+        return Softmax(block.k, block.k, block.scale, bias)
 
 
 def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tensor:
@@ -179,21 +189,33 @@ def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tenso
     return weights
 
 
-def proxy(block: LastBlock, *, beta: float = 1.2, gamma: float = 3.0) -> Shared:
+@dataclass(frozen=True)
+class ProxyCLIP:
     """ProxyCLIP (spec 2.5): how alike patches look to a vision model. The block lies on the guide's grid."""
-    if block.guide is None:
-        raise OptionError("proxyclip needs the features of a vision model", "name one with --vision, such as dino")
-    return Shared(proxy_weights(block.guide, beta, gamma).to(block.v.dtype))
+
+    beta: float = 1.2  # similarities below beta times their mean are masked
+    gamma: float = 3.0  # what similarities are multiplied with
+
+    def __post_init__(self) -> None:
+        check(self.gamma > 0, "gamma", self.gamma, "above 0")
+
+    def __call__(self, block: LastBlock) -> Shared:
+        """The operator of an opened block. Raises OptionError where it has no guide."""
+        if block.guide is None:
+            raise OptionError("proxyclip needs the features of a vision model", "name one with --vision, such as dino")
+        return Shared(proxy_weights(block.guide, self.beta, self.gamma).to(block.v.dtype))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of VARIANTS: the attention, and what of the ordinary block is kept around it (spec 2.1)."""
+    """A row of VARIANTS: the attention, and what of the ordinary block is kept around it (spec 2.1).
 
-    attention: Callable[..., Mix]
+    An attention with constants of its own is a frozen record: its fields are settings.
+    """
+
+    attention: Attention
     residual: bool = False  # add the block's input
     mlp: bool = False  # then run the block's MLP
-    constants: tuple[str, ...] = field(default=())  # settings that the attention takes by name
     on_guide_grid: bool = False  # works on the guide's grid, without the class token
 
 
@@ -202,8 +224,8 @@ VARIANTS = {
     "maskclip": Variant(identity),
     "sclip": Variant(product("qq+kk"), residual=True, mlp=True),
     "clearclip": Variant(product("qq")),
-    "naclip": Variant(naclip, constants=("sigma",)),
-    "proxyclip": Variant(proxy, constants=("beta", "gamma"), on_guide_grid=True),
+    "naclip": Variant(NACLIP()),
+    "proxyclip": Variant(ProxyCLIP(), on_guide_grid=True),
 }
 
 

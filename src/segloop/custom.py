@@ -2,6 +2,8 @@
 
 import importlib.util
 import sys
+from dataclasses import MISSING, fields, is_dataclass
+from functools import partial
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def attention_from_file(place: str) -> "Attention":
-    """ "FILE.py:function" -> the function (LastBlock) -> Mix. It runs your file, as `python FILE.py` would.
+    """ "FILE.py:function" -> the function, or the record, (LastBlock) -> Mix. Runs your file as `python FILE.py` does.
 
     Raises OptionError where the file or the function is missing, or the file fails; so does the function itself.
     """
@@ -28,6 +30,8 @@ def attention_from_file(place: str) -> "Attention":
         raise OptionError(f"there is no file {file!r} for method {place!r}", "check the path; write FILE.py:function")
     module = _run(Path(file))
     attention = getattr(module, name, None)
+    if isinstance(attention, type) and _has_defaults(attention):  # a record by its class
+        attention = attention()
     if not callable(attention):
         mine = {key: value for key, value in vars(module).items() if isfunction(value)}
         known = [key for key, value in mine.items() if value.__module__ == module.__name__]
@@ -60,15 +64,32 @@ def _run(path: Path) -> ModuleType:
 def _blamed(attention: Any, place: str) -> "Attention":
     """The same attention; what it or its Mix raises is told as a fault of its file, not of segloop."""
 
+    if is_dataclass(attention) and not isinstance(attention, type):
+        return _blamed_record(attention, place)
+
     def build(block: "LastBlock") -> "Mix":
-        mix = _call(attention, block, place)
-        if not callable(mix):
-            what = f"attention {place} returned {type(mix).__name__}, not a function"
-            raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
-        return lambda values: _mixed(mix, values, place)
+        return _built(attention, block, place)
 
     build.__module__, _, build.__qualname__ = Path(place).name.rpartition(":")  # as records name it
     return build
+
+
+def _has_defaults(kind: type) -> bool:
+    """Whether a class is a record of constants, each with a default; any other makes a Mix of a block itself."""
+    return is_dataclass(kind) and all(item.default is not MISSING for item in fields(kind))
+
+
+def _blamed_record(attention: Any, place: str) -> "Attention":
+    """As `_blamed`, for a record: its constants stay settings, and its copies are blamed too."""
+    kind = type(attention)
+
+    def build(self: Any, block: "LastBlock") -> "Mix":
+        return _built(partial(kind.__call__, self), block, place)
+
+    module, _, name = Path(place).name.rpartition(":")
+    blamed = type(name, (kind,), {"__call__": build, "__module__": module, "__qualname__": name})
+    own = {item.name: getattr(attention, item.name) for item in fields(attention) if item.init}
+    return blamed(**own)
 
 
 def _mixed(mix: Any, values: "Tensor", place: str) -> "Tensor":
@@ -77,6 +98,14 @@ def _mixed(mix: Any, values: "Tensor", place: str) -> "Tensor":
         what = f"attention {place} made {type(mixed).__name__} of values {tuple(values.shape)}"
         raise OptionError(what, "a Mix returns a tensor (B, h, N, d)")
     return mixed
+
+
+def _built(attention: Any, block: "LastBlock", place: str) -> "Mix":
+    mix = _call(attention, block, place)
+    if not callable(mix):
+        what = f"attention {place} returned {type(mix).__name__}, not a function"
+        raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
+    return lambda values: _mixed(mix, values, place)
 
 
 def _call(function: Any, argument: Any, place: str) -> Any:

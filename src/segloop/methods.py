@@ -6,13 +6,11 @@ from typing import Any
 
 from .keys import BENCHMARKS, LARGE
 from .purify import SFP
-from .settings import Settings, override
+from .records import Constants
 
 PATCH = 0  # of Method.pad: the CLIP patch
 PROXY_HOST = "proxyclip"
 THRESHOLDS = ("background_threshold", "area_threshold", "pamr_steps")
-
-Constants = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,11 @@ class Method:
     published: bool = True
     host: str | None = None  # the variant or product whose attention this one takes, where it is not its own
     purify: SFP | None = None  # what is done around that attention
-    large: Mapping[str, Constants] = field(default_factory=dict)  # what ViT-L/14 has instead, by data set
+    by_size: Mapping[str, Mapping[str, Constants]] = field(default_factory=dict)  # by size of CLIP, then data set
 
-    def settings(self, dataset: str) -> Settings:
-        """The row's constants for one data set; the method's defaults where none are published."""
-        return override(Settings(), {**self.defaults, **self.datasets.get(dataset, {})})
+    def constants(self, dataset: str) -> dict[str, Any]:
+        """What the row fixes for one data set; the method's defaults where nothing is published."""
+        return {**self.defaults, **self.datasets.get(dataset, {})}
 
 
 def _threshold(value: float, **others: Any) -> Constants:
@@ -151,9 +149,11 @@ METHODS["sfp"] = Method(
     source="SFP's configurations (ICCV 2025); scale 40 on ViT-L/14 inferred from their comments",
     names="SFP",
     datasets={**_PURIFIED, "ade20k": {"short_side": 384}},
-    large={
-        "voc21": _threshold(0.20, logit_scale=40.0),
-        "coco-object": _threshold(0.25, logit_scale=40.0),
+    by_size={
+        "ViT-L/14": {
+            "voc21": _threshold(0.20, logit_scale=40.0),
+            "coco-object": _threshold(0.25, logit_scale=40.0),
+        }
     },
     host="qq+kk",
     purify=SFP(),
@@ -185,7 +185,7 @@ class Recipe:
 
     method: str
     dataset: str
-    settings: Settings
+    constants: Constants  # what the row fixes; the other settings are as their records have them
     names: str  # variant of the class list
     source: str
 
@@ -195,7 +195,7 @@ def _recipe(method: str, dataset: str) -> Recipe:
     large = dataset in LARGE
     known = row.published and (not large or dataset in row.datasets)
     source = row.source if known else f"{row.source}; not published for {dataset}"
-    return Recipe(method, dataset, row.settings(dataset), "P" if large else row.names, source)
+    return Recipe(method, dataset, row.constants(dataset), "P" if large else row.names, source)
 
 
 RECIPES = {f"{method}/{key}": _recipe(method, key) for method in METHODS for key in BENCHMARKS}

@@ -16,6 +16,7 @@ from torch import Tensor
 from .attention import BLOCK
 from .errors import OptionError, nearest
 from .pruning import has_float64
+from .records import constant
 
 TINY = 1e-12  # distances below it count as one point
 SOFTENING = 1e-10  # of reachability distances, as in scikit-learn
@@ -99,7 +100,7 @@ class BlockAttention:
 class Detection:
     """Which detector, and the constants of all of them. Raises OptionError for values outside their range."""
 
-    detector: str = "som"  # of DETECTORS
+    detector: str = constant("som", off="none")  # of DETECTORS
     outliers: int = 10  # som: at most so many; l2: exactly
     detection_scale: float = 1.5  # som: class attention times this exceeds self-attention; published as 5 rho
     neighbours: int = 30  # lof, lof-textbook, dbscan

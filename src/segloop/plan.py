@@ -1,60 +1,89 @@
 """What a run does, resolved: options, records, methods and recipes in the order in which they win (design 4)."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from .attention import Variant, variant
+from .attention import VARIANTS, Variant, variant
 from .errors import OptionError, nearest
 from .feedback import FSA
 from .keys import BENCHMARKS
-from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, THRESHOLDS, Constants, Method, Recipe
+from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, THRESHOLDS, Method, Recipe
 from .purify import SFP
-from .settings import Settings, override
+from .records import Constants, constants_of, override, share_out
+from .refine import MAP_STEPS, MapStep
+from .settings import Deciding, Geometry, Surroundings
 from .types import Attention
 
 DEFAULT_METHOD, DEFAULT_GUIDE = "fsa", "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
 LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
-LARGE_DEPTH, HUGE_DEPTH = 24, 32  # blocks of ViT-L/14 and ViT-H/14
+HUGE = "ViT-H/14"
+RESERVED = ("model", "method", "host", "vision", "feedback", "purify", "fidelity", "dtype", "vocabulary")  # of a record
+PLUG_INS = "fsa, sfp or sc-clip"
 PURIFIER = "sfp"  # the method that SFP(...) alone means
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """What is asked of a vision model, where the attention lies on its grid."""
+
+    vision_feature: str = "tokens"  # tokens, q, k or v
+
+    def __post_init__(self) -> None:
+        if self.vision_feature not in ("tokens", "q", "k", "v"):
+            raise OptionError(f"vision_feature={self.vision_feature!r} is not possible", "it must be tokens, q, k or v")
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What a Segmenter does, resolved: the attention, what is around it, and every constant."""
+    """What a Segmenter does, resolved: the attention, what is around it, and every constant.
+
+    The fields between `geometry` and `feedback` are records; only those in use are there, and no other's constants.
+    """
 
     method: str  # as records name it
-    host: str | None  # what feedback is attached to
-    variant: Variant
+    host: str | None  # what a plug-in is attached to
     row: Method
-    settings: Settings
-    vision: str | None = None  # the guide, where the attention takes one
-    feedback: FSA | None = None
+    geometry: Geometry
+    around: Surroundings
+    attention: Attention  # the host's; a record where it has constants
+    deciding: Deciding
+    map_steps: tuple[MapStep, ...]
+    guidance: Guidance | None = None  # where the attention lies on a guide's grid
     purify: SFP | None = None
+    feedback: FSA | None = None
+    vision: str | None = None  # the guide's name
     lambda_given: bool = False
-    large: Constants = field(default_factory=dict)  # settings that a CLIP of ViT-L/14's size has instead
+    by_size: Constants = field(default_factory=dict)  # constants that a size of CLIP has instead
 
     @property
-    def residual(self) -> bool:
-        """Whether the last block's input is added."""
-        return self.variant.residual if self.settings.residual is None else self.settings.residual
+    def constants(self) -> dict[str, Any]:
+        """Every constant that labels depend on, by name; those of FSA and SFP are records of their own."""
+        steps = (step for step in self.map_steps if step.is_on)
+        return _flat(self.geometry, self.around, self.attention, self.guidance, self.deciding, *steps)
 
-    @property
-    def mlp(self) -> bool:
-        """Whether the last block's MLP is run."""
-        return self.variant.mlp if self.settings.mlp is None else self.settings.mlp
+    def changed(self, changes: Constants) -> "Plan":
+        """The same with some constants replaced, each in its record; None switches one off. Raises OptionError."""
+        parts = _parts(self)
+        shared = share_out(parts, changes)
+        for name in shared.pop(""):
+            _refuse(name, parts)
+        new = {part: override(parts[part], own) if own else parts[part] for part, own in shared.items()}
+        steps = tuple(new.pop(part) for part in [*new] if part in MAP_STEPS)
+        return replace(self, **new, map_steps=steps, lambda_given=self.lambda_given or "lambda_" in changes)
 
-    def for_models(self, depth: int, guide_kind: str | None, reference: bool = False) -> "Plan":
-        """The published constants for this size of CLIP (blocks) and kind of guide, where none were given.
+    def for_models(self, depth: int, size: str | None, guide_kind: str | None, reference: bool = False) -> "Plan":
+        """The published constants for this size of CLIP (such as "ViT-L/14") and kind of guide, where none were given.
 
-        Layers of SFP become numbers of blocks. Raises OptionError for a CLIP that has too few.
+        Layers of SFP become numbers of its `depth` blocks. Raises OptionError for a CLIP that has too few.
         """
-        settings = override(self.settings, self.large) if depth >= LARGE_DEPTH else self.settings
-        purify = self.purify.on(depth, reference) if self.purify else None
-        feedback = self.feedback
-        if feedback and not self.lambda_given and self.variant.on_guide_grid:
-            published = LAMBDAS.get(guide_kind or "", LAMBDA_HUGE if depth >= HUGE_DEPTH else LAMBDA)
+        plan = self.changed(self.by_size.get(size or "", {}))
+        purify = plan.purify.on(depth, reference) if plan.purify else None
+        feedback = plan.feedback
+        if feedback and not plan.lambda_given and plan.guidance:
+            published = LAMBDAS.get(guide_kind or "", LAMBDA_HUGE if size == HUGE else LAMBDA)
             feedback = replace(feedback, lambda_=published)
-        return replace(self, settings=settings, purify=purify, feedback=feedback, large={})
+        return replace(plan, purify=purify, feedback=feedback, by_size={})
 
 
 @dataclass(frozen=True)
@@ -71,6 +100,16 @@ class Choice:
     overrides: Constants = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Host:
+    """An attention that was named: what it is, what it brings, and whose constants it takes."""
+
+    name: str
+    variant: Variant
+    row: Method
+    purify: SFP | None = None
+
+
 def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     """Overrides, records, then method, host and vision, then recipe or data set, then the model's folder, then VOC20.
 
@@ -84,66 +123,145 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     named = {name: folder.pop(name, None) for name in ("method", "host", "vision")}
     if recipe:
         named = {"method": recipe.method, "host": None, "vision": None}
-    name, host_name, variant, row = _attention(choice, named)
-    is_fsa = host_name is not None
-    settings = row.settings(dataset) if dataset else _without_dataset(row, folder)
-    vision = choice.vision or named["vision"] or (DEFAULT_GUIDE if variant.on_guide_grid else None)
-    feedback = choice.feedback or (FSA() if is_fsa else None)
-    purify = choice.purify or row.purify
-    constants, fed_back, purifying = _split(choice.overrides, feedback, purify)
-    large = row.large.get(dataset, {}) if dataset else {}
-    return Plan(
-        method=name,
+    method, host_name, host, row = _attention(choice, named)
+    guided = host.variant.on_guide_grid
+    plan = Plan(
+        method=method,
         host=host_name,
-        variant=variant,
         row=row,
-        settings=override(settings, constants),
-        vision=vision,
-        feedback=override(feedback, fed_back) if feedback else None,
-        purify=override(purify, purifying) if purify else None,
-        lambda_given=choice.feedback is not None or "lambda_" in fed_back,
-        large={name: value for name, value in large.items() if name not in constants},
+        geometry=Geometry(),
+        around=Surroundings(host.variant.residual, host.variant.mlp),
+        attention=host.variant.attention,
+        deciding=Deciding(),
+        map_steps=tuple(MAP_STEPS.values()),
+        guidance=Guidance() if guided else None,
+        purify=choice.purify or host.purify,
+        feedback=choice.feedback or (FSA() if method == "fsa" else None),
+        vision=choice.vision or named["vision"] or (DEFAULT_GUIDE if guided else None),
+        lambda_given=choice.feedback is not None,
     )
+    by_size = {size: _unless(own.get(dataset or "", {}), choice.overrides) for size, own in row.by_size.items()}
+    plan = plan.changed(row.constants(dataset) if dataset else _without_dataset(plan, row, folder))
+    return replace(plan.changed(choice.overrides), by_size=by_size)
 
 
-def _attention(choice: Choice, named: Constants) -> tuple[str, str | None, Variant, Method]:
-    """Method, host (None without fsa), attention and row, from what was asked for and what recipe or folder name."""
+def _attention(choice: Choice, named: Constants) -> tuple[str, str | None, _Host, Method]:
+    """Method, host's name (None without a plug-in), host and row, from what was asked for and recipe or folder name."""
     alone = choice.purify and not (choice.method or choice.host or choice.recipe)
     default = PURIFIER if alone else named["method"] or DEFAULT_METHOD
     method: str | Attention = choice.method or ("fsa" if choice.host else default)
-    if method != "fsa":
-        if choice.host:
-            raise OptionError(f"host= came with method {method!r}", "host= goes with fsa; leave one of them out")
-        name, variant, row = _row(method)
-        host = None
-    else:
-        from_folder = named["host"] if named["method"] == "fsa" else None
+    from_folder = named["host"] if named["method"] == method else None
+    if method == "fsa":
         from_record = PURIFIER if choice.purify and choice.method else None
-        host, variant, row = _row(choice.host or from_record or from_folder or PROXY_HOST)
-        name, row = "fsa", METHODS["fsa"] if host == PROXY_HOST else row
-    if choice.purify and variant.on_guide_grid:
-        what = f"purify= came with {host or name}, which has no tokens to purify"
-        raise OptionError(what, "name another: method='sfp', or host='sfp' for fsa")
-    return name, host, variant, row
+        host = _named(choice.host or from_record or from_folder or PROXY_HOST)
+        return "fsa", host.name, host, METHODS["fsa"] if host.name == PROXY_HOST else host.row
+    if not (choice.host or from_folder):
+        host = _named(method)
+        return host.name, None, host, host.row
+    purify = METHODS[method].purify if isinstance(method, str) and method in METHODS else None
+    if purify is None:
+        told = method if isinstance(method, str) else "an attention of your own"
+        raise OptionError(f"host= came with method {told!r}", f"host= goes with {PLUG_INS}; leave one out")
+    host = _purified(str(method), purify, _named(choice.host or from_folder))
+    return str(method), host.name.partition(":")[2], host, host.row
 
 
-def _without_dataset(row: Method, folder: Constants) -> Settings:
-    return override(row.settings("voc20"), {**dict.fromkeys(THRESHOLDS), **folder})
+def _named(method: Any) -> _Host:
+    """A method that has an attention of its own, also `sfp:proxyclip`. Raises OptionError naming the nearest."""
+    if not isinstance(method, str):
+        return _Host(*_own(method))
+    plug_in, colon, inner = method.partition(":")
+    if colon and plug_in in METHODS and (purify := METHODS[plug_in].purify):
+        return _purified(plug_in, purify, _named(inner))
+    if method in METHODS and method != "fsa":
+        row = METHODS[method]
+        return _Host(method, variant(row.host or method), row, row.purify)
+    try:
+        return _Host(method, variant(method), PRODUCT)
+    except OptionError:
+        remedy = f"{nearest(method, METHODS)}, or a product such as 'qq+kk'"
+        raise OptionError(f"unknown method {method!r}", remedy) from None
 
 
-def _split(overrides: Constants, feedback: FSA | None, purify: SFP | None) -> tuple[Constants, Constants, Constants]:
-    """Overrides of Settings, FSA and SFP. Raises OptionError for a name of none, or of a record that is not there."""
-    names = [{item.name for item in fields(record)} for record in (Settings, FSA, SFP)]
-    known = sorted(set().union(*names))
-    for name in overrides:
-        if name not in known:
-            raise OptionError(f"unknown setting {name!r}", nearest(name, known))
-        if name in names[1] and not feedback:
-            raise OptionError(f"setting {name!r} belongs to fsa", "add --method fsa, or --host for another host")
-        if name in names[2] and not purify:
-            raise OptionError(f"setting {name!r} belongs to sfp", "add --method sfp or sc-clip, or fsa with --host sfp")
-    settings, fed_back, purifying = ({k: v for k, v in overrides.items() if k in of} for of in names)
-    return settings, fed_back, purifying
+def _own(attention: Attention) -> tuple[str, Variant, Method]:
+    """An attention that is given as such: a record of a known variant, perhaps with other constants, or the user's."""
+    for name, row in VARIANTS.items():
+        if constants_of(row.attention) and type(attention) is type(row.attention):
+            return name, replace(row, attention=attention), METHODS[name]
+    name = getattr(attention, "__qualname__", type(attention).__qualname__).split(".")[-1]
+    return f"{getattr(attention, '__module__', 'python')}:{name}", Variant(attention), PRODUCT
+
+
+def _purified(plug_in: str, purify: SFP, host: _Host) -> _Host:
+    if host.purify:
+        raise OptionError(f"{plug_in} came on {host.name}, which purifies already", "name another host")
+    return replace(host, name=f"{plug_in}:{host.name}", purify=purify)
+
+
+def _parts(plan: Plan) -> dict[str, Any]:
+    """The records of a plan that have constants, by what it calls them; steps on the map by their table's keys."""
+    names = ("geometry", "around", "deciding", "guidance", "purify", "feedback")
+    records = {name: getattr(plan, name) for name in names}
+    records |= dict(zip(MAP_STEPS, plan.map_steps, strict=True))
+    own = constants_of(plan.attention)
+    for name in own:
+        taken = any(name in constants_of(record) for record in records.values())
+        if taken or name in RESERVED:
+            what = f"constant {name!r} of attention {plan.host or plan.method} is the name of another setting"
+            raise OptionError(what, "call it something else")
+    return {name: record for name, record in (records | {"attention": plan.attention}).items() if constants_of(record)}
+
+
+def shared_constants() -> dict[str, Any]:
+    """The settings that every method has, with what they are where nothing is said."""
+    return _flat(Geometry(), Surroundings(), Deciding(), *MAP_STEPS.values())
+
+
+def known_constants() -> dict[str, Any]:
+    """What a setting that a record does not name was, as `describe` writes them: every known constant's default."""
+    own = _flat(Guidance(), *(row.attention for row in VARIANTS.values()))
+    return {**shared_constants(), **own, "feedback": constants_of(FSA()), "purify": constants_of(SFP())}
+
+
+def _flat(*records: Any) -> dict[str, Any]:
+    return {name: value for record in records for name, value in constants_of(record).items()}
+
+
+def _owners() -> dict[str, tuple[str, str]]:
+    """Constants that only some methods have -> whose they are, and how to get one that has them."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, row in VARIANTS.items():
+        for constant in constants_of(row.attention):
+            found[constant] = name, f"add --method {name}, or --host {name}"
+    guided = [name for name, row in VARIANTS.items() if row.on_guide_grid]
+    for record, name, remedy in (
+        (Guidance(), guided[0], f"add --method {guided[0]}"),
+        (FSA(), "fsa", "add --method fsa, or --host for another host"),
+        (SFP(), "sfp", "add --method sfp or sc-clip, or fsa with --host sfp"),
+    ):
+        found |= dict.fromkeys(constants_of(record), (name, remedy))
+    return found
+
+
+def _refuse(name: str, parts: Constants) -> None:
+    """Raises OptionError for a constant that this plan does not have."""
+    owners = _owners()
+    if name in owners:
+        owner, remedy = owners[name]
+        raise OptionError(f"setting {name!r} belongs to {owner}", remedy)
+    raise OptionError(f"unknown setting {name!r}", nearest(name, sorted({*owners, *_flat(*parts.values())})))
+
+
+def _without_dataset(plan: Plan, row: Method, folder: Constants) -> dict[str, Any]:
+    """VOC20's constants, nothing thrown away, then the folder's; of another method's there, nothing is taken."""
+    own = share_out(_parts(plan), folder)[""]
+    skipped = {name for name in own if name in _owners()}
+    kept = {name: value for name, value in folder.items() if name not in skipped}
+    return {**row.constants("voc20"), **dict.fromkeys(THRESHOLDS), **kept}
+
+
+def _unless(constants: Constants, given: Constants) -> dict[str, Any]:
+    return {name: value for name, value in constants.items() if name not in given}
 
 
 def _recipe_of(choice: Choice) -> Recipe:
@@ -167,17 +285,3 @@ def _known_dataset(key: str | None) -> str | None:
     if key is not None and key not in BENCHMARKS:
         raise OptionError(f"no constants are known for data set {key!r}", nearest(key, BENCHMARKS))
     return key
-
-
-def _row(method: str | Attention) -> tuple[str, Variant, Method]:
-    """The name, the attention and the row of a method that has an attention of its own."""
-    if not isinstance(method, str):
-        name = getattr(method, "__qualname__", type(method).__qualname__).split(".")[-1]
-        return f"{getattr(method, '__module__', 'python')}:{name}", Variant(method), PRODUCT
-    if method in METHODS and method != "fsa":
-        return method, variant(METHODS[method].host or method), METHODS[method]
-    try:
-        return method, variant(method), PRODUCT
-    except OptionError:
-        remedy = f"{nearest(method, METHODS)}, or a product such as 'qq+kk'"
-        raise OptionError(f"unknown method {method!r}", remedy) from None

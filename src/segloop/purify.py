@@ -14,6 +14,7 @@ from torch import Tensor
 from .attention import Operator, Shared, Sum
 from .errors import OptionError, nearest
 from .outliers import BlockAttention, Detection
+from .records import constant
 from .types import Mix
 
 PUBLISHED_DEPTH = 12  # blocks of the ViT-B that SFP's layer choices were made for
@@ -33,7 +34,7 @@ class SFP(Detection):
     So every depth of ViT has the layers that the 12 blocks of ViT-B have. Raises OptionError.
     """
 
-    repair: str = "once"  # outliers of the last block but one; "each": of every block, before the next (ours, spec 4.4)
+    repair: str = constant("once", off="none")  # at the last block but one; "each": at every block (ours, 4.4)
     isolated: str = "auto"  # outliers without a healthy neighbour: "keep", "zero", or what the fidelity does
     similarity_layer: float = 9 / 12  # S1, h[8]
     detail_layer: float = 4 / 12  # S2, h[3]
@@ -42,7 +43,7 @@ class SFP(Detection):
     raw_similarity: bool = False  # similarities join the attention before the threshold (SC-CLIP)
     sharpness: float = 3.0  # of similarities in the attention
     class_residual: float = 0.3  # rho: how much of the class token is added to every patch
-    integrate: str = "states"  # "enhanced": by the whole attention (SC-CLIP); "attention": of many layers (ours)
+    integrate: str = constant("states", off="none")  # "enhanced": SC-CLIP; "attention": many layers (ours)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Inputs:
     classes: Sequence[str]
     queries: Sequence[str]
     query_index: Sequence[int]
+    unsaid: Mapping[str, Any] = field(default_factory=dict)  # what settings are that a record does not name
 
     def as_json(self) -> dict[str, Any]:
         """The part of run.json that is known before the first image."""
@@ -131,7 +132,7 @@ def open_record(folder: Path, inputs: Inputs, overwrite: bool = False) -> Record
         _clear(folder, known=kept is not None or overwrite)
         _write_json(folder / RUN, {**wanted, "state": "running"})
     else:
-        _same(folder, kept, wanted)
+        _same(folder, kept, wanted, json.loads(json.dumps(dict(inputs.unsaid))))
         if kept["state"] == "done":
             shutil.rmtree(folder / PARTS, ignore_errors=True)
     return Record(folder, wanted)
@@ -162,8 +163,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raises OptionError naming what differs between the run in `folder` and this one."""
+def _same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
+    """Raises OptionError naming what differs between the run in `folder` and this one.
+
+    Another segloop may have written constants of methods that are not in use, or not known one that is: the former do
+    not matter, the latter were what they are where nothing is said.
+    """
+    kept = {**kept, "settings": _as_wanted(kept.get("settings", {}), wanted["settings"], unsaid)}
     differing = [
         f"{name} {_short(kept.get(part, {}).get(name))} there, {_short(wanted[part].get(name))} now"
         for part in ("settings", "versions")
@@ -177,6 +183,17 @@ def _same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
         more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
         what = f"{folder} holds a run with other settings: {'; '.join(differing[:3])}{more}"
         raise OptionError(what, "choose another --out, or start anew with --overwrite")
+
+
+def _as_wanted(kept: Mapping[str, Any], wanted: Mapping[str, Any], unsaid: Mapping[str, Any]) -> dict[str, Any]:
+    """Kept settings with the names that are wanted now; records within are treated alike."""
+    same = {name: value for name, value in kept.items() if name in wanted or name not in unsaid}
+    for name, value in wanted.items():
+        if isinstance(value, dict) and isinstance(same.get(name), dict):
+            same[name] = _as_wanted(same[name], value, unsaid.get(name, {}))
+        elif name not in same and name in unsaid:
+            same[name] = unsaid[name]
+    return same
 
 
 def _short(value: Any) -> str:

@@ -1,13 +1,59 @@
-"""PAMR: pixel-adaptive refinement of score maps (spec 5.3)."""
+"""Steps on the finished score map, before it is decided. The first row of their table is PAMR (spec 5.3).
 
-from collections.abc import Iterator, Sequence
+A step is a frozen record of its constants. Made ready for a photo, it is a function of maps.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .records import check, constant
+
 CENTRE_FLOOR = 1e-8  # added to the standard deviation
 CONTRAST = 0.1  # fraction of the local standard deviation that counts as one unit of difference
+
+
+class MapStep(Protocol):
+    """What changes cosines at the photo's own size; its fields are settings."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether these constants do anything at all."""
+
+    def ready(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+        """For the normalised photo (3, H, W): what becomes of some queries' maps, (q, H, W) -> (q, H, W)."""
+
+
+@dataclass(frozen=True)
+class PAMR:
+    """Pixel-adaptive refinement: every pixel becomes the weighted mean of neighbours that look like it."""
+
+    pamr_steps: int = constant(0, off=0)
+    pamr_dilations: tuple[int, ...] = (8, 16)  # pixels
+
+    def __post_init__(self) -> None:
+        check(self.pamr_steps >= 0, "pamr_steps", self.pamr_steps, "0 (off) or more")
+        dilations = bool(self.pamr_dilations) and min(self.pamr_dilations) >= 1
+        check(dilations, "pamr_dilations", self.pamr_dilations, "one or more distances of at least 1 pixel")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a step to do."""
+        return self.pamr_steps > 0
+
+    def ready(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+        """(3, H, W) -> (q, H, W) -> (q, H, W) float32."""
+        weights = pamr_weights(image[None], self.pamr_dilations)
+        return partial(_refined, weights=weights, steps=self.pamr_steps, dilations=self.pamr_dilations)
+
+
+def _refined(maps: Tensor, weights: Tensor, steps: int, dilations: Sequence[int]) -> Tensor:
+    return pamr_apply(weights, maps[None], steps, dilations)[0]
 
 
 def _shifts(maps: Tensor, dilations: Sequence[int], centre: bool) -> Iterator[Tensor]:
@@ -55,11 +101,5 @@ def pamr_apply(weights: Tensor, maps: Tensor, steps: int, dilations: Sequence[in
     return maps
 
 
-def pamr(image: Tensor, maps: Tensor, steps: int = 10, dilations: Sequence[int] = (8, 16)) -> Tensor:
-    """Refine maps (B, Q, h, w) by the image (B, 3, H, W) -> (B, Q, H, W) float32.
-
-    Maps of another size are first resized with align_corners, as NACLIP does.
-    """
-    if maps.shape[-2:] != image.shape[-2:]:
-        maps = F.interpolate(maps, size=image.shape[-2:], mode="bilinear", align_corners=True)
-    return pamr_apply(pamr_weights(image, dilations), maps, steps, dilations)
+MAP_STEPS: dict[str, MapStep] = {"pamr": PAMR()}
+"""In the order in which they are done, with the constants of a method that says nothing."""

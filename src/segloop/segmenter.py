@@ -1,28 +1,27 @@
 """The public class: a frozen CLIP and a plan, from photos and words to maps."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import lcm
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from .backbones.clip import Clip
 from .backbones.device import pick_device, pick_dtype
-from .backbones.loading import resolve as resolve_model
 from .backbones.models import DEFAULT_CLIP
 from .backbones.shared import Models
+from .backbones.tower import Tower
 from .decide import Rule, class_scores, decide
 from .embeddings import embed
-from .errors import ImageError, ModelError, OptionError, UserError
+from .errors import ImageError, OptionError, UserError
 from .feedback import FSA
 from .images import PLAIN, Reading, reading
 from .methods import PATCH
 from .network import Network
+from .opening import Fidelity, check_options, folder_settings, open_network
 from .plan import Choice, Plan, resolve
 from .purify import SFP
 from .results import Segmentation
@@ -31,7 +30,6 @@ from .types import Attention
 from .vocabulary import Vocabulary
 from .windows import ScoreMap, assemble
 
-Fidelity = Literal["default", "reference"]
 Words = Vocabulary | Sequence[str]
 Bands = str | Sequence[int] | None
 
@@ -48,7 +46,7 @@ class Segmenter:
     reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
 
     @property
-    def clip(self) -> Clip:
+    def clip(self) -> Tower:
         """The CLIP that was opened."""
         return self.network.clip
 
@@ -97,23 +95,19 @@ class Segmenter:
             offline: never ask the hub.
             models: where open networks are kept, for several Segmenters that share them.
             bands, stretch: of photos, such as (4, 3, 2) and "percentile"; see `images.reading`.
-            **overrides: any field of Settings, FSA or SFP; None switches it off.
+            **overrides: any setting of the method, such as stride or lambda_; None switches it off.
 
         Raises ModelError, OptionError.
         """
-        _check_options(fidelity, batch)
+        check_options(fidelity, batch)
         where, read = pick_device(device), reading(bands, stretch)
         precision = pick_dtype(dtype, where, fidelity)
         guide_name = None if vision is None else str(vision)
         named = None if method == "auto" else method
         choice = Choice(named, host, guide_name, recipe, dataset, feedback, purify, overrides)
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
-        models = models or Models()
-        clip = models.clip(str(model), where, precision, "published" if fidelity == "reference" else "exact", offline)
-        wanted = (where, precision, fidelity, plan.settings.vision_feature, offline)
-        guide = models.guide(plan.vision, *wanted) if plan.vision else None
-        plan = plan.for_models(clip.depth, guide.kind if guide else None, reference=fidelity == "reference")
-        return cls(Network(clip, plan, guide, models.memory), fidelity, batch, read)
+        network = open_network(str(model), plan, models or Models(), where, precision, fidelity, offline)
+        return cls(network, fidelity, batch, read)
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
         """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
@@ -139,7 +133,7 @@ class Segmenter:
             raise OptionError(what, "call segmenter(photo, words), which works by strips, or raise limit=")
         (logits,) = self.tiles([ready], self.text(vocabulary))
         score_map = self.score_map(ready, logits)
-        return full_map(blocks(score_map, ready, self.plan.settings), score_map.shape)
+        return full_map(blocks(score_map, ready, self.plan.map_steps), score_map.shape)
 
     @overload
     def __call__(
@@ -202,29 +196,31 @@ class Segmenter:
         """What made a result, for its record: model, method, precision, every constant, the class list's name."""
         plan = self.plan
         guide = {"vision": self.network.guide.name} if self.network.guide else {}
-        feedback = {"host": plan.host, "feedback": asdict(plan.feedback)} if plan.feedback else {}
+        host = {"host": plan.host} if plan.host else {}
+        feedback = {"feedback": asdict(plan.feedback)} if plan.feedback else {}
         purify = {"purify": asdict(plan.purify)} if plan.purify else {}
         return {
             "model": self.clip.name,
             "method": plan.method,
             **guide,
+            **host,
             **feedback,
             **purify,
             "fidelity": self.fidelity,
             "dtype": str(self.clip.dtype).removeprefix("torch."),
-            **asdict(replace(plan.settings, residual=plan.residual, mlp=plan.mlp)),
+            **plan.constants,
             "vocabulary": vocabulary.source,
             **self.reading.said(),
         }
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
-        settings, patch, guide = self.plan.settings, self.clip.patch, self.network.guide
+        geometry, patch, guide = self.plan.geometry, self.clip.patch, self.network.guide
         if self.fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
             both = lcm(patch, guide.multiple) if guide else patch
-            return prepare(photo, settings, both, at_least=patch, reading=self.reading)
+            return prepare(photo, geometry, both, at_least=patch, reading=self.reading)
         published = patch if self.plan.row.pad == PATCH else self.plan.row.pad
-        return prepare(photo, settings, published if settings.crop else 1, at_least=1, reading=self.reading)
+        return prepare(photo, geometry, published if geometry.crop else 1, at_least=1, reading=self.reading)
 
     @torch.no_grad()
     def tiles(self, photos: Sequence[Photo], text: Tensor) -> list[Tensor]:
@@ -234,7 +230,7 @@ class Segmenter:
     @property
     def direct(self) -> bool:
         """Whether a whole photo's grid becomes the map in one step, as in some releases (spec 1.4)."""
-        return self.fidelity == "reference" and self.plan.settings.crop == 0 and not self.plan.row.whole_in_two_steps
+        return self.fidelity == "reference" and self.plan.geometry.crop == 0 and not self.plan.row.whole_in_two_steps
 
     def score_map(self, photo: Photo, logits: Tensor) -> ScoreMap:
         """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
@@ -250,7 +246,7 @@ class Segmenter:
     def _decide(
         self, photo: Photo, score_map: ScoreMap, rule: Rule, vocabulary: Vocabulary, scores: bool
     ) -> Segmentation:
-        parts = blocks(score_map, photo, self.plan.settings)
+        parts = blocks(score_map, photo, self.plan.map_steps)
         decision = decide(parts, photo.target, rule)
         share, confidence = statistics(decision, vocabulary.classes)
         return Segmentation(
@@ -266,7 +262,7 @@ class Segmenter:
 
     def rule(self, vocabulary: Vocabulary) -> Rule:
         """How cosines of these words become labels. Raises OptionError for a threshold without a background."""
-        return rule_of(vocabulary, self.plan.settings, self.clip.device)
+        return rule_of(vocabulary, self.plan.deciding, self.clip.device)
 
     def _check_text(self, text: Tensor) -> None:
         if text.ndim != 2 or text.shape[1] != self.clip.width:
@@ -274,27 +270,5 @@ class Segmenter:
             raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
 
 
-def _check_options(fidelity: str, batch: int) -> None:
-    if fidelity not in ("default", "reference"):
-        raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
-    if batch < 1:
-        raise OptionError(f"batch={batch} is not possible", "give at least 1 window")
-
-
 def _as_vocabulary(words: Words) -> Vocabulary:
     return words if isinstance(words, Vocabulary) else Vocabulary(words)
-
-
-def folder_settings(model: str, offline: bool) -> dict[str, Any]:
-    """What the model's own segloop.json names, if it is a folder and has one."""
-    path = Path(resolve_model(model, offline)) / "segloop.json"
-    if not path.is_file():
-        return {}
-    try:
-        settings = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError):
-        raise ModelError(f"{path} is not valid JSON", "mend it or delete it") from None
-    for name in ("method", "host", "vision"):
-        if not isinstance(settings.get(name), (str, type(None))):
-            raise ModelError(f"{path} has {settings[name]!r} as {name}", "put a name there or delete it")
-    return settings

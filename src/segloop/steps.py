@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +14,8 @@ from torch import Tensor
 from .decide import Block, Blocks, Decision, Rule
 from .errors import OptionError
 from .images import PLAIN, Reading, normalise, read_image, resize_uint8, resized_size
-from .refine import pamr_apply, pamr_weights
-from .settings import Settings
+from .refine import MapStep
+from .settings import Deciding, Geometry
 from .vocabulary import Vocabulary
 from .windows import Layout, ScoreMap, cut, layout
 
@@ -31,7 +32,7 @@ class Measured(Protocol):
 
     @property
     def pixels(self) -> Tensor:
-        """(3, height, width) float32, resized and normalised; only PAMR looks at it."""
+        """(3, height, width) float32, resized and normalised; only steps on the map look at it."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,16 @@ class Photo:
         return self.image.shape[0], self.image.shape[1]
 
 
-def prepare(photo: Any, settings: Settings, pad: int, at_least: int, reading: Reading = PLAIN) -> Photo:
+def prepare(photo: Any, geometry: Geometry, pad: int, at_least: int, reading: Reading = PLAIN) -> Photo:
     """Read, resize and cut a photo; windows are padded to multiples of `pad` pixels, sides are `at_least` pixels.
 
     Raises ImageError for what is not a photo.
     """
     image = read_image(photo, reading)
     height, width, _ = image.shape
-    size = resized_size(height, width, settings.short_side, settings.long_side, at_least=at_least)
+    size = resized_size(height, width, geometry.short_side, geometry.long_side, at_least=at_least)
     pixels = torch.from_numpy(normalise(resize_uint8(image, size)))
-    where = layout(size, settings.crop, settings.stride, pad)
+    where = layout(size, geometry.crop, geometry.stride, pad)
     source = str(photo) if isinstance(photo, (str, Path)) else None
     return Photo(image, source, size, where, pixels, cut(pixels, where))
 
@@ -82,10 +83,10 @@ def tiles(photos: Sequence[Photo], network: Callable[[Tensor], Tensor], batch: i
     return [torch.stack(found) for found in logits]
 
 
-def blocks(score_map: ScoreMap, photo: Measured, settings: Settings) -> Blocks:
-    """The map in parts: strips of rows with all queries; with PAMR, which looks far, all rows with few queries."""
+def blocks(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep] = ()) -> Blocks:
+    """The map in parts: strips of rows with all queries; with steps on it, all rows with few queries."""
     queries, height, width = score_map.shape
-    steps, dilations = settings.pamr_steps, settings.pamr_dilations
+    steps = [step for step in map_steps if step.is_on]
 
     def by_rows() -> Iterator[Block]:
         for rows, strip in score_map.strips(STRIP_BYTES, BAND_BYTES):
@@ -94,24 +95,25 @@ def blocks(score_map: ScoreMap, photo: Measured, settings: Settings) -> Blocks:
     def by_queries() -> Iterator[Block]:
         step = max(1, BAND_BYTES // (4 * height * width))
         image = photo.pixels[None].to(score_map.mosaic.device)
-        weights = pamr_weights(F.interpolate(image, size=photo.target, mode="bilinear"), dilations)
+        image = F.interpolate(image, size=photo.target, mode="bilinear")[0]
+        ready = [step.ready(image) for step in steps]
         for start in range(0, queries, step):
             part = slice(start, min(start + step, queries))
-            maps = score_map.queries(part)[None]
-            yield Block(slice(0, height), part, pamr_apply(weights, maps, steps, dilations)[0])
+            maps = reduce(lambda maps, step: step(maps), ready, score_map.queries(part))
+            yield Block(slice(0, height), part, maps)
 
     return by_queries if steps else by_rows
 
 
-def rule_of(vocabulary: Vocabulary, settings: Settings, device: torch.device | None = None) -> Rule:
+def rule_of(vocabulary: Vocabulary, deciding: Deciding, device: torch.device | None = None) -> Rule:
     """How cosines of these words become labels. Raises OptionError for a threshold without a background."""
-    threshold, area = settings.background_threshold or None, settings.area_threshold or None
+    threshold, area = deciding.background_threshold or None, deciding.area_threshold or None
     if vocabulary.background is None and (threshold or area):
         name = "background_threshold" if threshold else "area_threshold"
         remedy = f"add a background (--background), or switch it off with {name}=none"
         raise OptionError(f"{name} needs a background class and the list has none", remedy)
     index = torch.tensor(vocabulary.query_index, device=device)
-    return Rule(index, len(vocabulary.classes), settings.logit_scale, threshold, area)
+    return Rule(index, len(vocabulary.classes), deciding.logit_scale, threshold, area)
 
 
 def full_map(parts: Blocks, shape: tuple[int, int, int]) -> Tensor:

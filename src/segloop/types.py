@@ -25,6 +25,11 @@ class LastBlock:
     has_class_token: bool = True
     guide: Tensor | None = None  # (B, C, H, W) features of a vision model, where the method has one
 
+    @property
+    def first_patch(self) -> int:
+        """Its number among the tokens: 1 behind a class token, else 0."""
+        return int(self.has_class_token)
+
 
 Attention = Callable[[LastBlock], Mix]
-"""A method of attention: builds its operator from the opened block."""
+"""A method of attention: builds its operator from the opened block. A frozen record where it has constants."""

@@ -1,6 +1,6 @@
 """CLIP, opened before its last block (spec 0.2, 0.3). The only file that knows transformers' CLIP."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +17,12 @@ from .folders import entries
 from .hub import files_of
 from .kinds import no_clip
 from .loading import load_weights, read_config, resolve
+from .models import SIZES
 from .positions import Rule, resample_positions
 from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pixels, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
-
-AfterBlock = Callable[[int, Tensor, Tensor], Tensor]
-"""(number of the block, its input, its output (B, 1+N, D)) -> what the next block gets."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +59,41 @@ class Clip:
         """Width of the joint embedding, E."""
         return int(self.model.config.projection_dim)
 
+    @property
+    def size(self) -> str | None:
+        """Its size as the papers' tables call it; None for one that none of them has."""
+        return next((size for size, shape in SIZES.items() if shape == (self.patch, self.depth)), None)
+
+    @property
+    def first_patch(self) -> int:
+        """Token 0 is the class token."""
+        return 1
+
     def grid(self, pixels: Tensor) -> tuple[int, int]:
         """(rows, columns) of whole patches in (B, 3, H, W); a remainder is dropped."""
         return pixels.shape[-2] // self.patch, pixels.shape[-1] // self.patch
 
     def tokens(
-        self, pixels: Tensor, keep: Collection[int] = (), open_blocks: int = 1, after: AfterBlock | None = None
+        self, pixels: Tensor, keep: Collection[int] = (), open_blocks: int = 1
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """All blocks but the last `open_blocks`: CLIP-normalised (B, 3, H, W) -> X (B, 1+N, D), their output.
 
-        Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape. `after` may change
-        the output of every block before the next sees it. Raises ModelError where they are no numbers.
+        Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape. Raises ModelError
+        where they are no numbers.
         """
         x = self._embed(pixels)
         kept = {0: x} if 0 in keep else {}
-        for number, block in enumerate(self.vision.encoder.layers[:-open_blocks], start=1):
-            before, x = x, _run_block(block, x)
-            x = after(number, before, x) if after else x
+        for number in range(1, self.depth + 1 - open_blocks):
+            x = self.run_block(number, x)
             if number in keep:
                 kept[number] = x
         if not x.sum(dtype=torch.float32).isfinite():
             raise self._unsound()
         return x, kept
+
+    def run_block(self, number: int, x: Tensor) -> Tensor:
+        """Block `number` (from 1), as it was trained: (B, 1+N, D) -> (B, 1+N, D)."""
+        return _run_block(self.vision.encoder.layers[number - 1], x)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         parts = self.vision.embeddings

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 DEFAULT_CLIP = "openai/clip-vit-base-patch16"
+SIZES = {"ViT-B/16": (16, 12), "ViT-L/14": (14, 24), "ViT-H/14": (14, 32)}  # of the papers' tables: (patch, blocks)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from .clip import Clip, load_clip
+from .clip import load_clip
+from .tower import Tower
 from .vision import Guide, load_guide
 
 Value = TypeVar("Value")
@@ -48,7 +49,7 @@ class Models:
     memory: Memory | None = None
     opened: dict[Hashable, Any] = field(default_factory=dict)
 
-    def clip(self, *how: Any) -> Clip:
+    def clip(self, *how: Any) -> Tower:
         """`load_clip(*how)`, the same object for the same arguments."""
         return self._once(load_clip, how)
 

@@ -31,7 +31,10 @@ Method = Annotated[
 ]
 Host = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--host", help="What fsa is attached to, named as a method is; alone it means --method fsa."),
+    typer.Option(
+        "--host",
+        help="What fsa, sfp or sc-clip is attached to, as sclip or sfp:proxyclip; alone it means --method fsa.",
+    ),
 ]
 Vision = Annotated[
     Optional[str],  # noqa: UP045
@@ -73,7 +76,7 @@ def words(classes: str | None, classes_file: Path | None) -> list[str]:
 
 def overrides(sets: list[str] | None) -> dict[str, Any]:
     """Fields of --set with their types. Raises OptionError."""
-    from ..settings import parse_assignments
+    from ..records import parse_assignments
 
     return parse_assignments(sets or [])
 

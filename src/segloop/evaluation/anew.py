@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from typing import Any
 from ..datasets import Opened, open_dataset
 from ..errors import OptionError, UserError, nearest
 from ..images import recorded
+from ..plan import known_constants
 from ..record import LOG, Inputs, locked, open_record, read_run
-from ..settings import Settings, override
+from ..records import constants_of, override, share_out
+from ..refine import MAP_STEPS, MapStep
+from ..settings import Deciding
 from ..steps import rule_of
 from ..vocabulary import Vocabulary
 from .run import Finished, Progress, machine
@@ -21,7 +24,7 @@ from .source import Kept, check_kept
 from .task import SHARD, Task, images_hash, shards_of
 from .work import Job, work
 
-DECIDING = ("logit_scale", "background_threshold", "area_threshold", "pamr_steps", "pamr_dilations")
+DECIDING = [name for record in (Deciding(), *MAP_STEPS.values()) for name in constants_of(record)]
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,26 @@ class KeptRun:
         if wrong is not None:
             what = f"setting {wrong!r} does not only decide, it shapes the cosines"
             raise OptionError(what, f"{nearest(wrong, DECIDING)}; for others evaluate anew")
-        settings = override(self.settings, changes)
-        return Kept(self.folder, settings, rule_of(self.vocabulary, settings), reading=recorded(self.run["settings"]))
+        deciding, map_steps = self.records(changes)
+        reading = recorded(self.run["settings"])
+        return Kept(self.folder, map_steps, rule_of(self.vocabulary, deciding), reading=reading)
 
-    @property
-    def settings(self) -> Settings:
-        """The constants that the run was made with."""
-        known = {field.name for field in fields(Settings)}
-        kept = {name: value for name, value in self.run["settings"].items() if name in known}
-        return override(Settings(), {name: value for name, value in kept.items() if value is not None})
+    def settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The run's settings, as a run with these changes would have them."""
+        deciding, map_steps = self.records(changes)
+        in_use = [deciding, *(step for step in map_steps if step.is_on)]
+        now = {name: value for record in in_use for name, value in constants_of(record).items()}
+        others = {name: value for name, value in self.run["settings"].items() if name not in DECIDING or name in now}
+        return {**others, **now, "keeps": []}
+
+    def records(self, changes: Mapping[str, Any] | None = None) -> tuple[Deciding, tuple[MapStep, ...]]:
+        """The constants that the run was decided with, or those with some `changes`."""
+        parts: dict[str, Any] = {"deciding": Deciding(), **MAP_STEPS}
+        kept = {name: value for name, value in self.run["settings"].items() if name in DECIDING and value is not None}
+        for some in (kept, changes or {}):
+            shared = share_out(parts, some)
+            parts = {part: override(record, shared[part]) for part, record in parts.items()}
+        return parts.pop("deciding"), tuple(parts.values())
 
 
 def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
@@ -83,9 +97,8 @@ def decide_anew(
 ) -> Finished:
     """The run that `changes` of DECIDING would have given, as a record of its own in `out`."""
     source = kept.source(changes)
-    changed = {name: getattr(source.settings, name) for name in changes}
-    settings = {**kept.run["settings"], **changed, "keeps": []}
-    inputs = Inputs(settings, kept.run["classes"], kept.run["queries"], kept.run["query_index"])
+    settings = kept.settings(changes)
+    inputs = Inputs(settings, kept.run["classes"], kept.run["queries"], kept.run["query_index"], known_constants())
     shards = shards_of(len(kept.data.samples), settings.get("shard") or SHARD)
     started = datetime.now(timezone.utc).isoformat()
     with locked(out):

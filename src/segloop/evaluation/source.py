@@ -16,8 +16,8 @@ from ..decide import Rule, decide
 from ..errors import ImageError, UserError
 from ..files import write_whole
 from ..images import PLAIN, Reading, normalise, read_image, resize_uint8
+from ..refine import MapStep
 from ..segmenter import Segmenter
-from ..settings import Settings
 from ..steps import Measured, Photo, blocks
 from ..windows import Layout, ScoreMap, assemble
 
@@ -73,7 +73,7 @@ class Live:
     @torch.no_grad()
     def labels(self, photo: Photo, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        return _labels(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.settings, self.rule)
+        return _labels(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps, self.rule)
 
     def encode(self, photo: Photo, tiles: Tensor) -> bytes:
         """What `Kept` reads: the cosines, and how the windows lie."""
@@ -101,7 +101,7 @@ class KeptPhoto:
     size: tuple[int, int]  # (height, width) after resizing
     target: tuple[int, int]  # (H0, W0)
     direct: bool  # see `windows.assemble`
-    pixels: Tensor  # (3, height, width) where PAMR looks at it, else empty
+    pixels: Tensor  # (3, height, width) where a step on the map looks at it, else empty
 
     @property
     def score_map(self) -> ScoreMap:
@@ -114,13 +114,13 @@ class Kept:
     """Cosines that `evaluate --scores` kept: no network is needed to decide anew, exactly as the run would have."""
 
     run: Path
-    settings: Settings
+    map_steps: tuple[MapStep, ...]
     rule: Rule
     batch: int = 1
     reading: Reading = PLAIN
 
     def read(self, sample: Sample) -> KeptPhoto:
-        """The kept windows; the photo itself only where PAMR looks at it."""
+        """The kept windows; the photo itself only where a step on the map looks at it."""
         with self._open(sample) as kept:
             size, target = (tuple(kept[name].tolist()) for name in ("size", "target"))
             rows, columns = (tuple(map(tuple, kept[name].tolist())) for name in ("rows", "columns"))
@@ -130,7 +130,7 @@ class Kept:
             what = f"the kept cosines of {sample.name} are not finite"
             raise ImageError(what, "run the evaluation again with --scores, and --dtype float32 if that ends likewise")
         pixels = torch.empty(0)
-        if self.settings.pamr_steps:
+        if any(step.is_on for step in self.map_steps):
             pixels = torch.from_numpy(normalise(resize_uint8(read_image(sample.image, self.reading), size)))
         return KeptPhoto(tiles, Layout(rows, columns, pad_rows, pad_columns), size, target, direct, pixels)
 
@@ -141,7 +141,7 @@ class Kept:
     @torch.no_grad()
     def labels(self, photo: KeptPhoto, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        return _labels(photo.score_map, photo, self.settings, self.rule)
+        return _labels(photo.score_map, photo, self.map_steps, self.rule)
 
     def _open(self, sample: Sample) -> Any:
         place = scores_file(self.run, sample)
@@ -170,5 +170,5 @@ def check_kept(run: Path) -> None:
         raise UserError(f"{run} kept no cosines", "evaluate once with --scores")
 
 
-def _labels(score_map: ScoreMap, photo: Measured, settings: Settings, rule: Rule) -> np.ndarray:
-    return decide(blocks(score_map, photo, settings), photo.target, rule).labels.cpu().numpy()
+def _labels(score_map: ScoreMap, photo: Measured, steps: Sequence[MapStep], rule: Rule) -> np.ndarray:
+    return decide(blocks(score_map, photo, steps), photo.target, rule).labels.cpu().numpy()

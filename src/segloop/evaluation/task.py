@@ -17,8 +17,10 @@ from ..decide import Rule
 from ..keys import BENCHMARKS, LARGE
 from ..methods import RECIPES
 from ..metrics import Void
+from ..opening import folder_settings
+from ..plan import known_constants
 from ..record import Inputs, read_run
-from ..segmenter import Segmenter, folder_settings
+from ..segmenter import Segmenter
 from ..vocabulary import Vocabulary
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
@@ -127,7 +129,8 @@ def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
     vocabulary = vocabulary.with_embeddings(segmenter.text(vocabulary))
     void: Void = "reference" if task.fidelity == "reference" else "corrected"
     settings = _settings(task, data, segmenter, vocabulary, void)
-    inputs = Inputs(settings, vocabulary.classes, vocabulary.queries, vocabulary.query_index)
+    words = (vocabulary.classes, vocabulary.queries, vocabulary.query_index)
+    inputs = Inputs(settings, *words, unsaid=known_constants())
     return Settled(task, data, segmenter, vocabulary, rule, void, inputs)
 
 

@@ -59,7 +59,7 @@ def tune(
     Class lists without background have no threshold to choose. The run's own constants are always among the pairs.
     Raises UserError for fewer than two images, OptionError for scales and thresholds that cannot be.
     """
-    own = kept.settings
+    own, _ = kept.records()
     grid = sorted({*map(float, scales), own.logit_scale})
     limits = sorted({0.0, *thresholds, own.background_threshold or 0.0}) if kept.vocabulary.background == 0 else [0.0]
     if grid[0] <= 0 or limits[0] < 0 or limits[-1] > 1:
@@ -125,7 +125,7 @@ def _all_counts(kept: KeptRun, scales: Sequence[float], limits: Sequence[float],
 def _by_scale(
     kept: KeptRun, source: Kept, photo: KeptPhoto, truth: np.ndarray, scales: Sequence[float], limits: Sequence[float]
 ) -> Counts:
-    parts = blocks(photo.score_map, photo, source.settings)
+    parts = blocks(photo.score_map, photo, source.map_steps)
     made = []
     for scale in scales:
         rule = replace(source.rule, logit_scale=scale, background_threshold=None)

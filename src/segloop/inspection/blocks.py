@@ -165,7 +165,7 @@ def scores(found: Inspection, sources: Sources) -> str:
         pairs.append(f'<figure><div class="two">{shots}</div><figcaption>{key(found, index)}</figcaption></figure>')
     left_out = len(found.classes) - len(pairs)
     rest = f" The other {left_out} classes are smaller in both maps." if left_out else ""
-    pamr = " PAMR comes after these." if found.settings["host"]["pamr_steps"] else ""
+    pamr = " PAMR comes after these." if found.settings["host"].get("pamr_steps") else ""
     return f"""<h2>Scores of the classes</h2>
 <p class="note">Probability after the softmax over queries, the best synonym for its class, averaged over windows: host
 left, FSA right, both from 0 (dark) to 1 (bright).{pamr}{rest}</p>

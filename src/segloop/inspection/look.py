@@ -145,7 +145,7 @@ def _map(name: str, segmenter: Segmenter, ready: Photo, text: Tensor, vocabulary
     (logits,) = segmenter.tiles([ready], text)
     rule = segmenter.rule(vocabulary)
     score_map = segmenter.score_map(ready, logits)
-    decision = decide(blocks(score_map, ready, segmenter.plan.settings), ready.target, rule)
+    decision = decide(blocks(score_map, ready, segmenter.plan.map_steps), ready.target, rule)
     share, _ = statistics(decision, vocabulary.classes)
     grid = (logits.shape[-2], logits.shape[-1])
     cosines = _at_patches(score_map, ready, grid)
@@ -209,14 +209,14 @@ def _window(
     """Rows of the patches that are looked at in one window, and the share of its pairs that pruning keeps."""
     pixels = ready.windows[window.number][None]
     patches = [spot.number(window.grid) for spot in places]
-    block, mix, readout = sides.fsa.network.opened(pixels, text)
-    first = int(block.has_class_token)
-    rows = rows_of(sides.feedback, block, mix, readout, patches)
+    opened = sides.fsa.network.opened(pixels, text)
+    first = opened.block.first_patch
+    rows = rows_of(sides.feedback, opened.block, opened.mix, opened.readout, patches)
     host, host_cosines = rows.host, rows.host_cosines
     if sides.feedback.feedback_layers > 1:  # the host alone has other tokens in its last block
-        block, mix, readout = sides.host.network.opened(pixels, text)
-        host = matrix_rows(mix, block, [patch + first for patch in patches])
-        host_cosines = readout(mix(block.v)[:, :, first:])[0]
+        alone = sides.host.network.opened(pixels, text)
+        host = matrix_rows(alone.mix, alone.block, [patch + first for patch in patches])
+        host_cosines = alone.cosines().flatten(2)[0].T
     rule = sides.host.rule(vocabulary)
     scores = [class_scores(cosines[patches].T[..., None], rule)[..., 0] for cosines in (host_cosines, rows.fed_cosines)]
     found = []
@@ -243,7 +243,7 @@ def _tokens(sides: Sides, ready: Photo, window: Window) -> Tokens:
     grid, number = clip.grid(pixels), clip.depth - 1
     after, kept = clip.tokens(pixels, {number - 1})
     stats = block_attention(clip, kept[number - 1], number, grid)
-    patches = after[:, 1:]
+    patches = after[:, clip.first_patch :]
     mask = sfp.mask(patches, stats)
     repaired = interpolate(patches, mask, grid, sfp.isolated)
     parts = (mask, patches.float().norm(dim=-1), repaired.float().norm(dim=-1), stats.class_row, stats.diagonal)

@@ -10,8 +10,9 @@ from ..methods import METHODS
 from ..network import Network
 from ..plan import PURIFIER, Plan
 from ..purify import SFP
+from ..records import override
 from ..segmenter import Segmenter
-from ..settings import override
+from ..settings import Surroundings
 
 Constants = Mapping[str, Any]
 
@@ -52,23 +53,25 @@ def sides_of(segmenter: Segmenter, changes: Constants | None = None) -> Sides:
     """
     fed_back, purifying = (_of(record, changes or {}) for record in (FSA, SFP))
     reference = segmenter.fidelity == "reference"
-    guide, depth = segmenter.network.guide, segmenter.clip.depth
+    guide, depth, size = segmenter.network.guide, segmenter.clip.depth, segmenter.clip.size
 
     def settled(plan: Plan) -> Plan:
-        plan = plan.for_models(depth, guide.kind if guide else None, reference)
+        plan = plan.for_models(depth, size, guide.kind if guide else None, reference)
         feedback = override(plan.feedback, fed_back) if plan.feedback else None
         purify = override(plan.purify, purifying).on(depth, reference) if plan.purify else None
         return replace(plan, feedback=feedback, purify=purify)
 
     plan = segmenter.plan
-    name = plan.host or plan.method
-    host = replace(plan, method=name, host=None, feedback=None)
+    host = replace(plan, method=plan.host or "", host=None, feedback=None) if plan.feedback else plan
+    name = f"{host.method}:{host.host}" if host.host else host.method
     fsa = plan if plan.feedback else replace(plan, method="fsa", host=name, feedback=FSA())
     sfp = replace(
         host,
         method=PURIFIER,
-        variant=variant(METHODS[PURIFIER].host or PURIFIER),
-        settings=replace(plan.settings, residual=None, mlp=None),
+        host=None,
+        around=Surroundings(),
+        attention=variant(METHODS[PURIFIER].host or PURIFIER).attention,
+        guidance=None,
         vision=None,
         purify=METHODS[PURIFIER].purify,
     )
@@ -80,7 +83,7 @@ def sides_of(segmenter: Segmenter, changes: Constants | None = None) -> Sides:
 
 
 def split(changes: Constants) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Overrides -> (those of Settings, and unknown ones), (those of FSA and SFP)."""
+    """Overrides -> (those that every method has, and unknown ones), (those of FSA and SFP)."""
     records = {item.name for record in (FSA, SFP) for item in fields(record)}
     plain = {name: value for name, value in changes.items() if name not in records}
     return plain, {name: value for name, value in changes.items() if name in records}

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..settings import Settings
+from ..settings import Deciding, Geometry
 from . import names
 from .runs import Run
 
 # what a recipe chooses for each data set: such settings may differ along a row without a word
-BY_DATASET = {field.name for field in fields(Settings)} | {
+BY_DATASET = {field.name for record in (Geometry, Deciding) for field in fields(record)} | {
+    "pamr_steps",
+    "pamr_dilations",
     "dataset",
     "recipe",
     "vocabulary",

@@ -1,31 +1,30 @@
 """Whether a run did what the published one did: its images, its class list, its constants."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
+from ..backbones.models import GUIDES, SIZES
 from . import names
 from .caveats import caveats
 from .runs import Run
-
-DEPTHS = {"ViT-B/16": 12, "ViT-L/14": 24, "ViT-H/14": 32}  # blocks
 
 
 def deviations(run: Run) -> list[str]:
     """What keeps this run from being comparable with its published figure, in words; empty where nothing does."""
     found = caveats(run)
     model, known = str(run.settings.get("model")), names.backbone(run)
-    if known not in DEPTHS:
+    if known not in SIZES:
         return [*found, f"model {known} is none of the published ones"]
     if model.count("/") != 1 or model.startswith((".", "~", "/")):
         found.append("weights of a local folder")
     if run.settings.get("fidelity") != "reference":
         fidelity = run.settings.get("fidelity")
         found.append(f"fidelity {fidelity}, where the published pipeline is fidelity reference")
-    return [*found, *_recipe(run, DEPTHS[known])]
+    return [*found, *_recipe(run, known)]
 
 
-def _recipe(run: Run, depth: int) -> list[str]:
+def _recipe(run: Run, size: str) -> list[str]:
     from ..methods import METHODS, RECIPES  # with torch
 
     fed_proxy = run.has_feedback and run.base == "proxyclip"
@@ -35,9 +34,11 @@ def _recipe(run: Run, depth: int) -> list[str]:
     found = []
     if not METHODS[run.base].published:
         found.append(f"geometry of {run.base} is segloop's own")
+    if (guide := names.guide(run)) and guide not in GUIDES:
+        found.append(f"guide {guide} is none of the published ones")
     if run.has_feedback and not fed_proxy:
         found.append(f"the constants of FSA on {run.base} are not published")
-    return [*found, *_words(run, RECIPES[key].names), *_constants(run, depth)]
+    return [*found, *_words(run, RECIPES[key].names), *_constants(run, size)]
 
 
 def _words(run: Run, variant: str) -> list[str]:
@@ -53,24 +54,26 @@ def _words(run: Run, variant: str) -> list[str]:
     return [f"class list {own or 'of its own'} instead of {published}"]
 
 
-def _constants(run: Run, depth: int) -> list[str]:
-    from ..backbones.models import GUIDES
-    from ..plan import Choice, resolve
+def _constants(run: Run, size: str) -> list[str]:
+    from ..plan import Choice, known_constants, resolve, shared_constants
 
     guide = names.guide(run)
     method, host = ("fsa", run.base) if run.has_feedback else (run.base, None)
     choice = Choice(method, host, guide, dataset=run.dataset)
-    kind = GUIDES[guide].kind if guide in GUIDES else guide
-    plan = resolve(choice).for_models(depth, kind, run.settings.get("fidelity") == "reference")
-    settings = replace(plan.settings, residual=plan.residual, mlp=plan.mlp)
-    published: dict[str, Any] = asdict(settings)
+    kind = GUIDES[guide].kind if guide in GUIDES else None
+    _, depth = SIZES[size]
+    plan = resolve(choice).for_models(depth, size, kind, run.settings.get("fidelity") == "reference")
+    published: dict[str, Any] = {**shared_constants(), **plan.constants}
     for record, constants in (("feedback", plan.feedback), ("purify", plan.purify)):
         published |= {record: asdict(constants)} if constants else {}
-    mine = names.flat_settings(run.settings)
+    mine, unsaid = (names.flat_settings(_listed(settings)) for settings in (run.settings, known_constants()))
+    if guide and guide not in GUIDES:  # what its kind is, and so which lambda is its own, no record says
+        mine.pop("feedback.lambda_", None)
+        published.get("feedback", {}).pop("lambda_", None)
     return [
-        f"{key} {names.plain(mine[key])} instead of {names.plain(value)}"
+        f"{key} {names.plain(mine.get(key, unsaid[key]))} instead of {names.plain(value)}"
         for key, value in names.flat_settings(_listed(published)).items()
-        if key in mine and _listed(mine[key]) != value
+        if mine.get(key, unsaid[key]) != value
     ]
 
 

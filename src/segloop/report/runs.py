@@ -51,8 +51,11 @@ class Run:
 
     @property
     def base(self) -> str:
-        """The method without feedback: what fsa is attached to, or the method itself."""
-        return self.settings.get("host") or self.settings["method"]
+        """The method without feedback: what fsa is attached to, or the method itself, as `sfp:proxyclip` on a host."""
+        host, method = self.settings.get("host"), self.settings["method"]
+        if method == "fsa":
+            return host or method
+        return f"{method}:{host}" if host else method
 
     @property
     def has_feedback(self) -> bool:

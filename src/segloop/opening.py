@@ -1,0 +1,58 @@
+"""From a settled plan to its open networks, and what a model's own folder wants."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from .backbones.loading import resolve as resolve_model
+from .backbones.shared import Models
+from .errors import ModelError, OptionError
+from .network import Network
+from .plan import Guidance, Plan
+
+Fidelity = Literal["default", "reference"]
+
+
+def open_network(
+    model: str,
+    plan: Plan,
+    models: Models,
+    device: torch.device,
+    dtype: torch.dtype,
+    fidelity: Fidelity,
+    offline: bool,
+) -> Network:
+    """The networks that a plan needs, opened, and the plan as they settle it. Raises ModelError, OptionError."""
+    reference = fidelity == "reference"
+    clip = models.clip(model, device, dtype, "published" if reference else "exact", offline)
+    guide = None
+    if plan.vision:
+        feature = (plan.guidance or Guidance()).vision_feature
+        guide = models.guide(plan.vision, device, dtype, fidelity, feature, offline)
+    plan = plan.for_models(clip.depth, clip.size, guide.kind if guide else None, reference)
+    return Network(clip, plan, guide, models.memory)
+
+
+def check_options(fidelity: str, batch: int) -> None:
+    """Raises OptionError for a fidelity that there is not, or no window."""
+    if fidelity not in ("default", "reference"):
+        raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
+    if batch < 1:
+        raise OptionError(f"batch={batch} is not possible", "give at least 1 window")
+
+
+def folder_settings(model: str, offline: bool) -> dict[str, Any]:
+    """What the model's own segloop.json names, if it is a folder and has one."""
+    path = Path(resolve_model(model, offline)) / "segloop.json"
+    if not path.is_file():
+        return {}
+    try:
+        settings = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError):
+        raise ModelError(f"{path} is not valid JSON", "mend it or delete it") from None
+    for name in ("method", "host", "vision"):
+        if not isinstance(settings.get(name), (str, type(None))):
+            raise ModelError(f"{path} has {settings[name]!r} as {name}", "put a name there or delete it")
+    return settings
