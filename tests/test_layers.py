@@ -22,6 +22,7 @@ ROOMS = [
     "windows",
     "refine",
     "decide",
+    "classfiles",
     "vocabulary",
     "embeddings",
     "images",

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .errors import OptionError, UserError, nearest
+from .classfiles.entries import ClassList
+from .classfiles.read import read_classes
+from .errors import OptionError, UserError, VocabularyError, nearest
 from .layouts import BYTES, DATASETS, WIDE, Dataset
 from .places import files_below, find_root, glimpse, places_of, read_places
 from .splits import Part, is_list, part_of, read_list
-from .vocabulary import Vocabulary, read_class_file
+from .vocabulary import Vocabulary
 
 __all__ = ["DATASETS", "Check", "Dataset", "Opened", "Sample", "check", "open_dataset", "rows"]
 
 SHOWN = 3  # missing files that an error names
 CLASS_FILE = "classes.txt"
+CLASS_FILES = (CLASS_FILE, "classes.json", "classes.yaml", "classes.yml", "classes.csv", "labelmap.txt")
 WIDE_FROM = 256  # classes: from here on 255 is one of them, and void is 65535
 
 
@@ -135,7 +138,9 @@ def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None) ->
     notes = _notes(dataset, part, len(names), limit)
     names = names[:limit]
     _check_whole(dataset, root, part, names, images, labels)
-    dataset = dataset if dataset.names else _with_own_classes(dataset, root)
+    if not dataset.names:
+        classes = _own_classes(root)
+        dataset, notes = _with_own_classes(dataset, classes), (*notes, *filter(None, [classes.said]))
     samples = tuple(Sample(name, part.images / images[name], part.labels / labels[name]) for name in names)
     return Opened(dataset, root, part.name, samples, notes)
 
@@ -217,11 +222,22 @@ def _not_found(dataset: Dataset, values: Sequence[str | os.PathLike[str]]) -> Op
 # folders of your own ---------------------------------------------------------------------------------------------
 
 
-def _with_own_classes(dataset: Dataset, root: Path) -> Dataset:
-    """The row with the classes of the folder's classes.txt. Raises VocabularyError."""
-    lines = tuple(read_class_file(root / CLASS_FILE))
-    _own_vocabulary(lines, "openai80")  # a name given twice is said before the run, not in it
-    return replace(dataset, names=lines, classes=len(lines), rule=WIDE if len(lines) >= WIDE_FROM else BYTES)
+def _own_classes(root: Path) -> ClassList:
+    """The folder's classes.txt, or one of CLASS_FILES in its place. Raises OptionError for two, VocabularyError."""
+    there = [name for name in CLASS_FILES if (root / name).is_file()]
+    if len(there) > 1 and there[0] != CLASS_FILE:
+        raise OptionError(f"{root} has {' and '.join(there)}", f"keep one, or call the right one {CLASS_FILE}")
+    found = read_classes(root / (there[0] if there else CLASS_FILE))
+    if found.numbers:
+        what = f"{root / there[0]} numbers its classes from {found.numbers[0]} to {found.numbers[-1]}"
+        raise VocabularyError(what, "number them from 0, as the label maps do, or write names alone")
+    _own_vocabulary(found.names, "openai80")  # a name given twice is said before the run, not in it
+    return found
+
+
+def _with_own_classes(dataset: Dataset, classes: ClassList) -> Dataset:
+    count = len(classes.names)
+    return replace(dataset, names=classes.names, classes=count, rule=WIDE if count >= WIDE_FROM else BYTES)
 
 
 def _own_vocabulary(names: Sequence[str], templates: str | Sequence[str]) -> Vocabulary:

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import json
 import operator
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .classfiles.entries import synonyms
+from .classfiles.read import parse_classes, read_class_file
 from .errors import VocabularyError, nearest
 from .keys import BENCHMARKS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# fmt: off
+__all__ = ["BENCHMARKS", "Vocabulary", "benchmark_names", "benchmark_queries", "parse_classes", "read_class_file",
+           "template_sets"]
+# fmt: on
 UNIT_TOLERANCE = 1e-3  # half precision rounds a unit row by less
 
 
@@ -124,34 +128,6 @@ class Vocabulary:
         return [" | ".join(dict.fromkeys(names)) for names in words]
 
 
-def parse_classes(text: str) -> list[str]:
-    """`"road, car|automobile"` -> `["road", "car | automobile"]`. Raises VocabularyError on an empty name."""
-    return [" | ".join(_synonyms(part, f"class {n}")) for n, part in enumerate(text.split(","), 1)]
-
-
-def read_class_file(path: str | PathLike[str]) -> list[str]:
-    """The classes of a UTF-8 file: one a line, `|` between synonyms, `#` comments, commas belong to names.
-
-    Raises VocabularyError where the file is missing, empty, not UTF-8, or has an empty name.
-    """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise VocabularyError(f"cannot read {path} ({reason})", "give a text file with one class a line") from error
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:  # UTF-16 of plain English decodes without an error
-        raise VocabularyError(f"{path} is not UTF-8", "save it again as UTF-8 text")
-    # Not splitlines(): it also breaks at characters that may stand inside a line.
-    numbered = enumerate(re.split(r"\r\n|\r|\n", text), 1)
-    lines = [(n, re.sub(r"(^|\s)#.*", "", line)) for n, line in numbered]
-    classes = [" | ".join(_synonyms(line, f"line {n} of {path}")) for n, line in lines if line.strip()]
-    if not classes:
-        raise VocabularyError(f"{path} names no class", "write one class a line")
-    return classes
-
-
 def template_sets() -> dict[str, tuple[str, ...]]:
     """The named template sets; `openai80` is the one of every published figure (spec 0.4)."""
     return {name: tuple(templates) for name, templates in _data("templates").items()}
@@ -207,22 +183,11 @@ def _owners(words: list[list[str]]) -> tuple[int, ...]:
     return tuple(owner for owner, names in enumerate(words) for _ in names)
 
 
-def _synonyms(entry: object, where: str) -> list[str]:
-    """The names of one class, first one first; runs of blanks are one, as for the tokenizer."""
-    if not isinstance(entry, str):
-        what = f"{where} is {type(entry).__name__}, not text"
-        raise VocabularyError(what, "give the names as a list of text")
-    names = [" ".join(name.split()) for name in entry.split("|")]
-    if not all(names):
-        raise VocabularyError(f"{where} has an empty name ({entry.strip()!r})", "remove the extra separator")
-    return names
-
-
 def _split_classes(classes: Iterable[str]) -> list[list[str]]:
     if isinstance(classes, (str, PathLike)) or not isinstance(classes, Iterable):
         what = f"classes came as {type(classes).__name__} ({classes!r}), not as a list of names"
         raise VocabularyError(what, 'give ["road", "tree"], parse_classes("road, tree") or read_class_file(path)')
-    words = [_synonyms(entry, f"class {n}") for n, entry in enumerate(classes, 1)]
+    words = [synonyms(entry, f"class {n}") for n, entry in enumerate(classes, 1)]
     if not words:
         raise VocabularyError("the class list is empty", "name at least one class")
     seen: set[str] = set()

@@ -20,7 +20,7 @@ Classes = Annotated[
 ]
 ClassesFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--classes-file", help="UTF-8, a class a line, # comments."),
+    typer.Option("--classes-file", help="UTF-8, a class a line, # comments; or a list in JSON, YAML, CSV."),
 ]
 Background = Annotated[bool, typer.Option("--background", help="Add a class of general words for everything else.")]
 Templates = Annotated[str, typer.Option("--templates", help="openai80, openai7, single, plain.")]
@@ -64,14 +64,22 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 def words(classes: str | None, classes_file: Path | None) -> list[str]:
-    """The classes of --classes or --classes-file. Raises OptionError where none or both came."""
-    from ..vocabulary import parse_classes, read_class_file
+    """The classes of --classes or --classes-file; an unusual form of the file is said.
+
+    Raises OptionError where none or both came.
+    """
+    from ..classfiles.read import parse_classes, read_classes
 
     if (classes is None) == (classes_file is None):
         which = "none" if classes is None else "both"
         remedy = 'give one, such as --classes "road, tree, sky"'
         raise OptionError(f"{which} of --classes and --classes-file came", remedy)
-    return parse_classes(classes) if classes is not None else read_class_file(classes_file)  # type: ignore[arg-type]
+    if classes_file is None:
+        return parse_classes(classes or "")
+    found = read_classes(classes_file)
+    if found.said:
+        console.say(found.said)
+    return list(found.names)
 
 
 def overrides(sets: list[str] | None) -> dict[str, Any]:

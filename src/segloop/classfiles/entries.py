@@ -1,0 +1,157 @@
+"""What a class file says of one class: its name, and where they are given its number and its colour in masks."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from ..errors import VocabularyError
+
+NOT_A_CLASS = {"void", "ignore", "ignored", "unlabelled", "unlabeled", "__ignore__"}  # names of colours without one
+PLAIN = "write one class a line"
+HEX = r"#[0-9a-fA-F]{6}"
+TRIPLE = r"[\[(]?\s*\d{1,3}\s*[\s,;]\s*\d{1,3}\s*[\s,;]\s*\d{1,3}\s*[\])]?"
+COLOUR = rf"(?:{HEX}|{TRIPLE})"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One class as its file has it."""
+
+    name: str
+    where: str  # "line 3", for an error
+    number: int | None = None
+    colour: int | None = None  # 0xRRGGBB
+
+
+@dataclass(frozen=True)
+class Form:
+    """A file understood: in which form, and what it says."""
+
+    said: str | None  # "a list in JSON"; None: one name a line, as documented
+    entries: tuple[Entry, ...]
+    any_numbers: bool = False  # numbers are ids that may leave some out
+
+    def within(self, said: str) -> "Form":
+        """The same inside something else: "`names` of a mapping in YAML"."""
+        return replace(self, said=said)
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a file."""
+
+    names: tuple[str, ...]  # " | " between the synonyms of a class
+    numbers: tuple[int, ...] | None = None  # what stands for each in masks, where that is not 0, 1, 2 ...
+    colours: tuple[tuple[int, int | None], ...] = ()  # (0xRRGGBB, class; None: no class)
+    said: str | None = None  # the form in half a sentence, where it is not one name a line
+
+
+def unclear(what: str, remedy: str = PLAIN) -> VocabularyError:
+    """The error of a file that can be read in more than one way."""
+    return VocabularyError(what, remedy)
+
+
+def synonyms(entry: object, where: str) -> list[str]:
+    """The names of one class, first one first; runs of blanks are one, as for the tokenizer.
+
+    Raises VocabularyError for what is not text, and for an empty name.
+    """
+    if not isinstance(entry, str):
+        what = f"{where} is {type(entry).__name__}, not text"
+        raise VocabularyError(what, "give the names as a list of text")
+    names = [" ".join(name.split()) for name in entry.split("|")]
+    if not all(names):
+        raise VocabularyError(f"{where} has an empty name ({entry.strip()!r})", "remove the extra separator")
+    return names
+
+
+def colour_of(value: Any) -> int | None:
+    """0xRRGGBB of "#008000", "0,128,0", "0 128 0" or [0, 128, 0]; None for anything else."""
+    if isinstance(value, (list, tuple)):
+        value = ",".join(map(str, value[:3])) if len(value) in (3, 4) else ""
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if re.fullmatch(HEX, text):
+        return int(text[1:], 16)
+    if not re.fullmatch(TRIPLE, text):
+        return None
+    red, green, blue = map(int, re.findall(r"\d+", text))
+    return (red << 16) | (green << 8) | blue if max(red, green, blue) <= 255 else None
+
+
+def written(colour: int) -> str:
+    """0x008000 -> "0,128,0"."""
+    return f"{colour >> 16},{colour >> 8 & 255},{colour & 255}"
+
+
+def settle(form: Form, file: str) -> ClassList:
+    """Classes in the order of their numbers, else of the file.
+
+    Raises VocabularyError where some classes have a number or a colour and others not, where numbers leave some out or
+    come twice, and where two classes share a colour.
+    """
+    entries = list(form.entries)
+    numbers = [entry.number for entry in entries]
+    coloured = [entry for entry in entries if entry.colour is not None]
+    if None in numbers and any(number is not None for number in numbers):
+        raise unclear(f"{file} gives numbers to some of its classes only", "number all of them or none")
+    if coloured and len(coloured) < len(entries):
+        bare = next(entry for entry in entries if entry.colour is None)
+        raise unclear(f"{bare.where} of {file} has no colour, others have", "write a colour for each class or for none")
+    void = [entry for entry in coloured if entry.name.strip().casefold() in NOT_A_CLASS]
+    kept = [entry for entry in entries if entry not in void]
+    if not kept:
+        raise unclear(f"{file} names no class")
+    known = [entry.number for entry in kept if entry.number is not None]
+    if known:
+        _check_numbers(known, form.any_numbers, file)
+        kept.sort(key=lambda entry: entry.number or 0)
+    names = tuple(" | ".join(synonyms(entry.name, f"{entry.where} of {file}")) for entry in kept)
+    colours = [(entry.colour, place) for place, entry in enumerate(kept)] + [(entry.colour, None) for entry in void]
+    found = tuple((colour, place) for colour, place in colours if colour is not None)
+    _check_colours(found, names, file)
+    own = sorted(known)
+    own_numbers = tuple(own) if own and own != list(range(len(own))) else None
+    return ClassList(names, own_numbers, found, form.said and _said(file, form.said, names, own_numbers, found))
+
+
+def _check_numbers(numbers: Sequence[int], any_numbers: bool, file: str) -> None:
+    own = sorted(numbers)
+    twice = next((first for first, second in pairwise(own) if first == second), None)
+    if twice is not None:
+        raise unclear(f"{file} gives the number {twice} twice", "number the classes from 0, or write names alone")
+    if any_numbers:
+        return
+    if own[0] > 1 or own[-1] - own[0] + 1 != len(own):
+        missing = next(number for number in range(min(own[0], 1), own[-1]) if number not in own)
+        what = f"{file} numbers its classes from {own[0]} to {own[-1]} and leaves out {missing}"
+        remedy = "number them without a gap, or write names alone, one a line, in quotes if they begin with a number"
+        raise unclear(what, remedy)
+
+
+def _check_colours(colours: Sequence[tuple[int, int | None]], names: Sequence[str], file: str) -> None:
+    seen: dict[int, int | None] = {}
+    for colour, place in colours:
+        if colour in seen:
+            both = [names[one] if one is not None else "void" for one in (seen[colour], place)]
+            raise unclear(f"{file} gives the colour {written(colour)} to {both[0]} and {both[1]}", "write it once")
+        seen[colour] = place
+
+
+def _said(
+    file: str,
+    form: str,
+    names: Sequence[str],
+    numbers: Sequence[int] | None,
+    colours: Sequence[tuple[int, int | None]],
+) -> str:
+    shown = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
+    with_colours = f"{', colours' if colours else ''}"
+    counted = f"{len(names)} class{'es' if len(names) > 1 else ''}{with_colours}"
+    from_one = f"; in masks they are {numbers[0]} to {numbers[-1]}" if numbers else ""
+    left = [written(colour) for colour, place in colours if place is None]
+    void = f"; {' and '.join(left)} is no class" if left else ""
+    return f"{file} is read as {form}: {counted} ({shown}){from_one}{void}"

@@ -1,0 +1,69 @@
+"""Class lists as tables: a heading that says which column holds the name, the number, the colour."""
+
+import csv
+from collections.abc import Sequence
+
+from .entries import Entry, Form, colour_of, unclear
+from .lines import Line
+
+NAMES = ("name", "names", "class name", "label name", "class", "classes", "category", "label", "labels", "title")
+ALONE = ("name", "names", "class name", "label name", "class", "classes", "labels")  # what no class is called
+NUMBERS = ("id", "idx", "index", "number", "class id", "label id", "category id", "value", "pixel", "mask value")
+COLOURS = ("color", "colour", "rgb", "hex", "color rgb", "colour rgb")
+RGB = (("r", "g", "b"), ("red", "green", "blue"))
+SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+def from_table(lines: Sequence[Line], file: str) -> Form | None:
+    """A table with a heading understood; None where the first line is none. Raises VocabularyError."""
+    if len(lines) < 2:
+        return None
+    for sign, name in SIGNS.items():
+        heading = _cells(lines[0].text, sign)
+        place = _name_place(heading, lines, sign)
+        alone = sign == "," and (heading[0] in ALONE or file.lower().endswith((".csv", ".tsv")))
+        if place is not None and (len(heading) > 1 or alone):
+            kind = f"a table with a heading, separated by {name}" if len(heading) > 1 else "one column with a heading"
+            return Form(kind, _rows(lines, sign, heading, place, file), any_numbers=True)
+    return None
+
+
+def _name_place(heading: Sequence[str], lines: Sequence[Line], sign: str) -> int | None:
+    """The column that holds names: of two that could, the one without numbers."""
+    found = [place for place, word in enumerate(heading) if word in NAMES]
+    if len(found) > 1:
+        rows = [_cells(line.text, sign, keep=True) for line in lines[1:]]
+        found = [place for place in found if not all(len(row) > place and row[place].isdigit() for row in rows)]
+        found = sorted(found, key=lambda place: NAMES.index(heading[place]))[:1]
+    return found[0] if len(found) == 1 else None
+
+
+def _rows(lines: Sequence[Line], sign: str, heading: Sequence[str], place: int, file: str) -> tuple[Entry, ...]:
+    others = [column for column in range(len(heading)) if column != place]
+    number = next((column for column in others if heading[column] in NUMBERS), None)
+    if number is None:  # class,label with the number under either word
+        rows = [_cells(line.text, sign, keep=True) for line in lines[1:]]
+        number = next(
+            (c for c in others if heading[c] in NAMES and all(len(row) > c and row[c].isdigit() for row in rows)), None
+        )
+    colour = next((column for column in others if heading[column] in COLOURS), None)
+    parts = next(([heading.index(word) for word in rgb] for rgb in RGB if set(rgb) <= set(heading)), None)
+    made = []
+    for line in lines[1:]:
+        cells = _cells(line.text, sign, keep=True)
+        if len(cells) != len(heading):
+            what = f"{line.where} of {file} has {len(cells)} columns, its heading {len(heading)}"
+            raise unclear(what, "put quotes around names with separators in them")
+        if number is not None and not cells[number].isdigit():
+            raise unclear(f"{line.where} of {file} has no number ({cells[number]!r})", "number the classes from 0")
+        paint = cells[colour] if colour is not None else [cells[column] for column in parts or ()]
+        if paint and colour_of(paint) is None:
+            raise unclear(f"{line.where} of {file} has no colour ({paint!r})", "write 0,128,0 in quotes, or #008000")
+        made.append(Entry(cells[place], line.where, None if number is None else int(cells[number]), colour_of(paint)))
+    return tuple(made)
+
+
+def _cells(text: str, sign: str, keep: bool = False) -> list[str]:
+    """The cells of a line; without `keep` as words to compare: "Class_Name" is "class name"."""
+    cells = [cell.strip() for cell in next(csv.reader([text.strip(" ")], delimiter=sign, skipinitialspace=True), [])]
+    return cells if keep else [cell.casefold().replace("_", " ").replace("-", " ").strip('"') for cell in cells]
