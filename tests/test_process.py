@@ -101,3 +101,20 @@ def test_a_terminal_that_knows_no_umlauts(start, toy_clip, street, tmp_path):
     assert (process.returncode, stderr) == (0, "")
     assert "Stra\\xdfe" in stdout
     assert record(tmp_path / "segloop-out/street")["classes"] == ["Straße", "Bäume"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+@pytest.mark.parametrize("command", ["methods", "methods --json", "--help", "--version", "datasets --help"])
+def test_a_full_disk_below_stdout_of(start, command):
+    with open("/dev/full", "w") as full:
+        process = start(*command.split(), stdout=full)
+        _, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1 and "the disk is full" in sentence(stderr)
+
+
+def test_streams_that_are_closed(start, toy_clip, street, tmp_path):
+    process = start(*arguments(toy_clip, street), preexec_fn=lambda: [os.close(number) for number in (0, 1, 2)])
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0
+    assert len(os.listdir(tmp_path / "segloop-out")) == 3
+    Image.open(tmp_path / "segloop-out/street.png").load()

@@ -1,12 +1,11 @@
 """The command line: which commands there are. Each is a file in `commands/`."""
 
-import io
 import sys
 from typing import Annotated
 
 import typer
 
-from . import __version__
+from . import __version__, console
 from .commands import evaluate, inspect, prepare, report, scenes, segment, tables, tune
 from .errors import SegloopError
 
@@ -38,7 +37,7 @@ for command, example in COMMANDS:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"segloop {__version__}")
+        console.tell(f"segloop {__version__}")
         raise typer.Exit
 
 
@@ -51,10 +50,17 @@ def options(
 
 def main() -> None:
     """The program `segloop`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
-    app()
+    console.open_streams()
+    try:
+        with console.friendly("--debug" in sys.argv):  # also what is outside of commands: help, versions
+            code = app(standalone_mode=False)
+    except typer.Exit as ended:
+        code = ended.exit_code
+    except Exception as error:
+        if not console.is_usage(error):
+            raise
+        code = console.say_usage(error)
+    sys.exit(code)
 
 
 __all__ = ["SegloopError", "app", "main"]

@@ -1,11 +1,14 @@
 """What the command line says, and how it ends: one sentence for an error, progress on a terminal, exit codes."""
 
+import errno
+import io
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from .errors import MachineError, Notice, PhotoWarning, SegloopError, memory_ran_out
-from .files import NO_SPACE
+from .errors import Notice, PhotoWarning, SegloopError, UserError, memory_ran_out
+from .system import refusal
+from .visible import shortened, visible
 
+WORD = 400  # letters of a word in a sentence, at most
 PHOTO_WARNINGS = 5  # that are told one by one, of a batch or a data set
 DONE, OURS, USERS, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -31,7 +37,7 @@ def friendly(debug: bool = False) -> Iterator[None]:
         with warnings_as_sentences(debug):
             yield
             sys.stdout.flush()  # here, not at exit, where nothing catches a closed pipe or a full disk
-    except (typer.Exit, typer.Abort, typer.BadParameter):
+    except (typer.Exit, typer.Abort):
         raise
     except KeyboardInterrupt:
         say("stopped by Ctrl-C; what was finished is kept")
@@ -40,10 +46,13 @@ def friendly(debug: bool = False) -> Iterator[None]:
         _drop_stdout()
         raise typer.Exit(OURS) from None
     except Exception as error:
+        if is_usage(error):
+            raise
         if debug:
-            errors.print("".join(traceback.format_exception(error)), markup=False)
+            _write("".join(traceback.format_exception(error)).rstrip("\n"), keep="\n")
         sentence, code = explain(error)
         say(sentence)
+        _drop_stdout()
         raise typer.Exit(code) from None
 
 
@@ -74,9 +83,38 @@ def warnings_as_sentences(debug: bool = False) -> Iterator[None]:
 
 
 def _drop_stdout() -> None:
-    """What is still to be written to a closed pipe goes nowhere, so that Python's exit does not complain."""
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    """What cannot be written to stdout any more goes nowhere, so that Python's exit does not complain."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def open_streams() -> None:
+    """Make stdout and stderr what the rest relies on: they are there, and no name is a failure to print."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed by who called: the next file opened would be taken for it
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_usage(error: BaseException) -> bool:
+    """Whether an error is the parser's, of whichever click typer brings: it knows how to show itself."""
+    return all(hasattr(error, name) for name in ("format_message", "exit_code", "show"))
+
+
+def say_usage(error: Any) -> int:
+    """Show the parser's error -> its exit code."""
+    words = io.StringIO()
+    error.show(file=words)
+    _write(words.getvalue().rstrip("\n"), keep="\n")
+    return error.exit_code
 
 
 def quiet_libraries() -> None:
@@ -96,31 +134,55 @@ def explain(error: Exception) -> tuple[str, int]:
     """(one sentence with the remedy, exit code) for any error."""
     if isinstance(error, SegloopError):
         return f"error: {error}", error.exit_code
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return f"error: {MachineError('the disk is full', 'free some space and run the same command again')}", OURS
     if memory_ran_out(error):
         return "error: memory ran out; use a smaller --batch, or --set short_side=224.", OURS
+    said = _others(error)
+    if said is not None:
+        return f"error: {said}", said.exit_code
     text, kind = (str(error).strip().splitlines() or ["no message"])[0], type(error).__name__
     return f"error: {kind}: {text[:300]}; this is a fault in segloop, run again with --debug and report it.", OURS
 
 
+def _others(error: Exception) -> SegloopError | None:
+    """What errors of Python say that are the user's or the machine's after all."""
+    if isinstance(error, OSError):
+        return refusal(error)
+    if isinstance(error, RuntimeError) and "symlink loop" in str(error).lower():  # of pathlib, before Python 3.13
+        return refusal(OSError(errno.ELOOP, "", str(error).rpartition(" from ")[2].strip("'")))
+    if isinstance(error, RuntimeError) and "home directory" in str(error).lower():
+        return UserError("~ means no folder here", "write the path in full")
+    if isinstance(error, UnicodeEncodeError) and any("\ud800" <= sign <= "\udfff" for sign in error.object):
+        return UserError(f"{shortened(error.object)!r} holds bytes that are no text", "write it in UTF-8")
+    return None
+
+
 def say(sentence: str) -> None:
-    """A line on stderr."""
-    errors.print(" ".join(sentence.splitlines()), markup=False)
+    """A line on stderr; of a word longer than any path should be, both ends."""
+    _write(re.sub(rf"\S{{{WORD},}}", lambda word: shortened(word[0]), " ".join(sentence.splitlines())))
+
+
+def _write(words: str, keep: str = "") -> None:
+    with suppress(OSError):  # a stderr that is full or closed takes nothing of the command with it
+        errors.print(visible(words, keep), markup=False)
 
 
 def tell(line: str) -> None:
     """A line on stdout, also while a bar is drawn: on a terminal, rich then moves the bar below it."""
-    print(line, flush=True)
+    print(visible(line), flush=True)
+
+
+def show(words: str) -> None:
+    """Lines on stdout, the last with its end."""
+    sys.stdout.write(visible(words, keep="\n\t"))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(Text(column), overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(Text(visible(cell)) for cell in row))  # Text: no [markup] in names
     output.print(made, soft_wrap=False)
 
 
@@ -144,11 +206,9 @@ def progress(label: str, total: int) -> Iterator[Any]:
 
 def ensure_folder(folder: Path) -> None:
     """Make an output folder and see that it can be written, before seconds of work. Raises OutputError."""
-    from .files import write_whole
+    from .files import probe
 
-    probe = folder / ".segloop-writable"
-    write_whole(probe, b"")
-    probe.unlink(missing_ok=True)
+    probe(folder)
 
 
 def summary(share: Mapping[str, float], most: int = 4) -> str:

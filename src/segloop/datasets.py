@@ -11,6 +11,7 @@ from .errors import OptionError, UserError, VocabularyError, nearest
 from .layouts import BYTES, DATASETS, WIDE, Dataset
 from .places import files_below, find_root, glimpse, places_of, read_places
 from .splits import Part, is_list, part_of, read_list
+from .system import refusal
 from .vocabulary import Vocabulary
 
 __all__ = ["DATASETS", "Check", "Dataset", "Opened", "Sample", "check", "open_dataset", "rows"]
@@ -90,13 +91,22 @@ def check(
     limit: int | None = None,
 ) -> Check:
     """What `open_dataset` would do, as a report. Raises OptionError only for an unknown key or a wrong place."""
-    dataset, root = _find(key, places, split)
-    if root is None:
-        return Check(key, None, None, _not_found(dataset, places))
+    read_places(places)  # a place that cannot be used is said, not listed
+    root = None
     try:
+        dataset, root = _find(key, places, split)
+        if root is None:
+            return Check(key, None, None, _not_found(dataset, places))
         return Check(key, root, _open(dataset, root, split, limit), None)
     except UserError as error:
+        if root is None:
+            raise
         return Check(key, root, None, error)
+    except OSError as error:  # one that is closed says nothing about the others
+        problem = refusal(error)
+        if not isinstance(problem, UserError):
+            raise
+        return Check(key, root, None, problem)
 
 
 def rows() -> list[tuple[str, str, str, str, str, str]]:

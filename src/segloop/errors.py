@@ -7,6 +7,16 @@ one sentence and exits with `exit_code`; a batch writes them to `failed.jsonl`.
 import difflib
 from collections.abc import Iterable
 
+NO_MEMORY = (  # CUDA, MPS, Pillow; torch on a CPU; the system; oneDNN; cuBLAS and cuDNN; a library that is not mapped
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "insufficient memory",
+    "could not create a memory object",
+    "alloc_failed",
+    "failed to map segment",
+)
+
 
 class SegloopError(Exception):
     """Anything segloop raises on purpose: `what` came, the `remedy`, and the command line's `exit_code`."""
@@ -44,6 +54,10 @@ class PhotoWarning(UserWarning):
     """A photo that can be read, but is very likely not what it was meant to be."""
 
 
+class TooLargeError(MachineError, ImageError):
+    """A photo for which memory ran out: the machine's fault (exit code 1), and in a batch one line as for a bad one."""
+
+
 class VocabularyError(UserError):
     """A class list or template set that makes no sense."""
 
@@ -61,9 +75,11 @@ class OutputError(UserError):
 
 
 def memory_ran_out(error: BaseException) -> bool:
-    """Whether an error means that: torch says it in words only."""
+    """Whether an error means that: torch and the libraries below it say it in words only."""
+    if isinstance(error, (MemoryError, TooLargeError)):
+        return True
     text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, (RuntimeError, OSError, ImportError)) and any(words in text for words in NO_MEMORY)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,13 +1,10 @@
 """Files that are whole or absent: a reader, or a run that starts again, never sees half a file."""
 
-import errno
 import os
 import uuid
 from pathlib import Path
 
-from .errors import MachineError, OutputError, SegloopError
-
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from .system import unwritten
 
 
 def write_whole(target: Path, data: bytes) -> None:
@@ -26,12 +23,16 @@ def write_whole(target: Path, data: bytes) -> None:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _explain(error, target) from error
+        raise unwritten(error, target) from error
 
 
-def _explain(error: OSError, target: Path) -> SegloopError:
-    if error.errno in NO_SPACE:
-        what = f"the disk is full, {target} was not written"
-        return MachineError(what, "free some space and run the same command again")
-    reason = (error.strerror or str(error)).lower()
-    return OutputError(f"cannot write {target} ({reason})", "choose another folder with --out")
+def probe(folder: Path) -> None:
+    """Make a folder and see that it can be written. Raises OutputError, MachineError."""
+    part = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(part, "xb"):
+            pass
+        part.unlink()
+    except OSError as error:
+        raise unwritten(error, folder) from error

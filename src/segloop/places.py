@@ -51,7 +51,7 @@ def find_root(dataset: Dataset, places: Sequence[Place], images: str, labels: st
 
 def fit(dataset: Dataset, root: Path, images: str, labels: str) -> int:
     """How much of the layout is there, 0 to 3: the photos' folder, the labels' folder, a label file of its suffix."""
-    found = (root / images).is_dir() + (root / labels).is_dir()
+    found = os.path.isdir(root / images) + os.path.isdir(root / labels)
     return found + any(True for _ in files_below(root / labels, dataset.label_suffix))
 
 
@@ -70,7 +70,7 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, 
             continue
         seen.add(real)
         for entry in _entries(here):
-            if entry.is_dir():
+            if _is_folder(entry):
                 waiting.append((here / entry.name, f"{above}{entry.name}/"))
             elif (suffix := suffix_of(entry.name, suffixes)) is not None:
                 yield above + entry.name[: -len(suffix)], suffix
@@ -101,10 +101,11 @@ def _read_place(value: str) -> Place:
 
 
 def _folder(name: str) -> Path:
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if not name or not folder.is_dir():
         kind = "not a folder" if name and folder.exists() else "not there"
         raise OptionError(f"the folder of --data ({name!r}) is {kind}", "give a folder, or key=folder")
+    os.stat(folder / ".")  # may it be entered? The rest of this room takes closed folders for empty ones
     return folder
 
 
@@ -114,7 +115,7 @@ def _at(dataset: Dataset, place: Place, images: str, labels: str) -> Iterator[Pa
     names = {folder.absolute().name.casefold(), folder.resolve().name.casefold()}  # of a link and of what it means
     own = {os.path.basename(root).casefold() for root in dataset.roots}
     others = {os.path.basename(root).casefold() for row in DATASETS.values() for root in row.roots} - own - {""}
-    whole = not names & others and (folder / images).is_dir() and (folder / labels).is_dir()
+    whole = not names & others and os.path.isdir(folder / images) and os.path.isdir(folder / labels)
     if whole or names & own or place.key is not None or not dataset.root:
         yield folder
     for tail in _tails(dataset):
@@ -128,7 +129,7 @@ def _below(dataset: Dataset, folder: Path) -> Iterator[Path]:
     for child in _subfolders(folder):
         for tail in _tails(dataset):
             found = child.joinpath(*tail)
-            if found.is_dir():
+            if os.path.isdir(found):
                 yield found
 
 
@@ -141,7 +142,7 @@ def _tails(dataset: Dataset) -> list[tuple[str, ...]]:
 def _descend(folder: Path, parts: Sequence[str]) -> Path | None:
     for part in parts:
         step = folder / part
-        if not step.is_dir():
+        if not os.path.isdir(step):
             alike = [child for child in _subfolders(folder) if child.name.casefold() == part.casefold()]
             if not alike:
                 return None
@@ -151,7 +152,14 @@ def _descend(folder: Path, parts: Sequence[str]) -> Path | None:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(folder / entry.name for entry in _entries(folder) if entry.is_dir())
+    return sorted(folder / entry.name for entry in _entries(folder) if _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -31,7 +31,7 @@ def part_of(dataset: Dataset, root: Path, split: str | None) -> Part:
 
     Raises OptionError for a split or list that is not there.
     """
-    own_list = Path(split).expanduser() if split is not None and is_list(split) else None
+    own_list = Path(os.path.expanduser(split)) if split is not None and is_list(split) else None
     if own_list is not None and not own_list.is_file():
         raise OptionError(f"there is no list {split}", "give a text file with one photo a line, or a split's name")
     name = dataset.part if split is None or own_list else split

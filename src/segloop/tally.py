@@ -3,7 +3,6 @@
 Bytes depend on the outcomes alone, so that a run that was interrupted ends in the same files as one that was not.
 """
 
-import csv
 import io
 import json
 import math
@@ -16,6 +15,7 @@ import numpy as np
 
 from .bootstrap import intervals
 from .metrics import Confusion, Counts, scores
+from .sheets import csv_text
 
 AREAS = ("intersection", "prediction", "label")
 
@@ -178,9 +178,7 @@ def _npz(arrays: dict[str, Any]) -> bytes:
 
 
 def _csv(lines: Sequence[Sequence[Any]]) -> bytes:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(lines)
-    return stream.getvalue().encode("utf-8", "backslashreplace")
+    return csv_text(lines).encode("utf-8", "backslashreplace")
 
 
 def _number(value: float) -> str:

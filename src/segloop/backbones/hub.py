@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, Notice
-from ..files import NO_SPACE
+from ..system import FULL
 from .folders import check_indexes, without_config
 from .kept import WEIGHTS, is_whole, kept_folder, parts_of
 from .trouble import Trouble, trouble_of
@@ -206,7 +206,7 @@ def _settle(listing: Listing) -> None:
 
 def _remembered(name: str, error: Exception) -> Trouble:
     """What went wrong, kept where it holds for every model. Raises what is no matter of the hub."""
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
+    if isinstance(error, OSError) and error.errno in FULL:
         raise error
     trouble = trouble_of(name, error)
     if trouble.general:

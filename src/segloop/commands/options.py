@@ -110,5 +110,5 @@ def open_segmenter(
 def as_lines(rows: list[dict[str, Any]], wanted: bool) -> bool:
     """Print rows as JSON, one a line, where that is `wanted`."""
     for row in rows if wanted else []:
-        typer.echo(json.dumps(row))
+        console.tell(json.dumps(row))
     return wanted

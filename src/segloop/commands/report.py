@@ -75,6 +75,6 @@ def report(
                 write_whole(path, content)
                 console.say(f"wrote {path}")
         if json_lines:
-            typer.echo(export.json_text(made))
+            console.tell(export.json_text(made))
         elif out is None:
-            typer.echo(export.printed(made, chosen), nl=False)
+            console.show(export.printed(made, chosen))

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import typer
-
 from .. import console
 from ..console import friendly
 from . import options
@@ -29,12 +27,14 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
             return
         columns = ("method", "summary", "recipes", "source")
         console.table("Methods", columns, [[str(row[column]) for column in columns] for row in rows])
-        typer.echo("\nVision models that guide proxyclip (--vision):")
+        console.tell("")
+        console.tell("Vision models that guide proxyclip (--vision):")
         for name, row in GUIDES.items():
-            typer.echo(f"  {name:<14}{row.hub}: {row.note}")
-        typer.echo(f"\nHosts of fsa (--host): {', '.join(hosts)}")
+            console.tell(f"  {name:<14}{row.hub}: {row.note}")
+        console.tell("")
+        console.tell(f"Hosts of fsa (--host): {', '.join(hosts)}")
         own = "your own: --method FILE.py:function"
-        typer.echo(f'Also any product of q, k and v, such as --method "qk+vv", and {own}')
+        console.tell(f'Also any product of q, k and v, such as --method "qk+vv", and {own}')
 
 
 def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:

@@ -55,7 +55,8 @@ def tune(
         console.table(f"mIoU in percent, {halves}", columns, [_row(choice, note) for note, choice in rows])
         low, high = gain.interval.low, gain.interval.high
         verdict = "real on these images" if gain.p < 0.05 else "not to be told from chance"
-        tell(f"\nHeld out, the best pair gains {gain.value:+.2f} ({low:+.2f} to {high:+.2f}): {verdict}.")
+        tell("")
+        tell(f"Held out, the best pair gains {gain.value:+.2f} ({low:+.2f} to {high:+.2f}): {verdict}.")
         best = tuned.best
         off = best.background_threshold is None
         changes = f"--set logit_scale={best.logit_scale:g}"

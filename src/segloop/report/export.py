@@ -1,6 +1,5 @@
 """Reports as files: Markdown, CSV, JSON and workbooks, all from the same cells."""
 
-import csv
 import io
 import json
 import re
@@ -10,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, nearest
+from ..sheets import armed, csv_text
+from ..visible import visible
 from .cells import Cell, Column, Report, Table, Value, flat, letter, text
 from .page import page
 
 FORMATS = ("md", "csv", "xlsx", "html")
+PLAIN = {f"+FSA {what}" for what in ("published", "run", "diff")}  # headings that programs know without a quote
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of every file in a workbook, so that the same report has the same bytes
 WIDEST = 60  # letters of a column in a workbook
 
@@ -46,8 +48,12 @@ def files(report: Report, form: str, out: Path) -> dict[Path, bytes]:
     if form == "csv":
         first, *others = report.tables
         beside = {out.with_name(f"{out.stem}.{made.name}{out.suffix or '.csv'}"): csv_table(made) for made in others}
-        return {path: words.encode("utf-8") for path, words in {out: csv_table(first), **beside}.items()}
-    return {out: workbook(report) if form == "xlsx" else printed(report, form).encode("utf-8")}
+        return {path: _bytes(words) for path, words in {out: csv_table(first), **beside}.items()}
+    return {out: workbook(report) if form == "xlsx" else _bytes(printed(report, form))}
+
+
+def _bytes(words: str) -> bytes:
+    return words.encode("utf-8", "backslashreplace")  # odd bytes of a file name
 
 
 def printed(report: Report, form: str) -> str:
@@ -69,9 +75,11 @@ def csv_blocks(report: Report) -> str:
 def csv_table(made: Table) -> str:
     """One table with a header, numbers at full precision, nothing where there is no value."""
     header, rows = flat(made)
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
-    return stream.getvalue()
+    return ",".join(map(_heading, header)) + "\n" + csv_text(rows)
+
+
+def _heading(name: str) -> str:
+    return name if name in PLAIN else csv_text([[name]])[:-1]
 
 
 def json_object(report: Report) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def _marked(cell: Cell, column: Column) -> str:
 
 def _escaped(words: str) -> str:
     """Text that Markdown shows as it is: names may hold any sign."""
-    return re.sub(r"([\\`*|<]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(words.split()))
+    return re.sub(r"([\\`*|<]|(?<!\w)_|_(?!\w))", r"\\\1", visible(" ".join(words.split())))
 
 
 def _json_table(made: Table) -> dict[str, Any]:
@@ -162,8 +170,9 @@ def _sheet(sheet: Any, made: Table) -> None:
 
 def _write(cell: Any, value: Any, number_format: str | None) -> None:
     if isinstance(value, str):
-        cell.value = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", " ", value)
+        cell.value = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", " ", value)
         cell.data_type = "s"  # a class called "=1" is no formula
+        cell.quotePrefix = armed(value)  # nor will it be one when somebody edits it
     else:
         cell.value = value
         if number_format and value is not None:

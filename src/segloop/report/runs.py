@@ -16,6 +16,7 @@ from ..errors import OptionError
 from ..metrics import Counts
 from ..record import FORMAT
 from ..record import RUN as RECORD
+from ..sheets import csv_rows
 
 AGAIN = "run the same `segloop evaluate` command again, with --overwrite"
 COUNTS = ("intersection", "prediction", "label")
@@ -159,7 +160,7 @@ def read_images(run: Run) -> list[ImageRow]:
         with open(path, encoding="utf-8", newline="") as stream:
             return [
                 ImageRow(line["image"], int(line["pixels"]), _number(line["aAcc"]), _number(line["mIoU"]))
-                for line in csv.DictReader(stream, strict=True)
+                for line in csv_rows(stream)
             ]
     except (*DAMAGE, TypeError, csv.Error) as error:
         raise damaged(path, error) from None
@@ -170,7 +171,7 @@ def read_classes(run: Run) -> list[dict[str, Any]]:
     path = run.folder / "classes.csv"
     try:
         with open(path, encoding="utf-8", newline="") as stream:
-            lines = list(csv.DictReader(stream, strict=True))
+            lines = list(csv_rows(stream))
         wanted = ("IoU", "IoU_low", "IoU_high", "Acc", "intersection", "prediction", "label")
         rows = [{"name": line["name"]} | {key: _number(line[key]) for key in wanted} for line in lines]
     except (*DAMAGE, TypeError, csv.Error) as error:

@@ -1,0 +1,25 @@
+"""Text that can be shown: what could move a cursor, colour a screen or turn a line around is spelled out."""
+
+import os
+import re
+
+# C0, DEL and C1 controls; marks and overrides of direction; line and paragraph separators; invisible operators and
+# blanks; annotation marks; halves of characters, which bytes of a file name become that are no text
+HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+LONGEST = 160  # letters of a path in a sentence
+
+
+def visible(text: str, keep: str = "") -> str:
+    """The text with every hidden sign as its code, such as `\\u001b`; signs in `keep` stay.
+
+    The codes are JSON's, so that a line of JSON says the same after it.
+    """
+    return HIDDEN.sub(lambda sign: sign[0] if sign[0] in keep else f"\\u{ord(sign[0]):04x}", text)
+
+
+def shortened(path: object) -> str:
+    """A path (text, bytes, Path) for a sentence: of a very long one, both ends."""
+    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
