@@ -13,7 +13,7 @@ from command import WORDS, done, left_over, record
 from segloop import Segmenter, Vocabulary, __version__
 from segloop.cli import app
 
-SUFFIXES = {"png": ".png", "overlay": ".overlay.png", "json": ".json", "coco": ".coco.json", "npz": ".npz"}
+SUFFIXES = {"png": ".png", "overlay": ".overlay.png", "json": ".json", "npz": ".npz"}
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -30,9 +30,10 @@ def names(folder: Path) -> list[str]:
 
 
 def test_every_format(segment, street, tmp_path):
-    result = done(segment(street, *WORDS, "--format", ",".join(SUFFIXES)))
+    result = done(segment(street, *WORDS, "--format", ",".join([*SUFFIXES, "coco", "coco-polygons"])))
     out = tmp_path / "segloop-out"
-    assert names(out) == sorted(f"street{suffix}" for suffix in SUFFIXES.values())
+    of_all = ["annotations.coco.json", "annotations.coco-polygons.json"]
+    assert names(out) == sorted([*of_all, *(f"street{suffix}" for suffix in SUFFIXES.values())])
     assert result.stdout.startswith(f"{street} -> segloop-out/street.overlay.png  ")
     with Image.open(out / "street.png") as image:
         assert image.mode == "P" and image.size == (128, 96)
@@ -42,7 +43,8 @@ def test_every_format(segment, street, tmp_path):
     told = record(out / "street")
     assert told["source"] == str(street) and told["classes"] == ["road", "car", "sky"]
     assert sum(told["share"].values()) == pytest.approx(1)
-    assert [c["name"] for c in json.loads((out / "street.coco.json").read_text())["categories"]] == told["classes"]
+    for name in of_all:
+        assert [c["name"] for c in json.loads((out / name).read_text())["categories"]] == told["classes"]
 
 
 def test_usual_formats(segment, street, tmp_path):

@@ -269,7 +269,7 @@ def test_coco_file_opens_in_pycocotools(tmp_path, capsys):
         {"id": 2, "name": "tree", "supercategory": "class"},
         {"id": 3, "name": "wall, old", "supercategory": "class"},
     ]
-    assert coco.imgs == {1: {"id": 1, "file_name": "photos/a.jpg", "height": 2, "width": 3}}
+    assert coco.imgs == {1: {"id": 1, "file_name": "a.jpg", "height": 2, "width": 3}}
     for one in coco.loadAnns(coco.getAnnIds(imgIds=1)):
         np.testing.assert_array_equal(coco.annToMask(one), small().labels == one["category_id"] - 1)
         assert one["iscrowd"] == 0

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .errors import SegloopError
     from .feedback import FSA
     from .purify import SFP
-    from .results import Segmentation
+    from .results import Segmentation, save_coco
     from .segmenter import Segmenter
     from .types import LastBlock, Mix
     from .vocabulary import Vocabulary
@@ -23,9 +23,10 @@ _HOMES = {
     "SegloopError": "errors",
     "Segmenter": "segmenter",
     "Vocabulary": "vocabulary",
+    "save_coco": "results",
 }
 
-__all__ = ["FSA", "SFP", "LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary"]
+__all__ = ["FSA", "SFP", "LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary", "save_coco"]
 
 
 def __getattr__(name: str) -> Any:

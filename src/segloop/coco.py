@@ -1,35 +1,50 @@
-"""Label maps in COCO's format: one mask a class, as compressed run lengths."""
+"""Label maps in COCO's format: one mask a class, as compressed run lengths or as polygons."""
 
 from typing import Any
 
 import numpy as np
 
+from .outline import outlines
 
-def coco_object(labels: np.ndarray, classes: list[str], file_name: str) -> dict[str, Any]:
-    """(H, W) labels -> a COCO object of one image, with one annotation for each class that occurs.
 
-    A category's id is the class index plus 1 (COCO's ids start at 1); all classes are categories.
+def coco_object(labels: np.ndarray, classes: list[str], file_name: str, polygons: bool = False) -> dict[str, Any]:
+    """(H, W) labels -> a COCO object of one image, with one annotation for each class that occurs."""
+    height, width = labels.shape
+    found = annotations(labels, polygons)
+    return {
+        **coco_head(classes),
+        "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
+        "annotations": [{"id": number, "image_id": 1, **one} for number, one in enumerate(found, start=1)],
+    }
+
+
+def coco_head(classes: list[str], **info: str) -> dict[str, Any]:
+    """What a COCO object says before its images: all classes are categories, with the class index plus 1 as id."""
+    return {
+        "info": {"description": "segloop", **info},
+        "licenses": [],
+        "categories": [{"id": index + 1, "name": name, "supercategory": "class"} for index, name in enumerate(classes)],
+    }
+
+
+def annotations(labels: np.ndarray, polygons: bool = False) -> list[dict[str, Any]]:
+    """(H, W) labels -> for each class that occurs, its annotation without `id` and `image_id`.
+
+    A mask is compressed run lengths, or the outlines of its regions as `outlines` has them; both hold every pixel.
+    `area` counts pixels.
     """
     height, width = labels.shape
-    annotations = [
+    rings = outlines(labels) if polygons else {}
+    return [
         {
-            "id": number,
-            "image_id": 1,
             "category_id": index + 1,
-            "segmentation": {"size": [height, width], "counts": compress(counts)},
+            "segmentation": rings[index] if polygons else {"size": [height, width], "counts": compress(counts)},
             "area": int(counts[1::2].sum()),
             "bbox": bounding_box(counts, height),
             "iscrowd": 0,
         }
-        for number, (index, counts) in enumerate(run_lengths(labels).items(), start=1)
+        for index, counts in run_lengths(labels).items()
     ]
-    return {
-        "info": {"description": "segloop"},
-        "licenses": [],
-        "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
-        "categories": [{"id": index + 1, "name": name, "supercategory": "class"} for index, name in enumerate(classes)],
-        "annotations": annotations,
-    }
 
 
 def run_lengths(labels: np.ndarray) -> dict[int, np.ndarray]:

@@ -4,12 +4,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import console
+from .annotations import Collection, collecting, common_folder, look
 from .errors import ImageError, OptionError
 from .files import write_whole
 from .images import expand_photos, read_image
@@ -18,6 +20,11 @@ from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from .segmenter import Segmenter  # at run time it brings torch, seconds before a wrong option is told
+
+OF_THE_RUN = {"coco": "annotations.coco.json", "coco-polygons": "annotations.coco-polygons.json"}
+"""Formats that put all photos into one file."""
+
+OF_A_PHOTO = [name for name in FORMATS if name not in OF_THE_RUN]
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Job:
     out: Path
     formats: Sequence[str]
     json_lines: bool = False
+    overwrite: bool = False  # begin the files of the run anew
 
 
 def photo_stems(patterns: Sequence[str], out: Path, formats: Sequence[str] = tuple(FORMATS)) -> dict[Path, Path]:
@@ -43,18 +51,19 @@ def photo_stems(patterns: Sequence[str], out: Path, formats: Sequence[str] = tup
     if len(photos) == 1 and not photos[0].is_file():
         read_image(photos[0])  # says what it is instead, seconds before a model is open
     absolute = {photo: Path(os.path.abspath(photo)) for photo in photos}
-    common = Path(os.path.commonpath([path.parent for path in absolute.values()]))
+    common = Path(common_folder(photos))
     plain = {photo: out / path.relative_to(common).with_suffix("") for photo, path in absolute.items()}
     shared = Counter(_entry(stem) for stem in plain.values())
     stems: dict[Path, Path] = {}
-    taken: set[str] = set()
+    taken = {_entry(out / name) for name in OF_THE_RUN.values()}
     for photo, stem in plain.items():
         own = stem.with_name(absolute[photo].name)
         numbered = (own.with_name(f"{own.name}-{number}") for number in count(2))
         choices = chain([stem] if shared[_entry(stem)] == 1 else [], [own], numbered)
-        stems[photo] = next(choice for choice in choices if taken.isdisjoint(_files(choice, FORMATS)))
-        taken |= _files(stems[photo], FORMATS)
+        stems[photo] = next(choice for choice in choices if taken.isdisjoint(_files(choice, OF_A_PHOTO)))
+        taken |= _files(stems[photo], OF_A_PHOTO)
     written = {file for stem in stems.values() for file in _files(stem, formats)}
+    written |= {_entry(out / OF_THE_RUN[name]) for name in formats if name in OF_THE_RUN}
     for photo, path in absolute.items():
         if not written.isdisjoint((_entry(path), _entry(path.resolve()))):
             raise OptionError(f"the results in {out} would replace the photo {photo}", "choose another --out")
@@ -62,12 +71,19 @@ def photo_stems(patterns: Sequence[str], out: Path, formats: Sequence[str] = tup
 
 
 def _files(stem: Path, formats: Iterable[str]) -> set[str]:
-    return {_entry(stem) + FORMATS[name][0] for name in formats}
+    return {_entry(stem) + FORMATS[name][0] for name in formats if name not in OF_THE_RUN}
 
 
 def _entry(path: Path) -> str:
     """One text for every spelling of a directory's entry; case is no difference, as on some disks."""
     return os.path.join(os.path.realpath(path.parent), path.name).casefold()
+
+
+def check_files_of_the_run(out: Path, formats: Sequence[str], classes: list[str], overwrite: bool) -> None:
+    """See that the files of all photos can be written, before seconds of work. Raises OptionError as `look`."""
+    for name in formats:
+        if name in OF_THE_RUN:
+            look(out / OF_THE_RUN[name], None if overwrite else classes)
 
 
 def run_segment(job: Job) -> int:
@@ -83,14 +99,21 @@ def run_segment(job: Job) -> int:
     vocabulary = _encoded(job)
     photos = [str(photo) for photo in job.stems]
     results = job.segmenter.stream(photos, vocabulary, scores=False, on_error=on_error)
-    try:
-        with console.progress("photos", len(photos)) as advance:
-            for done, result in enumerate(results, start=1):
-                _keep(job, result)
-                advance(done + len(failed))
-    finally:
-        if failed:
-            write_whole(report, "".join(json.dumps(line) + "\n" for line in failed).encode())
+    with ExitStack() as stack:
+        collections = [
+            stack.enter_context(collecting(job.out / OF_THE_RUN[name], vocabulary.classes, name == "coco-polygons"))
+            for name in job.formats
+            if name in OF_THE_RUN
+        ]
+        try:
+            with console.progress("photos", len(photos)) as advance:
+                for done, result in enumerate(results, start=1):
+                    _keep(job, result, collections)
+                    advance(done + len(failed))
+        finally:
+            if failed:
+                write_whole(report, "".join(json.dumps(line) + "\n" for line in failed).encode())
+            _keep_together(job, collections)
     if not failed:
         return console.DONE
     if len(photos) == 1:
@@ -105,11 +128,24 @@ def _encoded(job: Job) -> Vocabulary:
         return job.vocabulary.with_embeddings(job.segmenter.text(job.vocabulary, progress=advance))
 
 
-def _keep(job: Job, result: Segmentation) -> None:
+def _keep(job: Job, result: Segmentation, collections: Sequence[Collection]) -> None:
     stem = job.stems[Path(result.source or "")]
-    files = [str(path) for path in result.save(stem, job.formats)]
+    paths = result.save(stem, [name for name in job.formats if name not in OF_THE_RUN])
+    for collection in collections:
+        collection.add(result.source or "", result.labels)
+    files = [str(path) for path in (*paths, *(collection.target for collection in collections))]
     if job.json_lines:
         console.tell(json.dumps({**result.record(), "files": files}))
     else:
         shown = next((file for file in files if file.endswith(".overlay.png")), files[0])
         console.tell(f"{result.source} -> {shown}  {console.summary(result.share)}")
+
+
+def _keep_together(job: Job, collections: Sequence[Collection]) -> None:
+    """Write the files of the run with what was finished, however the run ends."""
+    root = common_folder(job.stems)
+    listed = {one: one.write(root, job.overwrite) for one in collections if one.photos}
+    for one, photos in listed.items() if not job.json_lines else ():
+        before = photos - len(one.photos)
+        earlier = f", {before} of them from before" if before else ""
+        console.tell(f"{one.target}  {photos} photo{'s' if photos > 1 else ''}{earlier}")

@@ -3,14 +3,17 @@
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from .annotations import collecting
 from .coco import coco_object
 from .errors import OptionError, OutputError, nearest
 from .files import write_whole
@@ -57,10 +60,11 @@ class Segmentation:
         """Write `<stem>.png`, `<stem>.overlay.png` ... -> their paths, in the order of `formats`.
 
         `png`: 8-bit palette up to 256 classes, 16-bit grey above, with the class list as JSON in the text chunk
-        `segloop:classes`; `overlay`: the picture of `overlay()`; `json`: `record()`; `coco`: one image with one
-        compressed mask a class, category id = class index + 1; `npz`: labels, classes, share, confidence,
-        settings and, where present, scores, readable without pickle. Dots in `stem` are kept, each file is
-        written whole or not at all, and files that are there are replaced.
+        `segloop:classes`; `overlay`: the picture of `overlay()`; `json`: `record()`; `coco`: this photo alone under its
+        file's name, with one compressed mask a class, category id = class index + 1 (`save_coco` puts many photos
+        into one file); `coco-polygons`: the same with polygons; `npz`: labels, classes, share, confidence, settings
+        and, where present, scores, readable without pickle. Dots in `stem` are kept, each file is written whole or
+        not at all, and files that are there are replaced.
 
         Raises OptionError for an unknown format before anything is written, OutputError where the place cannot be
         written to, MachineError where the disk is full.
@@ -76,6 +80,36 @@ class Segmentation:
             write_whole(path, encode(self))
             paths.append(path)
         return paths
+
+
+def save_coco(results: Iterable[Segmentation], path: str | Path, *, polygons: bool = False) -> Path:
+    """Write one COCO file for many photos, such as those that `Segmenter.stream` yields, one in memory at a time.
+
+    `file_name` is a photo's path below the folder that all have in common; images come by name, and image and
+    annotation ids count from 1, so that the bytes do not depend on the order of `results`. A mask is compressed run
+    lengths, with `polygons` the outlines of its regions, which pycocotools draws as exactly the same mask. A file
+    that is there is replaced.
+
+    Raises OptionError where no result came, one has no `source`, two are of one photo, or their classes differ;
+    OutputError and MachineError as `Segmentation.save`.
+    """
+    waiting = iter(results)
+    first = next(waiting, None)
+    if first is None:
+        raise OptionError("no result came", "give at least one Segmentation")
+    with collecting(Path(path), first.classes, polygons) as collection:
+        for number, result in enumerate(chain([first], waiting), start=1):
+            if not result.source:
+                what = f"result {number} has no source, so that COCO cannot name its photo"
+                raise OptionError(what, 'say it with dataclasses.replace(result, source="photo.jpg")')
+            if result.classes != first.classes:
+                remedy = "segment all photos with the same words, or write a file for each list"
+                raise OptionError(f"{result.source} has other classes than {first.source}", remedy)
+            if os.path.abspath(result.source) in collection.photos:
+                raise OptionError(f"{result.source} came twice", "give one result for each photo")
+            collection.add(result.source, result.labels)
+        collection.write()
+    return Path(path)
 
 
 def check_formats(formats: str | Sequence[str]) -> list[str]:
@@ -119,8 +153,13 @@ def encode_json(result: Segmentation) -> bytes:
 
 
 def encode_coco(result: Segmentation) -> bytes:
-    """The label map as a COCO object, in one line."""
-    return _json(coco_object(result.labels, result.classes, result.source or ""))
+    """The label map as a COCO object with run lengths, in one line."""
+    return _json(coco_object(result.labels, result.classes, Path(result.source or "").name))
+
+
+def encode_coco_polygons(result: Segmentation) -> bytes:
+    """The label map as a COCO object with polygons, in one line."""
+    return _json(coco_object(result.labels, result.classes, Path(result.source or "").name, polygons=True))
 
 
 def encode_npz(result: Segmentation) -> bytes:
@@ -146,6 +185,7 @@ FORMATS: dict[str, tuple[str, Callable[[Segmentation], bytes]]] = {
     "overlay": (".overlay.png", encode_overlay),
     "json": (".json", encode_json),
     "coco": (".coco.json", encode_coco),
+    "coco-polygons": (".coco-polygons.json", encode_coco_polygons),
     "npz": (".npz", encode_npz),
 }
 

@@ -19,7 +19,9 @@ def segment(
     background: options.Background = False,
     templates: options.Templates = "openai80",
     out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("segloop-out"),
-    formats: Annotated[str, typer.Option("--format", help="Of png, overlay, json, coco, npz.")] = "png,overlay,json",
+    formats: Annotated[
+        str, typer.Option("--format", help="Of png, overlay, json, npz, coco, coco-polygons.")
+    ] = "png,overlay,json",
     clip: options.Clip = options.DEFAULT_CLIP,
     method: options.Method = None,
     host: options.Host = None,
@@ -35,14 +37,15 @@ def segment(
     offline: options.Offline = False,
     json_lines: options.Json = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Taken as in other commands; segment always replaces its results.")
+        bool,
+        typer.Option("--overwrite", help="Begin COCO's file anew, without earlier photos; other results are replaced."),
     ] = False,
     debug: options.Debug = False,
 ) -> None:
     """Cut photos into the words you give, and write maps, pictures and shares."""
     with friendly(debug):
         from ..images import reading
-        from ..jobs import Job, photo_stems, run_segment
+        from ..jobs import Job, check_files_of_the_run, photo_stems, run_segment
         from ..results import check_formats
         from ..vocabulary import Vocabulary
 
@@ -52,6 +55,7 @@ def segment(
         changes = options.overrides(sets)
         reading(bands, stretch)  # told before seconds of loading
         named = photo_stems(photos, out, wanted)
+        check_files_of_the_run(out, wanted, vocabulary.classes, overwrite)
         console.ensure_folder(out)
         segmenter = options.open_segmenter(
             clip,
@@ -68,6 +72,6 @@ def segment(
             bands=bands,
             stretch=stretch,
         )
-        code = run_segment(Job(segmenter, vocabulary, named, out, wanted, json_lines))
+        code = run_segment(Job(segmenter, vocabulary, named, out, wanted, json_lines, overwrite))
         if code:
             raise typer.Exit(code)
