@@ -135,6 +135,14 @@ def test_background_adds_a_class(segment, street, tmp_path):
     assert record(tmp_path / "segloop-out/street")["classes"] == ["background", "road", "car", "sky"]
 
 
+def test_one_word_alone_is_told_once_a_run(segment, photos, tmp_path):
+    result = segment(photos / "*", "--classes", "road")
+    assert result.exit_code == 0 and result.stdout.count("road 100%") == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: every pixel becomes 'road'") and "--background" in line
+    done(segment(photos / "*", "--classes", "road", "--background"))
+
+
 def test_classes_file(segment, street, tmp_path):
     (tmp_path / "words.txt").write_text("# a list\nroad\ncar | automobile  # with wheels\n\nsky, blue\n")
     done(segment(street, "--classes-file", "words.txt"))

@@ -93,6 +93,24 @@ def test_large_scales_do_not_overflow():
     torch.testing.assert_close(decision.confidence.item(), float(1 / (1 + torch.tensor(-1.0).exp())), rtol=1e-3, atol=0)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    queries=st.sampled_from([1, 2, 6]),
+    scale=st.sampled_from([10.0, 40.0, 65.0, 100.0]),
+    threshold=st.sampled_from([None, 0.5]),
+    step=st.integers(1, 5),
+)
+def test_no_confidence_is_above_1(seed, queries, scale, threshold, step):
+    """The largest term of the softmax is 1, so that the sum below it is at least 1, whatever is rounded."""
+    torch.manual_seed(seed)
+    cosines = torch.rand(queries, 9, 11) * torch.linspace(1, 1e-6, queries).view(-1, 1, 1)
+    rule = Rule(torch.arange(queries), queries, scale, threshold)
+    for blocks in (by_rows(cosines, step), by_queries(cosines, step)):
+        assert decide(blocks, (9, 11), rule).confidence.max() <= 1
+    assert class_scores(cosines, rule).max() <= 1
+
+
 def test_class_scores_take_the_best_synonym():
     torch.manual_seed(0)
     cosines = torch.rand(6, 2, 3)

@@ -233,3 +233,21 @@ def test_many_classes_take_no_more_memory(toy_clip):
 def test_twelve_megapixels_stay_under_three_gigabytes(toy_clip, queries, steps):
     """With PAMR, memory does not depend on the number of classes, only time does: twelve stand for 847."""
     assert peak_mib(toy_clip, queries, 3000, 4000, steps) < 3000
+
+
+def test_one_class_alone_is_told_once(toy_clip, street, meadow):
+    segmenter = Segmenter.from_pretrained(toy_clip, dtype="float32")
+    with pytest.warns(UserWarning) as caught:
+        results = [segmenter(street, ["road"]), segmenter(meadow, ["road | sky"]), *segmenter([street] * 3, ["road"])]
+    (told,) = caught
+    assert "every pixel becomes 'road', the only class; add --background" in str(told.message)
+    assert all(result.share == {"road": 1.0} for result in results)
+    assert all(result.confidence["road"] <= 1 for result in results)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_background_or_a_second_class_is_enough(toy_clip, street):
+    segmenter = Segmenter.from_pretrained(toy_clip, dtype="float32")
+    segmenter(street, ["road", "sky"])
+    segmenter(street, Vocabulary(["road"], background=True, templates="plain"))
+    segmenter.cosines(street, ["road"])  # nothing is decided

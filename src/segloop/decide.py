@@ -55,7 +55,8 @@ class _Running:
 
     def probability(self, cosine: Tensor, scale: float) -> Tensor:
         """Softmax of a query with this cosine, once all blocks were seen."""
-        return (cosine - self.peak).mul_(scale).exp_().div_(self.total)
+        largest_is_one = self.total.clamp_min(1)  # in mathematics it is at least 1; rounding may leave less
+        return (cosine - self.peak).mul_(scale).exp_().div_(largest_is_one)
 
 
 def decide(blocks: Blocks, size: tuple[int, int], rule: Rule) -> Decision:

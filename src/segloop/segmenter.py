@@ -1,7 +1,8 @@
 """The public class: a frozen CLIP and a plan, from photos and words to maps."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import lcm
 from pathlib import Path
@@ -33,6 +34,7 @@ from .windows import ScoreMap, assemble
 Words = Vocabulary | Sequence[str]
 Bands = str | Sequence[int] | None
 
+ALONE = "the only class; add --background (in Python background=True), or name what else there is"
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
 
 
@@ -44,6 +46,7 @@ class Segmenter:
     fidelity: Fidelity = "default"
     batch: int = 8  # windows that go through the network together
     reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
+    told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
 
     @property
     def clip(self) -> Tower:
@@ -261,7 +264,13 @@ class Segmenter:
         )
 
     def rule(self, vocabulary: Vocabulary) -> Rule:
-        """How cosines of these words become labels. Raises OptionError for a threshold without a background."""
+        """How cosines of these words become labels. Raises OptionError for a threshold without a background.
+
+        Warns, once for a Segmenter, where there is nothing to decide.
+        """
+        if len(vocabulary.classes) == 1 and vocabulary.classes[0] not in self.told:
+            self.told.add(vocabulary.classes[0])
+            warnings.warn(f"every pixel becomes {vocabulary.classes[0]!r}, {ALONE}", stacklevel=2)
         return rule_of(vocabulary, self.plan.deciding, self.clip.device)
 
     def _check_text(self, text: Tensor) -> None:

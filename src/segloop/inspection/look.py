@@ -180,7 +180,7 @@ def _distribution(cosines: Tensor, rule: Rule) -> Tensor:
     """(Q, R, S) -> (C, R, S): the softmax over queries, synonyms of a class added up."""
     probability = (cosines * rule.logit_scale).softmax(0)
     total = probability.new_zeros(rule.classes, *cosines.shape[1:])
-    return total.index_add_(0, rule.query_index.to(cosines.device), probability)
+    return total.index_add_(0, rule.query_index.to(cosines.device), probability).clamp_(max=1)  # of rounding
 
 
 def _places(ready: Photo, windows: Sequence[Window], points: Sequence[Point], host: Map, fsa: Map) -> list[Place]:
