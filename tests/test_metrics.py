@@ -352,6 +352,28 @@ def test_few_images_prove_little():
         assert paired(Counts(half, whole, whole), Counts(whole, whole, whole), draws=100).aAcc.p == least
 
 
+def test_p_of_a_class_is_bounded_by_the_images_that_hold_it():
+    """Forty images, all of class 0; class 1 lies in three, class 2 in one prediction of the first run, 3 nowhere."""
+    label = np.zeros((40, 4), np.int64)
+    label[:, 0], label[:3, 1] = 90, 10
+    half, wrong = label // 2, label // 2
+    wrong[0, 2] = 5
+    first, second = Counts(half, wrong, label), Counts(label, label, label)
+    found = paired(first, second, draws=4000)
+    assert [gain.images for gain in (found.aAcc, found.mIoU, found.mAcc)] == [40] * 3
+    assert [gain.images for gain in found.IoU] == [40, 3, 1, 0]
+    assert [gain.least for gain in found.IoU] == [2.0**-39, 0.25, 1.0, 1.0]
+    assert found.IoU[0].p == 2 / 4001  # all draws gain: the draws bound it
+    assert found.IoU[1].p == 0.25  # 2 * (1 + 0) / (1 + 4000 * (1 - (37 / 40)**40)) without the bound
+    assert np.isnan([found.IoU[2].p, found.IoU[3].p]).all()  # one run does not define them
+
+
+def test_images_without_a_pixel_say_nothing():
+    counts = [np.array([[5], [0], [0]]), np.array([[10], [0], [0]]), np.array([[10], [0], [0]])]
+    found = paired(Counts(*counts), Counts(counts[2], *counts[1:]), draws=100)
+    assert found.aAcc.images == 1 and found.aAcc.p == found.aAcc.least == 1
+
+
 def test_bad_bootstraps_are_refused_with_a_sentence():
     counts = random_counts(3, 2)
     with pytest.raises(OptionError, match="0 draws"):

@@ -42,13 +42,18 @@ class Difference:
 
     p answers "could this gain be chance?" and is two-sided: twice the smaller of (1 + draws with a difference <= 0) /
     (1 + draws) and (1 + draws with a difference >= 0) / (1 + draws), counting the draws that define it. The 1 is the
-    data set itself, so that p is never 0. It is at most 1, and at least 2**(1 - n), the least that any test of signs
-    can say of n images.
+    data set itself, so that p is never 0. It is at most 1, and at least `least`: more draws do not make up for images.
     """
 
     value: float
     interval: Interval
     p: float
+    images: int = 0  # that say something of it: for a class those that hold it, in label or prediction
+
+    @property
+    def least(self) -> float:
+        """The smallest p that can come of so few images: 2**(1 - images), the least that any test of signs can say."""
+        return min(1.0, 2.0 ** (1 - self.images))
 
 
 @dataclass(frozen=True)
@@ -76,17 +81,26 @@ def intervals(counts: Counts, draws: int = 1000, seed: int = 0, level: float = 0
 def paired(first: Counts, second: Counts, draws: int = 1000, seed: int = 0, level: float = 0.95) -> Paired:
     """Counts of two runs over the same images in the same order, (n, C) each -> what the second gains on the first.
 
-    Both runs are scored on the same draws: images that are hard for both do not blur the difference. Raises
-    OptionError as `intervals`, and for runs of different images or classes.
+    Both runs are scored on the same draws: images that are hard for both do not blur the difference. Images without a
+    class say nothing of it, so that the p of a class is bounded by the images that hold it (`Difference.least`).
+    Raises OptionError as `intervals`, and for runs of different images or classes.
     """
     _check([first, second], draws, level)
     old, new = _drawn([first, second], draws, seed)
     gains = new - old
     value = _figures(scores(second.total())) - _figures(scores(first.total()))
-    chance = np.where(np.isnan(value), np.nan, _chance(gains, images=len(first.label)))
-    table = zip(value.tolist(), _bounds(gains, level).tolist(), chance.tolist(), strict=True)
-    pixels, overlap, accuracy, *classes = (Difference(gain, Interval(*bounds), p) for gain, bounds, p in table)
+    images = _holding(first, second)
+    chance = np.where(np.isnan(value), np.nan, _chance(gains, images))
+    table = zip(value.tolist(), _bounds(gains, level).tolist(), chance.tolist(), images.tolist(), strict=True)
+    found = (Difference(gain, Interval(*bounds), p, count) for gain, bounds, p, count in table)
+    pixels, overlap, accuracy, *classes = found
     return Paired(pixels, overlap, accuracy, tuple(classes))
+
+
+def _holding(first: Counts, second: Counts) -> np.ndarray:
+    """How many images say something of each figure, (3 + C,) int64: those with pixels, and those with the class."""
+    holds = (first.label + first.prediction + second.label + second.prediction) > 0
+    return np.concatenate([np.repeat(holds.any(1).sum(), 3), holds.sum(0)])
 
 
 def _drawn(runs: Sequence[Counts], draws: int, seed: int) -> list[np.ndarray]:
@@ -129,11 +143,11 @@ def _bounds(figures: np.ndarray, level: float) -> np.ndarray:
     return bounds
 
 
-def _chance(gains: np.ndarray, images: int) -> np.ndarray:
-    """(draws, K) -> p of `Difference`, (K,)."""
+def _chance(gains: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(draws, K) and how many images say something of each, (K,) -> p of `Difference`, (K,)."""
     losses, wins = (gains <= NOISE).sum(0), (gains >= -NOISE).sum(0)
     share = (1 + np.minimum(losses, wins)) / (1 + (~np.isnan(gains)).sum(0))
-    return np.clip(2 * share, min(1.0, 2.0 ** (1 - images)), 1.0)
+    return np.clip(2 * share, np.minimum(1.0, 2.0 ** (1 - images)), 1.0)
 
 
 def _check(runs: Sequence[Counts], draws: int, level: float) -> None:

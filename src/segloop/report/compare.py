@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +26,7 @@ def comparison(first: Run, second: Run, digits: int = 1) -> Table:
     """
     old, new = same_images(first, second)
     gain = paired(old, new)
-    gain, holding = _by_class(gain, old, new)
+    holding = [moved.images for moved in gain.IoU]
     before, after = scores(old.total()).IoU, scores(new.total()).IoU
     rows: list[list[Cell | Value]] = []
     for place, (name, moved) in enumerate(zip(first.classes, gain.IoU, strict=True)):
@@ -99,17 +98,6 @@ def sentence(name: str, gain: Difference, images: int, digits: int = 1) -> str:
     return f"{figures}: it cannot be told from chance{few}."
 
 
-def _by_class(gain: Paired, old: Counts, new: Counts) -> tuple[Paired, list[int]]:
-    """(the gains, how many images hold each class, in label or prediction).
-
-    Images without a class say nothing of it, so that p of a class is at least what signs of those with it can say.
-    """
-    holding = ((old.label + old.prediction + new.prediction) > 0).sum(0).tolist()
-    least = (min(1.0, 2.0 ** (1 - count)) for count in holding)
-    classes = [replace(moved, p=max(moved.p, p)) for moved, p in zip(gain.IoU, least, strict=True)]
-    return replace(gain, IoU=tuple(classes)), holding
-
-
 def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images: int, digits: int) -> list[str]:
     old, new = titles(first, second)
     said = [f"{new} minus {old}, on the same {images} image{'s' if images != 1 else ''} of {first.dataset}:"]
@@ -119,7 +107,8 @@ def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images:
     if images >= FEWEST:
         said.append(
             f"IoU rose for {verdicts.count('gain')} and fell for {verdicts.count('loss')} of {known} classes by more "
-            "than chance explains; of twenty classes that did not move, one would seem to."
+            "than chance explains; of twenty classes that did not move, one would seem to. The p of a "
+            "class is at least 2^(1 - images with it)."
         )
     said.append(f"Settings that differ: {changes(first, second, {*LAYOUT, 'recipe'}) or 'none'}.")
     return said
