@@ -1,17 +1,18 @@
 """COCO-Stuff and COCO-Object: raw stuff-and-things maps, panoptic maps or instances -> train ids (spec 7)."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ImageError, UserError
-from . import rle
-from .work import Plan, Size, colours, entry, image_size, label_job, read_json, reading, stored_ids, through
+from . import instances, rle
+from .instances import Record
+from .work import Job, Plan, Size, colours, entry, image_size, label_job, read_json, reading, stored_ids, through
 
 ABSENT = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)  # raw ids that no annotation has
 VOID = 255
@@ -30,6 +31,7 @@ def _stuff_table() -> np.ndarray:
 STUFF = _stuff_table()  # (256,) raw id -> 0..170, 255 stays; -1 where no annotation has the id
 OBJECT = np.where(STUFF < 80, STUFF + 1, 0).astype(np.int16)  # raw id -> 1..80 things, 0 all else and void
 OBJECT[STUFF < 0] = -1
+THINGS = {raw + 1: int(OBJECT[raw]) for raw in np.flatnonzero(OBJECT[:VOID] > 0).tolist()}  # category id -> 1..80
 
 
 def stuff_ids(raw: np.ndarray, path: Path = Path("the map")) -> np.ndarray:
@@ -80,25 +82,36 @@ def _from_panoptic(root: Path, split: str) -> Plan | None:
         return None
     data, jobs = read_json(described, "annotations"), []
     with reading(described):
-        for photo in data["annotations"]:
+        table = instances.categories(data.get("categories"), THINGS, described)
+        for number, photo in enumerate(instances.records(data, "annotations", described), start=1):
+            missing = next((key for key in ("file_name", "segments_info") if key not in photo), None)
+            if missing:
+                raise UserError(f"{described}: annotation {number} of the list has no {missing}", instances.WHOLE)
             path = folder / Path(photo["file_name"]).with_suffix(".png").name
-            segments = {part["id"]: part["category_id"] for part in photo["segments_info"]}
+            parts = instances.records(photo, "segments_info", described)
+            instances.refuse_foreign(parts, table, data.get("categories"), described)
+            segments = {part["id"]: instances.key(part["category_id"]) for part in parts}
             target = _target(root, split, path.stem, "_instanceTrainIds.png")
-            jobs.append(label_job(path, target, partial(panoptic_ids, path, segments), partial(image_size, path)))
+            make = partial(panoptic_ids, path, segments, table)
+            jobs.append(label_job(path, target, make, partial(image_size, path)))
     return Plan(jobs, f"the panoptic maps in {folder.relative_to(root)}, crowds included")
 
 
-def panoptic_ids(path: Path, segments: Mapping[int, int]) -> np.ndarray:
+def panoptic_ids(path: Path, segments: Mapping[int, int], table: instances.Table | None = None) -> np.ndarray:
     """A panoptic PNG, segment id = R + 256 G + 65536 B, and segment -> category: (H, W) uint8, things 1..80.
 
-    Raises ImageError for a segment that is not described.
+    `table` is by default COCO's own. Raises ImageError for a segment or a category that is not described.
     """
+    table = instances.categories(None, THINGS, path) if table is None else table
     numbers, place = np.unique(colours(path).astype(np.int64) @ [1, 256, 65536], return_inverse=True)
     unknown = [number for number in numbers.tolist() if number and number not in segments]
     if unknown:
         what = f"{path} holds segment {unknown[0]}, which the annotations do not describe"
         raise ImageError(what, "use the JSON and the PNG files of one release")
-    classes = [_thing(segments[number]) if number else 0 for number in numbers.tolist()]
+    classes = [table.get(segments[number]) if number else 0 for number in numbers.tolist()]
+    if None in classes:
+        category = segments[numbers.tolist()[classes.index(None)]]
+        raise ImageError(f"{path} holds a segment of category {category}, which is not described", instances.WHOLE)
     return np.array(classes, np.uint8)[place].reshape(image_size(path))
 
 
@@ -107,45 +120,89 @@ def _from_instances(root: Path, split: str) -> Plan | None:
     if not described.is_file():
         return None
     data = read_json(described, "images", "annotations")
-    owned: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    jobs = []
     with reading(described):
-        for found in data["annotations"]:
-            owned[found["image_id"]].append(found)
-        if any(isinstance(found["segmentation"], list) for found in data["annotations"]):
+        listed, found = (instances.records(data, name, described) for name in ("images", "annotations"))
+        if not listed:
+            raise UserError(f"{described} lists no images", instances.WHOLE)
+        table = instances.categories(data.get("categories"), THINGS, described)
+        masked = [one for one in found if instances.has_mask(one)]
+        if found and not masked:
+            what = f"{described} holds boxes and no masks, which make no labels"
+            raise UserError(what, "give annotations with segmentation, or the raw stuff-and-things maps")
+        instances.refuse_foreign(masked, table, data.get("categories"), described)
+        if any(not isinstance(one["segmentation"], Mapping) for one in masked):
             _mask_api()  # says what is missing before the first of thousands of files
-        for image in data["images"]:
-            size = (int(image["height"]), int(image["width"]))
-            stem = Path(image["file_name"]).stem
-            source = entry(described, stem)
-            make = partial(instance_ids, owned[image["id"]], size, source)
-            target = _target(root, split, stem, "_instanceTrainIds.png")
-            jobs.append(label_job(source, target, make, partial(_same, size)))
-    return Plan(jobs, f"the instances of {described.name}: crowds lowest, smaller objects over larger ones")
+        photos = instances.photos(listed, masked, partial(instances.place_of, root=root, split=split), described)
+        jobs = [_instance_job(photo, root, split, described, table) for photo in photos]
+        notes = _left_out(listed, found)
+    origin = f"the instances of {described.name}: crowds lowest, smaller objects over larger ones"
+    return Plan(jobs, origin, notes=notes)
 
 
-def instance_ids(found: Sequence[Mapping[str, Any]], size: Size, path: Path) -> np.ndarray:
-    """One photo's instances -> (H, W) uint8, things 1..80, 0 where there is none.
+def _left_out(listed: Sequence[Record], found: Sequence[Record]) -> tuple[str, ...]:
+    """Sentences on annotations that make no pixels."""
+    ids = {instances.key(image["id"]) for image in listed}
+    kinds = (
+        ([one for one in found if instances.key(one.get("image_id")) not in ids], "of no image that the file lists"),
+        ([one for one in found if not instances.has_mask(one)], "with a box and no mask, so that it is background"),
+    )
+    return tuple(f"left out: {instances.some(these)} {what}" for these, what in kinds if these)
+
+
+def _instance_job(photo: instances.Photo, root: Path, split: str, described: Path, table: instances.Table) -> Job:
+    source = entry(described, photo.name)
+    size = partial(instances.size_of, photo, root, split, source)
+
+    def make() -> np.ndarray:
+        return instance_ids(photo.found, size(), source, table)
+
+    return label_job(source, _target(root, split, photo.name, "_instanceTrainIds.png"), make, size)
+
+
+def instance_ids(found: Sequence[Record], size: Size, path: Path, table: instances.Table | None = None) -> np.ndarray:
+    """One photo's instances -> (H, W) uint8, things 1..80, 0 where there is none; `table` is by default COCO's own.
 
     Crowd regions are included, as COCO-Stuff includes them, and lie lowest; of what overlaps, the smaller lies
-    on top; of equal areas, the one with the higher annotation id.
+    on top; of equal areas, the one with the higher annotation id. Where an area is missing or 0, pixels are counted;
+    where an id is missing, what comes later lies on top. Raises ImageError.
     """
+    table = instances.categories(None, THINGS, path) if table is None else table
     canvas = np.zeros(size, np.uint8)
     with reading(path):
-        for one in sorted(found, key=lambda one: (not one.get("iscrowd", 0), -one["area"], one["id"])):
-            canvas[_mask(one["segmentation"], size)] = _thing(one["category_id"])
+        areas = [instances.positive(one.get("area")) for one in found]
+        if None in areas:
+            areas = [int(_mask(one, size, path).sum()) for one in found]
+        ids = [one.get("id") for one in found]
+        rank = ids if all(type(one) is int for one in ids) else range(len(found))
+        order = zip((not instances.is_crowd(one) for one in found), (-(area or 0) for area in areas), rank, strict=True)
+        for _, one in sorted(zip(order, found, strict=True), key=itemgetter(0)):
+            kind = table.get(instances.key(one.get("category_id")))
+            if kind is None:
+                what = f"{path}: {instances.called(one)} has the unknown category {one.get('category_id')}"
+                raise ImageError(what, instances.WHOLE)
+            canvas[_mask(one, size, path)] = kind
     return canvas
 
 
-def _mask(segmentation: Any, size: Size) -> np.ndarray:
-    if isinstance(segmentation, dict):
-        mask = rle.decode(segmentation)
-    else:
+def _mask(one: Record, size: Size, path: Path) -> np.ndarray:
+    """(H, W) bool. Raises ImageError."""
+    segmentation = one["segmentation"]
+    try:
+        if isinstance(segmentation, Mapping):
+            stated = segmentation.get("size", list(size))
+            if list(stated) != list(size):
+                what = f"{path}: {instances.called(one)} has a mask of {tuple(stated)} pixels for a photo of {size}"
+                raise ImageError(what, "use the JSON and the photos of one release")
+            return rle.decode({"size": size, "counts": segmentation["counts"]})
+        parts = instances.polygons(segmentation)
+        instances.check_polygons(parts, size)
         api = _mask_api()
-        mask = rle.decode(api.merge(api.frPyObjects(segmentation, *size)))
-    if mask.shape != size:
-        raise ValueError(f"a mask of {mask.shape} pixels for a photo of {size}")
-    return mask
+        return rle.decode(api.merge(api.frPyObjects(parts, *size)))
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        what = f"the mask of {instances.called(one)} in {path} cannot be read ({error})"
+        raise ImageError(what, "write it as polygons [[x, y, x, y, ...]] or run lengths, as COCO does") from error
 
 
 def _mask_api() -> Any:
@@ -154,15 +211,6 @@ def _mask_api() -> Any:
     except ImportError as error:
         remedy = "install it (pip install pycocotools), or unpack stuffthingmaps or the panoptic annotations instead"
         raise UserError("COCO's polygons are drawn by pycocotools, which is not installed", remedy) from error
-
-
-def _thing(category: int) -> int:
-    """COCO's category id -> 1..80, 0 for stuff."""
-    return max(int(OBJECT[category - 1]), 0) if 1 <= category <= 182 else 0
-
-
-def _same(size: Size) -> Size:
-    return size
 
 
 def _target(root: Path, split: str, stem: str, ending: str) -> Path:

@@ -155,7 +155,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def entry(path: Path, name: str) -> Path:
     """How a message names one photo of an annotation file."""
-    return path.with_name(f"{path.name} ({name})")
+    return Path(f"{path} ({name})")
 
 
 def below(root: Path, *places: str) -> Path | None:
