@@ -144,7 +144,7 @@ def _rgb(image: Image.Image, name: str, reading: Reading) -> np.ndarray:
     image = _simple(image)
     clear = image.mode in ("LA", "RGBA")
     if reading == PLAIN:
-        return over_white(np.asarray(image.convert("RGBA"))) if clear else np.array(image.convert("RGB"))
+        return over_white(np.asarray(image.convert("RGBA"))) if clear else np.array(_in_colour(image))
     values = np.asarray(image).reshape(image.height, image.width, -1)
     if reading.bands or not clear:
         return to_rgb(Stored(name, values, 255), reading)
@@ -159,7 +159,13 @@ def _simple(image: Image.Image) -> Image.Image:
         image = image.convert("LA")  # the only way out of premultiplied grey
     if image.has_transparency_data:
         return image if image.mode == "LA" else image.convert("RGBA")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    if image.mode in ("L", "RGB"):
+        return image  # `convert` would copy a large photo for nothing
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
