@@ -163,6 +163,16 @@ class Feedback:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """What feedback did to some windows."""
+
+    mixed: Tensor  # (B, h, N, d), the result
+    new: Feedback  # A+ of the last round, an operator between patches
+    heard: tuple[Tensor, ...]  # cosines (B, P, Q) that each round began with; the first are the host's
+    uniform: Tensor | None  # (B, P or 1, Q), step 2; None without isolation
+
+
+@dataclass(frozen=True)
 class FSA:
     """The constants of FSA, and FSA itself: `FSA(...)(mix, values, readout)` (spec 3.1).
 
@@ -200,15 +210,20 @@ class FSA:
         `mix` is the host's attention, `readout` its path from mixed values to cosines (B, N, Q). With `class_token`,
         token 0 of values is the class token: the host attends to it, readout and feedback see patches only.
         """
+        return self.explain(mix, values, readout, class_token=class_token).mixed
+
+    def explain(self, mix: Mix, values: Tensor, readout: Readout, *, class_token: bool = False) -> Explanation:
+        """The same, with what it went through: for pictures, tests and your own analysis."""
         first = 1 if class_token else 0
         attended = mix(values)
         uniform = self._uniform(values, readout, first) if self.isolation else None
-        mixed = attended
+        mixed, heard = attended, []
         for _ in range(self.rounds):
-            cosines = readout(mixed[:, :, first:])
-            p = class_distribution(cosines, uniform, self.attention_scale, self.uniform_scale)
-            mixed = self._ensemble(Feedback(p, self.lambda_, self.mass, self.divergence), mix, values, attended, first)
-        return mixed
+            heard.append(readout(mixed[:, :, first:]))
+            p = class_distribution(heard[-1], uniform, self.attention_scale, self.uniform_scale)
+            new = Feedback(p, self.lambda_, self.mass, self.divergence)
+            mixed = self._ensemble(new, mix, values, attended, first)
+        return Explanation(mixed, new, tuple(heard), uniform)
 
     def _uniform(self, values: Tensor, readout: Readout, first: int) -> Tensor:
         """Step 2: cosines of uniform attention; one row where the readout does not look at positions."""

@@ -5,13 +5,13 @@ themselves and one pass over each, a block of rows at a time.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..feedback import FSA, Feedback, Readout, class_distribution, prune, sharpen
+from ..feedback import FSA, Feedback, Readout, prune, sharpen
 from ..types import LastBlock, Mix
 
 BLOCK = 2**22  # floats of a block of rows, over all heads
@@ -32,36 +32,13 @@ class Rows:
     fed_cosines: Tensor  # (P, Q) float32, after feedback
 
 
-@dataclass(frozen=True)
-class Heard:
-    """A readout that remembers what it said: feedback asks it for the uniform branch, then once a round."""
-
-    readout: Readout
-    said: list[Tensor] = field(default_factory=list)
-
-    @property
-    def positional(self) -> bool:
-        """As the readout itself."""
-        return bool(getattr(self.readout, "positional", True))
-
-    def __call__(self, mixed: Tensor) -> Tensor:
-        """(B, h, N, d) -> (B, N, Q)."""
-        self.said.append(self.readout(mixed))
-        return self.said[-1]
-
-
 @torch.no_grad()
 def rows_of(fsa: FSA, block: LastBlock, mix: Mix, readout: Readout, patches: Sequence[int]) -> Rows:
     """Rows of `patches` (numbers from 0, without the class token) in an opened window (B = 1)."""
-    first = int(block.has_class_token)
-    heard = Heard(readout)
-    mixed = fsa(mix, block.v, heard, class_token=block.has_class_token)
-    uniform = heard.said[0] if fsa.isolation else None
-    rounds = heard.said[1:] if fsa.isolation else heard.said
-    p = class_distribution(rounds[-1], uniform, fsa.attention_scale, fsa.uniform_scale)
-    new = Feedback(p, fsa.lambda_, fsa.mass, fsa.divergence)
+    first = block.first_patch
+    told = fsa.explain(mix, block.v, readout, class_token=block.has_class_token)
     host = matrix_rows(mix, block, [patch + first for patch in patches])
-    seen = _one_pass(new, host[..., first:], patches)
+    seen = _one_pass(told.new, host[..., first:], patches)
     return Rows(
         host=host,
         fed=_composed(fsa, mix, block, host, seen),
@@ -69,8 +46,8 @@ def rows_of(fsa: FSA, block: LastBlock, mix: Mix, readout: Readout, patches: Seq
         kept=seen.kept,
         new=seen.new,
         kept_share=seen.kept_share,
-        host_cosines=rounds[0][0],
-        fed_cosines=readout(mixed[:, :, first:])[0],
+        host_cosines=told.heard[0][0],
+        fed_cosines=readout(told.mixed[:, :, first:])[0],
     )
 
 
