@@ -4,14 +4,20 @@ PYTHON ?= python3
 CLIP ?= tiny
 VENV := .venv
 BIN := $(VENV)/bin
+NUMBERS := attention.py decide.py feedback.py feedback_matrix.py feedback_models.py golden.py grid.py inspect.py \
+  metrics.py outliers.py pruning.py purify.py segmenter.py tiny_model.py vision.py windows.py
 
-.PHONY: demo test lint soak clean
+.PHONY: demo test test-portable lint soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/demo.py --clip "$(CLIP)"
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# The numbers again on the plainest kernels, as a processor without vector units has them: sums in another order.
+test-portable: $(VENV)/.installed-dev
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(addprefix tests/test_,$(NUMBERS))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
