@@ -7,8 +7,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, PngImagePlugin
 
 from golden import ROOT, Case, cases
-from segloop.errors import ImageError
-from segloop.labels import VOID, WIDE_VOID, LabelRule, read_label, reduce_zero, stored_values
+from segloop.errors import ImageError, OptionError
+from segloop.labels import COLOUR, UNLISTED, VOID, WIDE_VOID, LabelRule, Span, read_label, reduce_zero, stored_values
+from segloop.maskcolours import POTSDAM, voc_colour, voc_colours
+from tiffs import page_tags, write
 
 RAW = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
 bytes_ = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6))
@@ -124,6 +126,31 @@ def test_big_endian_tiff(tmp_path):
     np.testing.assert_array_equal(stored_values(tmp_path / "a.tif"), wide)
 
 
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_tiffs_give_what_is_stored_whatever_is_white(tmp_path, bits, white_is_zero, order, compression):
+    values = np.random.default_rng(bits).integers(0, 2**bits, (7, 19)).astype(np.uint16 if bits == 16 else np.uint8)
+    values[0, :2] = 0, 2**bits - 1
+    kind = {"bits": bits, "order": order, "compression": compression, "photometric": 0 if white_is_zero else 1}
+    path = write(tmp_path / "a.tif", page_tags(values[..., None], **kind), order=order)
+    np.testing.assert_array_equal(stored_values(path), values)
+
+
+def test_the_bits_that_fax_machines_write(tmp_path):
+    values = np.random.default_rng(1).integers(0, 2, (9, 16)).astype(np.uint8)
+    Image.fromarray(values * 255).convert("1").save(tmp_path / "a.tif", compression="group4")
+    with Image.open(tmp_path / "a.tif") as image:
+        white_is_zero = image.tag_v2[262] == 0
+    np.testing.assert_array_equal(stored_values(tmp_path / "a.tif"), 1 - values if white_is_zero else values)
+
+
+def test_bitmaps_with_black_as_one_give_what_is_stored(tmp_path):
+    (tmp_path / "a.pbm").write_bytes(b"P4\n8 1\n" + bytes([0b10110000]))
+    assert stored_values(tmp_path / "a.pbm").tolist() == [[1, 0, 1, 1, 0, 0, 0, 0]]
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_few_bits_with_a_palette(tmp_path, bits):
     values = np.arange(2**bits, dtype=np.uint8)[None]
@@ -218,3 +245,115 @@ def test_missing_and_damaged_files_say_so(tmp_path):
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"a\.png is damaged or cut off"):
         read_label(tmp_path / "a.png")
+
+
+def test_greys_of_a_pgm_that_are_scaled_are_refused(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5\n3 1\n3\n" + bytes([0, 1, 3]))
+    with pytest.raises(ImageError, match="stores greys up to 3, which are scaled"):
+        read_label(tmp_path / "a.pgm")
+    (tmp_path / "b.pgm").write_bytes(b"P5\n3 1\n255\n" + bytes([0, 1, 3]))
+    assert read_label(tmp_path / "b.pgm").tolist() == [[0, 1, 3]]
+
+
+def test_gif_gives_its_indices(tmp_path):
+    values = np.array([[0, 1, 2], [3, 3, 0]], np.uint8)
+    np.testing.assert_array_equal(read_label(written(tmp_path / "a.gif", values, "P")), values)
+    np.testing.assert_array_equal(read_label(written(tmp_path / "b.gif", values)), values)
+
+
+def test_several_pages_are_not_one_label_map(tmp_path):
+    pages = [Image.fromarray(np.full((4, 6), page, np.uint8)) for page in range(3)]
+    for name in ("a.tif", "a.gif", "a.png"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        with pytest.raises(ImageError, match="holds 3 pages, and a label map is one"):
+            read_label(tmp_path / name)
+    overview = Image.fromarray(np.full((2, 3), 9, np.uint8))
+    pages[1].save(tmp_path / "b.tif", save_all=True, append_images=[overview])
+    assert read_label(tmp_path / "b.tif").tolist() == [[1] * 6] * 4
+
+
+def test_jpeg_inside_a_tiff_is_refused(tmp_path):
+    Image.fromarray(RAW).save(tmp_path / "a.tif", compression="jpeg")
+    with pytest.raises(ImageError, match="JPEG, which changes class numbers"):
+        read_label(tmp_path / "a.tif")
+
+
+def test_opaque_grey_is_grey(tmp_path):
+    Image.merge("LA", [Image.fromarray(RAW), Image.new("L", (3, 2), 255)]).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png"), RAW)
+
+
+def test_colours_are_named_with_their_share(tmp_path):
+    painted = np.zeros((4, 5, 3), np.uint8)
+    painted[0], painted[1, 0] = (0, 128, 0), (255, 0, 0)
+    Image.fromarray(painted).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"here are 0,0,0 on 70\.0 %, 0,128,0 on 25\.0 %, 255,0,0 on 5\.0 %"):
+        read_label(tmp_path / "a.png")
+    Image.fromarray(np.repeat(RAW[..., None], 3, axis=2)).save(tmp_path / "b.png")
+    with pytest.raises(ImageError, match="three channels are alike"):
+        read_label(tmp_path / "b.png")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "c.png")
+    with pytest.raises(ImageError, match="colours, as a photo has"):
+        read_label(tmp_path / "c.png")
+
+
+# tables of values and colours ------------------------------------------------------------------------------------
+
+
+def test_a_table_of_values_leaves_nothing_out_silently():
+    rule = LabelRule(values=(Span(0, 0, 0), Span(10, 12, 1, paired=True), Span(40, 50, 2), Span(60, 60, None)))
+    stored = np.array([[0, 10, 11, 12], [40, 50, 60, 255], [1, 300, 65534, 65535]])
+    expected = [[0, 1, 2, 3], [2, 2, VOID, VOID], [UNLISTED + 1, UNLISTED + 300, UNLISTED + 65534, VOID]]
+    assert rule.apply(stored).tolist() == expected
+    assert [str(span) for span in rule.values] == ["0=0", "10-12=1-3", "40-50=2", "60=void"]
+    assert LabelRule(values=(Span(0, 0, 0), Span(255, 255, 1))).apply(np.array([[0, 255]])).tolist() == [[0, 1]]
+
+
+def test_a_class_file_that_numbers_its_classes_must_know_every_value(tmp_path):
+    rule = LabelRule(values=(Span(1, 4, 0, paired=True),), numbered_by="classes.txt")
+    assert rule.apply(np.array([[1, 4, 255]])).tolist() == [[0, 3, 255]]
+    path = written(tmp_path / "a.png", np.array([[0, 1]], np.uint8))
+    with pytest.raises(
+        OptionError, match=r"a\.png: the label map holds 0, and classes\.txt numbers its classes from 1"
+    ):
+        read_label(path, rule)
+
+
+@given(arrays.arrays(np.int64, (3, 4), elements=st.integers(0, 0xFFFFFF)), st.booleans())
+def test_colours_that_are_no_class_stay_themselves(colours, zero):
+    colours[0, :2] = 0x008000, -1
+    rule = LabelRule(reduce_zero=zero, colours=((0x008000, 3), (0xFF0000, 1), (0x0000FF, VOID)))
+    labels = rule.paint(colours)
+    known = {0x008000: 3 - zero, 0xFF0000: 1 - zero, 0x0000FF: VOID, -1: VOID}
+    for colour, label in zip(colours.flat, labels.flat, strict=True):
+        assert label == known.get(int(colour), COLOUR + int(colour))
+
+
+def test_colour_masks_are_read_by_their_table(tmp_path):
+    rule = LabelRule(colours=((0x008000, 0), (0xFF0000, 1), (0x000000, VOID)))
+    painted = np.array([[[0, 128, 0], [255, 0, 0]], [[0, 0, 0], [1, 2, 3]]], np.uint8)
+    Image.fromarray(painted).save(tmp_path / "a.png")
+    assert read_label(tmp_path / "a.png", rule).tolist() == [[0, 1], [VOID, COLOUR + 0x010203]]
+    alpha = np.array([[255, 0], [255, 0]], np.uint8)  # transparent: red is still red, what no class has is void
+    Image.fromarray(np.dstack([painted, alpha])).save(tmp_path / "b.png")
+    assert read_label(tmp_path / "b.png", rule).tolist() == [[0, 1], [VOID, VOID]]
+    np.testing.assert_array_equal(read_label(written(tmp_path / "c.png", RAW), rule), RAW)  # numbers stay numbers
+
+
+def test_a_palette_in_the_colours_of_the_table_is_read_by_them(tmp_path):
+    rule = LabelRule(colours=((0x008000, 0), (0xFF0000, 1)))
+    image = Image.fromarray(np.array([[5, 2]], np.uint8))
+    image.putpalette([0, 0, 0] * 2 + [255, 0, 0] + [0, 0, 0] * 2 + [0, 128, 0])
+    image.save(tmp_path / "a.png")
+    assert read_label(tmp_path / "a.png", rule).tolist() == [[0, 1]]
+    assert read_label(tmp_path / "a.png").tolist() == [[5, 2]]
+    np.testing.assert_array_equal(read_label(written(tmp_path / "b.png", RAW, "P"), rule), RAW)
+
+
+def test_published_colours():
+    known = {0: 0, 1: 0x800000, 2: 0x008000, 3: 0x808000, 4: 0x000080, 8: 0x400000, 15: 0xC08080, 20: 0x004080}
+    assert {index: voc_colour(index) for index in known} == known
+    table = dict(voc_colours())
+    assert len(table) == 22 and table[0xE0E0C0] == 255 and voc_colour(255) == 0xE0E0C0
+    assert dict(POTSDAM)[0xFFFF00] == 5 and len(POTSDAM) == 7

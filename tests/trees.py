@@ -31,10 +31,10 @@ def make(root: Path, key: str, names: list[str], part: str | None = None, value:
 
 
 def make_own(root: Path, classes: list[str], values: np.ndarray, name: str = "a") -> Path:
-    """A folder of your own with one photo; `values` (H, W) is its label map."""
+    """A folder of your own with one photo; `values` (H, W), or (H, W, 3) for colours, is its label map."""
     for path in (root / "images" / f"{name}.jpg", root / "masks" / f"{name}.png"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", values.shape[::-1]).save(root / "images" / f"{name}.jpg")
+    Image.new("RGB", values.shape[1::-1]).save(root / "images" / f"{name}.jpg")
     Image.fromarray(values).save(root / "masks" / f"{name}.png")
     (root / "classes.txt").write_text("\n".join(classes) + "\n")
     return root

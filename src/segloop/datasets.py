@@ -2,24 +2,24 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .classfiles.entries import ClassList
-from .classfiles.read import read_classes
-from .errors import OptionError, UserError, VocabularyError, nearest
-from .layouts import BYTES, DATASETS, WIDE, Dataset
-from .places import files_below, find_root, glimpse, places_of, read_places
+import numpy as np
+
+from .errors import OptionError, UserError, nearest
+from .labels import read_label
+from .layouts import DATASETS, Dataset
+from .masks import USUAL, Masks
+from .orientation import check_turn, upright
+from .ownclasses import own_vocabulary, with_own_classes
+from .pairing import check_whole, pair
+from .places import find_root, glimpse, places_of, read_places
 from .splits import Part, is_list, part_of, read_list
 from .system import refusal
 from .vocabulary import Vocabulary
 
 __all__ = ["DATASETS", "Check", "Dataset", "Opened", "Sample", "check", "open_dataset", "rows"]
-
-SHOWN = 3  # missing files that an error names
-CLASS_FILE = "classes.txt"
-CLASS_FILES = (CLASS_FILE, "classes.json", "classes.yaml", "classes.yml", "classes.csv", "labelmap.txt")
-WIDE_FROM = 256  # classes: from here on 255 is one of them, and void is 65535
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Opened:
     split: str  # "val", or the list that was given; "all" where there are no splits
     samples: tuple[Sample, ...] = field(repr=False)
     notes: tuple[str, ...] = ()  # what a reader of the figures should know
+    masks: Masks = USUAL
 
     def vocabulary(self, variant: str = "P", templates: str | Sequence[str] = "openai80") -> Vocabulary:
         """The classes to find: the published list in this variant (spec 0.5), or the data set's own names.
@@ -50,7 +51,20 @@ class Opened:
         names = self.dataset.names
         if isinstance(names, str):
             return Vocabulary.benchmark(names, variant, templates=templates)
-        return _own_vocabulary(names, templates)
+        return own_vocabulary(names, templates)
+
+    def truth(self, sample: Sample, size: tuple[int, int] | None = None) -> np.ndarray:
+        """A sample's label map, (H, W) int64 as `read_label` gives it, turned as the photo where that was said.
+
+        `size` is (height, width) of the upright photo, where it is known. Raises as `read_label`, and ImageError for a
+        map that lies as the photo's file is stored.
+        """
+        labels = read_label(sample.label, self.dataset.rule)
+        if self.masks.turned:
+            labels = upright(labels, sample.image)
+        if size is not None and labels.shape != size:
+            check_turn(labels.shape, size, sample.image, self.masks.turned)
+        return labels
 
 
 @dataclass(frozen=True)
@@ -68,20 +82,22 @@ def open_dataset(
     places: Sequence[str | os.PathLike[str]],
     split: str | None = None,
     limit: int | None = None,
+    masks: Masks = USUAL,
 ) -> Opened:
     """Find a data set at `places` (`DIR` or `key=DIR`), check its layout, and pair photos with labels.
 
     `split` is None for the published one, a name such as "train", or a list file. `limit` takes the first samples
-    in order: that of the list, else by path. Only samples taken have to be whole.
+    in order: that of the list, else by path. Only samples taken have to be whole. `masks` says how label maps are
+    called and what their values mean, where that is not as usual.
 
     Raises OptionError, in one sentence that says what is missing, what is there and how to get it, for an unknown
     key or split, a data set that is not at `places`, and folders, lists, photos or labels that are missing;
     VocabularyError for the classes.txt of a folder of your own.
     """
-    dataset, root = _find(key, places, split)
+    dataset, root = _find(key, places, split, masks)
     if root is None:
         raise _not_found(dataset, places)
-    return _open(dataset, root, split, limit)
+    return _open(dataset, root, split, limit, masks)
 
 
 def check(
@@ -89,15 +105,16 @@ def check(
     places: Sequence[str | os.PathLike[str]],
     split: str | None = None,
     limit: int | None = None,
+    masks: Masks = USUAL,
 ) -> Check:
     """What `open_dataset` would do, as a report. Raises OptionError only for an unknown key or a wrong place."""
     read_places(places)  # a place that cannot be used is said, not listed
     root = None
     try:
-        dataset, root = _find(key, places, split)
+        dataset, root = _find(key, places, split, masks)
         if root is None:
             return Check(key, None, None, _not_found(dataset, places))
-        return Check(key, root, _open(dataset, root, split, limit), None)
+        return Check(key, root, _open(dataset, root, split, limit, masks), None)
     except UserError as error:
         if root is None:
             raise
@@ -124,10 +141,12 @@ def rows() -> list[tuple[str, str, str, str, str, str]]:
     ]
 
 
-def _find(key: str, values: Sequence[str | os.PathLike[str]], split: str | None) -> tuple[Dataset, Path | None]:
+def _find(
+    key: str, values: Sequence[str | os.PathLike[str]], split: str | None, masks: Masks
+) -> tuple[Dataset, Path | None]:
     if key not in DATASETS:
         raise OptionError(f"there is no data set {key!r}", nearest(str(key), DATASETS))
-    dataset = DATASETS[key]
+    dataset = masks.called(DATASETS[key])
     places = places_of(key, read_places(values))
     published = dataset.folders(dataset.part)
     folders = published if split is None or is_list(split) else dataset.folders(split)
@@ -135,71 +154,23 @@ def _find(key: str, values: Sequence[str | os.PathLike[str]], split: str | None)
     return dataset, root or find_root(dataset, places, *published)  # there to say which splits it has
 
 
-def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None) -> Opened:
+def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, masks: Masks) -> Opened:
     if limit is not None and limit < 1:
         raise OptionError(f"a limit of {limit} leaves no photo", "give at least 1, or no limit")
     part = part_of(dataset, root, split)
-    images = _found(dataset, root, part.images, dataset.image_suffix, "photos", dataset.way(root))
-    labels = _found(dataset, root, part.labels, dataset.label_suffix, "label maps", dataset.way_to_labels(root))
+    images, labels = pair(dataset, root, part)
     if part.listed is None:
         names = sorted(images.keys() | labels.keys(), key=lambda name: images.get(name, name))
     else:
         names = read_list(part.listed, dataset.image_suffix, images.keys() | labels.keys())
     notes = _notes(dataset, part, len(names), limit)
     names = names[:limit]
-    _check_whole(dataset, root, part, names, images, labels)
+    check_whole(dataset, root, part, names, images, labels)
     if not dataset.names:
-        classes = _own_classes(root)
-        dataset, notes = _with_own_classes(dataset, classes), (*notes, *filter(None, [classes.said]))
+        dataset, said = with_own_classes(dataset, root, masks)
+        notes = (*notes, *said)
     samples = tuple(Sample(name, part.images / images[name], part.labels / labels[name]) for name in names)
-    return Opened(dataset, root, part.name, samples, notes)
-
-
-# files -----------------------------------------------------------------------------------------------------------
-
-
-def _found(
-    dataset: Dataset, root: Path, folder: Path, suffixes: tuple[str, ...], kind: str, remedy: str
-) -> dict[str, str]:
-    """The files of a folder: name -> path below it. Raises OptionError for none, and for two with one name."""
-    if not folder.is_dir():
-        what = f"{dataset.title} in {root} has no folder {folder.relative_to(root)} for its {kind}"
-        raise OptionError(f"{what} ({glimpse(root)})", remedy)
-    files: dict[str, str] = {}
-    for name, suffix in files_below(folder, suffixes):
-        if name in files:
-            both = " and ".join(sorted([files[name], name + suffix]))
-            raise OptionError(f"{both} in {folder} bear one name", "keep one of them, or rename it with its label")
-        files[name] = name + suffix
-    if not files:
-        wanted = " or ".join(f"*{suffix}" for suffix in suffixes)
-        what = f"{dataset.title} in {root} has no {kind} ({wanted}) in {folder.relative_to(root)}"
-        raise OptionError(f"{what} ({glimpse(folder)})", remedy)
-    return files
-
-
-def _check_whole(
-    dataset: Dataset, root: Path, part: Part, names: Sequence[str], images: dict[str, str], labels: dict[str, str]
-) -> None:
-    """Raise OptionError unless each sample has its photo and its label."""
-    photos = _missing("photos", names, images, part.images.relative_to(root), dataset.image_suffix)
-    maps = _missing("label maps", names, labels, part.labels.relative_to(root), dataset.label_suffix)
-    if not photos and not maps:
-        return
-    found = f"{sum(name in images and name in labels for name in names)} pairs are whole"
-    what = f"{dataset.title} in {root} is incomplete: {', '.join(filter(None, [photos, maps, found]))}"
-    remedy = dataset.way(root) if photos else dataset.way_to_labels(root)
-    raise OptionError(what, f"{remedy}; or list the photos to use in a file and give it as the split")
-
-
-def _missing(kind: str, names: Sequence[str], files: dict[str, str], folder: Path, suffixes: tuple[str, ...]) -> str:
-    """ "missing photos in JPEGImages: 3 of 1449 (a.jpg, b.jpg ...)", or nothing."""
-    gone = [name for name in names if name not in files]
-    if not gone:
-        return ""
-    suffix = suffixes[0] if len(suffixes) == 1 else ""
-    shown = ", ".join(name + suffix for name in gone[:SHOWN]) + (" ..." if len(gone) > SHOWN else "")
-    return f"missing {kind} in {folder}: {len(gone)} of {len(names)} ({shown})"
+    return Opened(dataset, root, part.name, samples, notes, masks)
 
 
 def _notes(dataset: Dataset, part: Part, count: int, limit: int | None) -> tuple[str, ...]:
@@ -227,29 +198,3 @@ def _not_found(dataset: Dataset, values: Sequence[str | os.PathLike[str]]) -> Op
     return OptionError(
         f"no root of {dataset.title} was found: no {dataset.root} with {images} and {labels} in {where}", remedy
     )
-
-
-# folders of your own ---------------------------------------------------------------------------------------------
-
-
-def _own_classes(root: Path) -> ClassList:
-    """The folder's classes.txt, or one of CLASS_FILES in its place. Raises OptionError for two, VocabularyError."""
-    there = [name for name in CLASS_FILES if (root / name).is_file()]
-    if len(there) > 1 and there[0] != CLASS_FILE:
-        raise OptionError(f"{root} has {' and '.join(there)}", f"keep one, or call the right one {CLASS_FILE}")
-    found = read_classes(root / (there[0] if there else CLASS_FILE))
-    if found.numbers:
-        what = f"{root / there[0]} numbers its classes from {found.numbers[0]} to {found.numbers[-1]}"
-        raise VocabularyError(what, "number them from 0, as the label maps do, or write names alone")
-    _own_vocabulary(found.names, "openai80")  # a name given twice is said before the run, not in it
-    return found
-
-
-def _with_own_classes(dataset: Dataset, classes: ClassList) -> Dataset:
-    count = len(classes.names)
-    return replace(dataset, names=classes.names, classes=count, rule=WIDE if count >= WIDE_FROM else BYTES)
-
-
-def _own_vocabulary(names: Sequence[str], templates: str | Sequence[str]) -> Vocabulary:
-    first = names[0].split("|")[0].strip()
-    return Vocabulary(names, background=0 if first == "background" else None, templates=templates)

@@ -1,21 +1,36 @@
-"""Label maps as data: the class numbers a mask file stores, never its colours, and which of them are void."""
+"""Label maps as data: the class numbers a mask file stores, or its colours, and which of them are void."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-from PIL import Image
 
-from .errors import ImageError, MachineError, SegloopError
+from .errors import ImageError, OptionError
+from .maskfiles import MOST, read_stored
 
 VOID = 255  # in maps whose classes fit into a byte
 WIDE_VOID = 65535  # in 16-bit maps, where 255 is a class
+COLOUR = 1 << 24  # added to 0xRRGGBB of no class: such a number is beyond every class and every void
+UNLISTED = 1 << 25  # added to a stored value that a table of values leaves out
 
-NUMBERS = {"1", "P", "L", "I", "I;16", "I;16B", "I;16L", "I;16N"}  # Pillow's modes with one whole number a pixel
-SPREAD = {"L;2": 85, "L;4": 17}  # Pillow spreads the greys of these over 0..255; the file stores 0..3 or 0..15
-INDICES = "save the class numbers as a PNG with a palette, or in 8 or 16 bits of grey"
+
+@dataclass(frozen=True)
+class Span:
+    """Stored values and the classes they are: `low`..`high` -> `first`, or `first`, `first` + 1 ... where `paired`."""
+
+    low: int
+    high: int
+    first: int | None  # None: void
+    paired: bool = False
+
+    def __str__(self) -> str:
+        """As --mask-values has it: "255=1", "1-4=0-3"."""
+        stored = f"{self.low}" if self.low == self.high else f"{self.low}-{self.high}"
+        if self.first is None:
+            return f"{stored}=void"
+        more = self.paired and self.high > self.low
+        return f"{stored}={self.first}" + (f"-{self.first + self.high - self.low}" if more else "")
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,9 @@ class LabelRule:
     reduce_zero: bool = False  # 0 becomes void, all others count one less
     void: tuple[int, ...] = (VOID,)  # stored values without a class
     wide: bool = False  # 16-bit maps: void stays 65535, so that 255 can be a class
+    values: tuple[Span, ...] = ()  # a table of stored values; what it leaves out is void or of no class
+    numbered_by: str = ""  # the class file that the table is of: a value that it leaves out is then an error
+    colours: tuple[tuple[int, int], ...] = ()  # (0xRRGGBB, what a map of numbers would store); for maps of colours
 
     @property
     def void_value(self) -> int:
@@ -35,7 +53,7 @@ class LabelRule:
         """(H, W) stored values, 0..65535 -> (H, W) int64 classes and void.
 
         `void` is meant before `reduce_zero`. Values that are neither a class nor void stay what they are; the
-        metrics decide on them.
+        metrics decide on them. With a table, values that it leaves out have UNLISTED added.
 
         Spec 6 turns on the number that void has. Maps of a byte carry 255, which both modes of the metrics
         ignore; where one of them is stored in 16 bits its 65535 becomes 255, as for a reader of bytes. Wide maps
@@ -43,20 +61,61 @@ class LabelRule:
         corrected mode ignores 65535 and keeps class 255. Both follow from the map, so it is read only once.
 
         Raises ImageError where a map that must fit into a byte holds a value from 256 to 65534: wrapped to a byte
-        it would become some class.
+        it would become some class. Raises OptionError where a class file numbers the classes and leaves a value out.
         """
+        if self.values:
+            return self._listed(stored)
         values = stored.astype(np.int64)
         if not self.wide:
             values[values == WIDE_VOID] = VOID
             if values.size and values.max() > VOID:
                 what = f"the label map holds {values.max()}, and class numbers here end at {VOID}"
-                raise ImageError(what, "check that these are the labels of this data set")
+                remedy = "check that these are the labels of this data set"
+                raise ImageError(what, f"{remedy}; numbers of objects need --mask-values, as in 0=0,1-999=1")
         void = np.isin(values, self.void)
         if self.reduce_zero:
             void |= (values == 0) | (values == self.void_value)
             values -= 1
         values[void] = self.void_value
         return values
+
+    def paint(self, colours: np.ndarray) -> np.ndarray:
+        """(H, W) 0xRRGGBB, -1 for transparent -> (H, W) int64 classes and void; COLOUR is added to the others."""
+        known = np.array([colour for colour, _ in self.colours], np.int64)
+        stored = np.array([number for _, number in self.colours], np.int64)
+        order = np.argsort(known)
+        place = np.searchsorted(known[order], colours).clip(max=len(known) - 1)
+        found = known[order][place] == colours
+        labels = replace(self, values=(), colours=()).apply(np.where(found, stored[order][place], self.void_value))
+        return np.where(found | (colours < 0), labels, COLOUR + colours)
+
+    def _listed(self, stored: np.ndarray) -> np.ndarray:
+        labels = _table(self.values, self.void if self.wide else (*self.void, WIDE_VOID), self.void_value)[stored]
+        if self.numbered_by and labels.size and labels.max() >= UNLISTED:
+            value = int(stored[labels >= UNLISTED].min())
+            known = ",".join(map(str, self.values[:4])) + (",..." if len(self.values) > 4 else "")
+            low, high = self.values[0].low, self.values[-1].high
+            what = f"the label map holds {value}, and {self.numbered_by} numbers its classes from {low} to {high}"
+            remedy = (
+                f"number them as the label maps do, or, if {value} is no class, add --mask-values {value}=void,{known}"
+            )
+            raise OptionError(what, remedy)
+        return labels
+
+
+@lru_cache(maxsize=8)
+def _table(spans: tuple[Span, ...], void: tuple[int, ...], void_value: int) -> np.ndarray:
+    """(65536,) int64: the class of every stored value."""
+    table = np.arange(MOST + 1, dtype=np.int64) + UNLISTED
+    table[list(void)] = void_value
+    for span in spans:
+        own = slice(span.low, span.high + 1)
+        if span.first is None:
+            table[own] = void_value
+        else:
+            table[own] = span.first + (np.arange(span.high + 1 - span.low) if span.paired else 0)
+    table.setflags(write=False)
+    return table
 
 
 def reduce_zero(values: np.ndarray) -> np.ndarray:
@@ -71,64 +130,27 @@ def reduce_zero(values: np.ndarray) -> np.ndarray:
 def read_label(path: str | os.PathLike[str], rule: LabelRule | None = None) -> np.ndarray:
     """A label file under a rule -> (H, W) int64 classes, void as 255, or 65535 for a wide rule (see `apply`).
 
-    PNG and TIFF of 1 to 16 bits: the stored indices of a palette, or the grey values. As spec 7 has it, the EXIF
-    orientation is not applied.
+    PNG and TIFF of 1 to 16 bits: the stored indices of a palette, or the grey values as they are stored; colours where
+    the rule has a table of them. As spec 7 has it, the EXIF orientation is not applied.
 
     Raises ImageError for a file that is missing, damaged, or holds no class numbers; MachineError where memory
-    runs out.
+    runs out; OptionError as `LabelRule.apply`.
     """
-    stored = stored_values(path)
+    rule = rule or LabelRule()
+    stored, coloured = read_stored(path, [colour for colour, _ in rule.colours])
     try:
-        return (rule or LabelRule()).apply(stored)
-    except ImageError as error:
-        raise ImageError(f"{os.fspath(path)}: {error.what}", error.remedy) from error
+        return rule.paint(stored) if coloured else rule.apply(stored)
+    except (ImageError, OptionError) as error:
+        raise type(error)(f"{os.fspath(path)}: {error.what}", error.remedy) from error
 
 
 def stored_values(path: str | os.PathLike[str]) -> np.ndarray:
     """The numbers a label file stores, (H, W) int64 in 0..65535, no rule applied. Raises as `read_label`."""
-    name = os.fspath(path)
-    try:
-        with Image.open(name) as image:
-            spread = SPREAD.get(_raw_mode(image), 1)
-            image.load()
-            _check_numbers(image, name)
-            values = np.array(image).astype(np.int64)
-    except SegloopError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever a broken header makes them stumble over
-        raise _explain(error, name) from error
-    if values.size and (values.min() < 0 or values.max() > WIDE_VOID):
-        what = f"{name} holds values from {values.min()} to {values.max()}, class numbers are 0 to {WIDE_VOID}"
-        raise ImageError(what, "check that this is a label map")
-    return values if spread == 1 else values // spread
+    return read_stored(path)[0]
 
 
-def _check_numbers(image: Image.Image, name: str) -> None:
-    if image.format in ("JPEG", "MPO"):
-        raise ImageError(f"{name} is a JPEG, which changes class numbers", INDICES)
-    if image.mode == "F":
-        raise ImageError(f"{name} holds floating-point numbers, not class numbers", INDICES)
-    if image.mode not in NUMBERS:
-        raise ImageError(f"{name} holds colours ({image.mode}), not class numbers", INDICES)
-
-
-def _raw_mode(image: Image.Image) -> str:
-    """How the file stores a pixel, in Pillow's words; "" where its reader does not say. Only before `load`."""
-    tile: Sequence[Any] = next(iter(getattr(image, "tile", ())), ())
-    arguments = tile[3] if len(tile) > 3 else ""
-    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return first if isinstance(first, str) else ""
-
-
-def _explain(error: Exception, name: str) -> SegloopError:
-    if isinstance(error, MemoryError):
-        return MachineError(f"{name} does not fit into memory", "make photo and label smaller first")
-    if isinstance(error, FileNotFoundError):
-        return ImageError(f"there is no label file {name}", "check the folder of the labels")
-    if isinstance(error, Image.DecompressionBombError):
-        return ImageError(f"{name} has more pixels than is safe to open", "make photo and label smaller first")
-    if isinstance(error, Image.UnidentifiedImageError):
-        return ImageError(f"{name} is not a label map that can be read", "copy it again, or save it as PNG")
-    if isinstance(error, OSError) and error.strerror:
-        return ImageError(f"{name} cannot be read ({error.strerror.lower()})", "check the path and its permissions")
-    return ImageError(f"{name} is damaged or cut off ({error})", "copy or make it again")
+def stored_of(label: int, rule: LabelRule) -> tuple[int, bool]:
+    """What a label that is no class was in its file: (number, False) or (0xRRGGBB, True)."""
+    if label >= UNLISTED:
+        return label - UNLISTED, False
+    return (label - COLOUR, True) if label >= COLOUR else (label + rule.reduce_zero, False)

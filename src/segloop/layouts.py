@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .labels import VOID, WIDE_VOID, LabelRule
+from .maskcolours import POTSDAM, voc_colours
 
 ANY_IMAGE = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ANY_MASK = (".png", ".tif", ".tiff")
 
 BYTES = LabelRule()
 ZERO = LabelRule(reduce_zero=True)
+VOC, VOC_ZERO = (LabelRule(reduce_zero=zero, colours=voc_colours()) for zero in (False, True))
 WIDE = LabelRule(void=(WIDE_VOID,), wide=True)
 
 
@@ -132,7 +134,9 @@ def _coco(key: str, title: str, classes: int, suffix: str) -> Dataset:
     )
 
 
-def _aerial(key: str, title: str, root: str, names: tuple[str, ...], expected: int, how_to_get: str) -> Dataset:
+def _aerial(
+    key: str, title: str, root: str, names: tuple[str, ...], expected: int, how_to_get: str, rule: LabelRule = ZERO
+) -> Dataset:
     return Dataset(
         key=key,
         title=title,
@@ -144,7 +148,7 @@ def _aerial(key: str, title: str, root: str, names: tuple[str, ...], expected: i
         classes=len(names),
         names=names,
         expected=expected,
-        rule=ZERO,
+        rule=rule,
         how_to_get=how_to_get,
     )
 
@@ -167,8 +171,8 @@ def _own(key: str, title: str, root: str, how_to_get: str) -> Dataset:
 
 
 _ROWS = (
-    _voc("voc21", "PASCAL VOC 2012 with background", 21, BYTES),
-    _voc("voc20", "PASCAL VOC 2012 without background", 20, ZERO),
+    _voc("voc21", "PASCAL VOC 2012 with background", 21, VOC),
+    _voc("voc20", "PASCAL VOC 2012 without background", 20, VOC_ZERO),
     _context("context60", "PASCAL Context with background", 60, "SegmentationClassContext", PNG, BYTES),
     _context("context59", "PASCAL Context without background", 59, "SegmentationClassContext", PNG, ZERO),
     _coco("coco-object", "COCO objects with background", 81, "_instanceTrainIds.png"),
@@ -259,6 +263,7 @@ _ROWS = (
         ("impervious surface", "building", "low vegetation", "tree", "car", "clutter"),
         2016,
         "get the Potsdam set from the ISPRS site, cut into 512x512 tiles in img_dir/val and ann_dir/val",
+        LabelRule(reduce_zero=True, colours=POTSDAM),
     ),
     _own("scenes", "procedural scenes", "scenes", "make some with `segloop scenes DIR --count 200 --seed 0`"),
     _own("folder", "a folder of your own", "", "put photos into images, label maps into masks, names into classes.txt"),

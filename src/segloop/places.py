@@ -73,12 +73,12 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, 
             if _is_folder(entry):
                 waiting.append((here / entry.name, f"{above}{entry.name}/"))
             elif (suffix := suffix_of(entry.name, suffixes)) is not None:
-                yield above + entry.name[: -len(suffix)], suffix
+                yield above + entry.name[: len(entry.name) - len(suffix)], suffix
 
 
 def suffix_of(name: str, suffixes: tuple[str, ...]) -> str | None:
     """The suffix that a file name ends with, as it is spelled there; None without one or without a stem."""
-    ends = [name[-len(suffix) :] for suffix in suffixes if name.lower().endswith(suffix.lower())]
+    ends = [name[len(name) - len(suffix) :] for suffix in suffixes if name.lower().endswith(suffix.lower())]
     return ends[0] if ends and len(ends[0]) < len(name) else None
 
 

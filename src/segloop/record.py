@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from . import tally
+from . import strays, tally
 from .errors import OptionError, OutputError, UserError
 from .files import write_whole
 
@@ -71,17 +71,27 @@ class Record:
         return [shard for shard in range(shards) if self.outcomes(shard) is None]
 
     def finish(self, shards: int) -> dict[str, Any]:
-        """Put all shards together -> run.json as written. `run.json` comes last: with it the run is done."""
+        """Put all shards together -> run.json as written. `run.json` comes last: with it the run is done.
+
+        Raises UserError where no pixel counts; shards are done anew when the run starts again.
+        """
         outcomes = [outcome for shard in range(shards) for outcome in self.outcomes(shard) or []]
         counted = [outcome for outcome in outcomes if isinstance(outcome, tally.Scored)]
         failed = [outcome for outcome in outcomes if isinstance(outcome, tally.Failed)]
         names = self.inputs["classes"]
+        if failed:
+            write_whole(self.folder / FAILED, tally.failed_file(failed))
+        facts = _facts(counted, names, self.inputs["settings"])
+        if not sum(facts.areas):
+            shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+            first = (f"{failed[0].source}: {failed[0].error}", failed[0].remedy) if failed else None
+            raise strays.nothing(facts, first)
         scores, classes = tally.summary(counted, names)
+        if all(outcome.uncounted for outcome in counted):
+            scores["labels"] = strays.record(facts)
         write_whole(self.folder / "images.csv", tally.images_file(counted))
         write_whole(self.folder / "counts.npz", tally.counts_file(counted, len(names)))
         write_whole(self.folder / "classes.csv", classes)
-        if failed:
-            write_whole(self.folder / FAILED, tally.failed_file(failed))
         done = {**self.inputs, "state": "done", "images": len(counted), "failed": len(failed), **scores}
         _write_json(self.folder / RUN, done)
         shutil.rmtree(self.folder / PARTS, ignore_errors=True)
@@ -161,6 +171,15 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "unknown"
     return found
+
+
+def _facts(counted: Sequence[tally.Scored], names: Sequence[str], settings: Mapping[str, Any]) -> strays.Facts:
+    """What label maps held, summed over a run."""
+    masks = settings.get("masks") or {}
+    tabled = bool(masks.get("values") or masks.get("numbered_by_file"))
+    left = [outcome.uncounted for outcome in counted if outcome.uncounted]
+    areas = tally.stacked(counted, len(names)).total().label.tolist()
+    return strays.gather(left, areas, str(settings.get("dataset")), len(names) >= strays.WIDE_FROM, tabled)
 
 
 def _same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsaid: Mapping[str, Any]) -> None:

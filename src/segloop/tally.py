@@ -16,8 +16,10 @@ import numpy as np
 from .bootstrap import intervals
 from .metrics import Confusion, Counts, scores
 from .sheets import csv_text
+from .strays import Uncounted
 
 AREAS = ("intersection", "prediction", "label")
+MAP = ("pixels", "void", "rest")  # of `Uncounted`
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class Scored:
     size: tuple[int, int]  # (H, W)
     confusion: Confusion
     boundary: Counts | None = None  # of boundaries, (C,)
+    uncounted: Uncounted | None = None  # void and values of no class; None in parts from before these were counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def encode_shard(outcomes: Sequence[Outcome]) -> bytes:
         "sizes": np.array([outcome.size for outcome in counted], np.int64).reshape(-1, 2),
         **_cells(counted, ""),
     }
-    arrays |= _boundaries(counted)
+    arrays |= _boundaries(counted) | _uncounted(counted)
     return _npz(arrays)
 
 
@@ -75,8 +78,16 @@ def _counted(arrays: dict[str, np.ndarray], classes: int) -> list[Scored]:
         cells = Confusion(classes, *(arrays[part][own] for part in ("label", "prediction", "pixels")))
         edges = [arrays[f"boundary_{part}"][number] for part in AREAS] if "boundary_label" in arrays else None
         height, width = arrays["sizes"][number].tolist()
-        found.append(Scored(name, (height, width), cells, Counts(*edges) if edges else None))
+        left = _left(arrays, number) if "map_pixels" in arrays else None
+        found.append(Scored(name, (height, width), cells, Counts(*edges) if edges else None, left))
     return found
+
+
+def _left(arrays: dict[str, np.ndarray], number: int) -> Uncounted:
+    own = arrays["stray_image"] == number
+    pixels, void, rest = (int(arrays[f"map_{part}"][number]) for part in MAP)
+    values, areas = (tuple(arrays[f"stray_{part}"][own].tolist()) for part in ("value", "pixels"))
+    return Uncounted(pixels, void, values, areas, rest)
 
 
 def counts_file(outcomes: Sequence[Scored], classes: int) -> bytes:
@@ -169,6 +180,17 @@ def _boundaries(outcomes: Sequence[Scored]) -> dict[str, np.ndarray]:
     if not edges:
         return {}
     return {f"boundary_{part}": np.array([getattr(edge, part) for edge in edges], np.int64) for part in AREAS}
+
+
+def _uncounted(outcomes: Sequence[Scored]) -> dict[str, np.ndarray]:
+    left = [outcome.uncounted for outcome in outcomes if outcome.uncounted]
+    if len(left) < len(outcomes):
+        return {}
+    arrays = {f"map_{part}": np.array([getattr(one, part) for one in left], np.int64) for part in MAP}
+    arrays["stray_image"] = np.array([n for n, one in enumerate(left) for _ in one.values], np.int64)
+    arrays["stray_value"] = np.array([value for one in left for value in one.values], np.int64)
+    arrays["stray_pixels"] = np.array([area for one in left for area in one.areas], np.int64)
+    return arrays
 
 
 def _npz(arrays: dict[str, Any]) -> bytes:

@@ -15,6 +15,10 @@ TRIPLE = r"[\[(]?\s*\d{1,3}\s*[\s,;]\s*\d{1,3}\s*[\s,;]\s*\d{1,3}\s*[\])]?"
 COLOUR = rf"(?:{HEX}|{TRIPLE})"
 
 
+Colours = tuple[tuple[int, int | None], ...]
+"""(0xRRGGBB, class; None: no class)"""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One class as its file has it."""
@@ -44,7 +48,7 @@ class ClassList:
 
     names: tuple[str, ...]  # " | " between the synonyms of a class
     numbers: tuple[int, ...] | None = None  # what stands for each in masks, where that is not 0, 1, 2 ...
-    colours: tuple[tuple[int, int | None], ...] = ()  # (0xRRGGBB, class; None: no class)
+    colours: Colours = ()
     said: str | None = None  # the form in half a sentence, where it is not one name a line
 
 

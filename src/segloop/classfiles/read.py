@@ -2,11 +2,12 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from ..errors import VocabularyError
-from .entries import ClassList, Form, settle, synonyms, unclear
+from ..errors import VocabularyError, nearest
+from .entries import NOT_A_CLASS, ClassList, Colours, Form, settle, synonyms, unclear, written
 from .lines import from_lines, lines_of
 from .tables import from_table
 from .trees import LISTS, from_json, from_xml, from_yaml
@@ -40,6 +41,32 @@ def read_classes(path: str | PathLike[str]) -> ClassList:
     text = _text(path)
     file = str(path)
     return settle(_form(text, file), file)
+
+
+def read_colours(path: str | PathLike[str], names: Sequence[str]) -> Colours:
+    """A table beside the class file, in any of its forms that have colours -> (0xRRGGBB, class; None: no class).
+
+    A class may have several colours. Raises VocabularyError as `read_classes`, for a name that is no class, a class
+    without colour, and a colour that comes twice.
+    """
+    file = str(path)
+    entries = _form(_text(path), file).entries
+    if any(entry.colour is None for entry in entries):
+        raise unclear(f"{file} has names without colours", "write a colour behind each, as in `grass: 0,128,0`")
+    known = {word.strip().casefold(): place for place, line in enumerate(names) for word in line.split("|")}
+    found: dict[int, int | None] = {}
+    for entry in entries:
+        name = entry.name.strip().casefold()
+        if name not in known and name not in NOT_A_CLASS:
+            what = f"{entry.where} of {file} names {entry.name.strip()!r}, which is no class"
+            raise unclear(what, f"{nearest(name, known)}, or void")
+        if entry.colour in found:
+            raise unclear(f"{file} has the colour {written(entry.colour or 0)} twice", "write it once")
+        found[entry.colour or 0] = known.get(name)
+    bare = [line for place, line in enumerate(names) if place not in found.values()]
+    if bare:
+        raise unclear(f"{file} has no colour for {bare[0]!r}", "write a colour for each class")
+    return tuple(found.items())
 
 
 def _form(text: str, file: str) -> Form:

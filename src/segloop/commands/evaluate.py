@@ -49,6 +49,21 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option("--split", help="Another split, such as train, or a list file."),
     ] = None,
+    mask_suffix: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--mask-suffix", help="What follows a photo's name in its label map's: _mask.png, .gif."),
+    ] = None,
+    image_suffix: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--image-suffix", help="What a photo's file has behind the name that both share: _sat.jpg."),
+    ] = None,
+    mask_values: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--mask-values", help="Value=class: 0=0,255=1 or 1-4=0-3,9=void or #008000=grass; voc, potsdam."),
+    ] = None,
+    turn_masks: Annotated[
+        bool, typer.Option("--turn-masks", help="Label maps lie as the photos' files: turn them by their EXIF too.")
+    ] = False,
     limit: Annotated[Whole, typer.Option("--limit", min=1, help="The first N images only.")] = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="Boundary IoU too.")] = False,
     maps: Annotated[bool, typer.Option("--save-maps", help="Keep label maps in RUN/maps.")] = False,
@@ -75,10 +90,15 @@ def evaluate(
 
     With a benchmark and a method, geometry, thresholds and class list are the published ones. `all` is the eight
     benchmarks of the papers.
+
+    A folder of your own has images, masks and classes.txt. Label maps store 0, 1, 2 ... in the order of classes.txt,
+    and 255 for void; or they are colours, with a colour behind each name in classes.txt or in colours.txt beside it:
+    `grass: 0,128,0`, one a line, `void: 0,0,0` for no class. --mask-values says what other values are.
     """
     with friendly(debug):
         from ..evaluation.crew import crew_of
         from ..evaluation.sweep import Wish, tasks_of
+        from ..masks import Masks
 
         changes = options.overrides(sets)
         console.quiet_libraries()
@@ -118,6 +138,7 @@ def evaluate(
                 "shard": shard,
                 "threads": threads,
                 "offline": offline,
+                "masks": Masks(mask_suffix, image_suffix, mask_values, turn_masks),
                 "overwrite": overwrite,
             },
         )
@@ -139,9 +160,15 @@ def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[
 
 
 def _tell(finished: list[Any], json_lines: bool) -> None:
+    from ..strays import sentence
+
     for one in finished:
         if json_lines:
             console.tell(json.dumps({"run": str(one.folder), **one.run}))
+    for one in finished:
+        said = sentence(one.run.get("labels") or {}, one.run["settings"].get("void", "corrected"))
+        if said:
+            say(f"warning: {one.folder}: {said}")
     if finished and not json_lines:
         console.table(
             "mIoU, in percent", ("run", "images", "mIoU", "95 %", "aAcc", "mAcc"), [_row(one) for one in finished]

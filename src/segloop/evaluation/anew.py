@@ -12,6 +12,8 @@ from typing import Any
 from ..datasets import Opened, open_dataset
 from ..errors import OptionError, UserError, nearest
 from ..images import recorded
+from ..keys import OWN
+from ..masks import Masks
 from ..plan import known_constants
 from ..record import LOG, Inputs, locked, open_record, read_run
 from ..records import constants_of, override, share_out
@@ -78,9 +80,13 @@ def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
     root, split = _place(folder)
     if not places and not root:
         raise OptionError(f"{folder} does not say where its data set lies", "name it with --data")
-    data = open_dataset(settings["dataset"], places or [root], split or settings["split"], settings["limit"])
+    data = open_dataset(
+        settings["dataset"], places or [root], split or settings["split"], settings["limit"], Masks.of(settings)
+    )
     if images_hash([sample.name for sample in data.samples]) != settings["images_hash"]:
         raise UserError(f"{data.root} holds other images than the run saw", "give the same data set with --data")
+    if data.masks.as_settings(data.dataset.rule, data.dataset.key in OWN) != (settings.get("masks") or {}):
+        raise UserError(f"{data.root} gives its label maps other values", "give the same data set with --data")
     variant = (settings["vocabulary"] or "").rpartition("/")[2]
     vocabulary = data.vocabulary(variant or "P")
     if vocabulary.queries != run["queries"] or list(vocabulary.query_index) != run["query_index"]:

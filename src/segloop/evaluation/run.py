@@ -19,6 +19,7 @@ from ..datasets import Opened
 from ..errors import MachineError
 from ..record import Record, locked, open_record
 from .crew import Crew
+from .preflight import check_labels, orientation_notes
 from .source import Live
 from .task import Settled, Task, find, settle
 from .work import Job, work
@@ -44,12 +45,16 @@ def evaluate(
 
     Every data set is checked before anything starts, and every folder is locked while it is worked on. Runs in
     folders that hold the same run are continued; those that are done are only read. Raises as `open_dataset`,
-    `Segmenter.from_pretrained` and `open_record` do, MachineError where a helping process was lost.
+    `check_labels`, `Segmenter.from_pretrained` and `open_record` do, MachineError where a helping process was lost.
     """
     crew = crew or Crew()
     found = [(task, find(task)) for task in tasks]
     for note in dict.fromkeys(note for _, data in found for note in data.notes if crew.leads):
         say(note)
+    for data in {(task.key, task.split, task.limit): data for task, data in found}.values():
+        check_labels(data)
+        for note in orientation_notes(data) if crew.leads else []:
+            say(note)
     models = Models(Memory() if len(tasks) > 1 else None)
     finished: list[Finished] = []
     for _, group in groupby(found, lambda pair: (pair[0].key, pair[0].split, pair[0].limit)):

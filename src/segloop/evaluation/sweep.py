@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import OptionError, nearest
 from ..keys import EIGHT
 from ..layouts import DATASETS
+from ..masks import USUAL
 from .task import Task
 
 OUT = Path("segloop-out")
@@ -31,6 +32,9 @@ def tasks_of(wish: Wish) -> list[Task]:
     Raises OptionError for unknown keys and for options that contradict each other.
     """
     keys = _keys(wish.keys)
+    if len(keys) > 1 and wish.common.get("masks", USUAL) != USUAL:
+        what = f"options of label maps (--mask-suffix and its like) came with {len(keys)} data sets"
+        raise OptionError(what, "evaluate one data set at a time with them")
     attentions = _attentions(wish)
     tasks = [Task(**{**wish.common, "key": key, "out": OUT, **own}) for key in keys for own in attentions]
     alone = len(tasks) == 1 and wish.out is not None

@@ -14,7 +14,8 @@ from ..backbones.shared import Models, weights_hash
 from ..custom import attention_from_file, is_file_place
 from ..datasets import Opened, open_dataset
 from ..decide import Rule
-from ..keys import BENCHMARKS, LARGE
+from ..keys import BENCHMARKS, LARGE, OWN
+from ..masks import USUAL, Masks
 from ..methods import RECIPES
 from ..metrics import Void
 from ..opening import folder_settings
@@ -58,6 +59,7 @@ class Task:
     scores: bool = False  # keep every window's cosines
     bands: str | None = None  # of the images, as `images.reading` takes them
     stretch: str | None = None
+    masks: Masks = USUAL  # how label maps are called and what their values mean
     overwrite: bool = False
 
     @property
@@ -93,7 +95,7 @@ def shards_of(images: int, size: int) -> list[slice]:
 
 def find(task: Task) -> Opened:
     """The task's data set, its files checked. Raises as `open_dataset` does."""
-    return open_dataset(task.key, task.places, task.split, task.limit)
+    return open_dataset(task.key, task.places, task.split, task.limit, task.masks)
 
 
 def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
@@ -175,6 +177,7 @@ def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabu
         "model_hash": weights_hash(segmenter.clip.model),
         **({"vision_hash": weights_hash(guide.model)} if guide else {}),
         **_code(task),
+        **_masks(data),
         "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
         "void": void,
         "boundary": task.boundary,
@@ -184,6 +187,12 @@ def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabu
         "threads": torch.get_num_threads(),
         "device": segmenter.clip.device.type,
     }
+
+
+def _masks(data: Opened) -> dict[str, Any]:
+    """How label maps are read, where that is not as usual."""
+    said = data.masks.as_settings(data.dataset.rule, data.dataset.key in OWN)
+    return {"masks": said} if said else {}
 
 
 def _code(task: Task) -> dict[str, str]:

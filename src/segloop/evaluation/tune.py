@@ -11,7 +11,6 @@ from ..bootstrap import Paired, paired
 from ..datasets import Sample
 from ..decide import Decision, decide
 from ..errors import ImageError, OptionError, UserError
-from ..labels import read_label
 from ..metrics import Counts, Void, numbered, scores
 from ..steps import blocks
 from .anew import KeptRun
@@ -139,7 +138,8 @@ def _read_ahead(kept: KeptRun, source: Kept) -> Iterator[tuple[KeptPhoto, np.nda
 
     def read(sample: Sample) -> tuple[KeptPhoto, np.ndarray] | None:
         try:
-            return source.read(sample), read_label(sample.label, kept.data.dataset.rule)
+            photo = source.read(sample)
+            return photo, kept.data.truth(sample, photo.target)
         except ImageError:
             return None
 

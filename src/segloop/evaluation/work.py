@@ -18,10 +18,10 @@ from ..boundary import boundary_counts
 from ..datasets import Opened, Sample
 from ..errors import ImageError
 from ..files import write_whole
-from ..labels import read_label
 from ..metrics import Void, confusion
 from ..record import Record
 from ..results import label_png
+from ..strays import uncounted
 from ..tally import Failed, Outcome, Scored
 from .source import Live, Source, write_scores
 
@@ -137,8 +137,8 @@ def _shard(photos: Iterable[_Read], pool: ThreadPoolExecutor, clock: Clock, adva
 def _read(job: Job, shard: int, sample: Sample, clock: Clock) -> _Read:
     with clock("read"):
         try:
-            photo, truth = job.source.read(sample), read_label(sample.label, job.data.dataset.rule)
-            return _Read(job, shard, sample, photo, truth)
+            photo = job.source.read(sample)
+            return _Read(job, shard, sample, photo, job.data.truth(sample, photo.target))
         except ImageError as error:
             return _Read(job, shard, sample, failed=_failure(sample, error))
 
@@ -156,7 +156,8 @@ def _count(one: _Read, labels: np.ndarray, tiles: Tensor, clock: Clock) -> Outco
             write_whole(job.record.folder / MAPS / f"{sample.name}.png", label_png(labels, job.classes))
         if job.scores and isinstance(job.source, Live):
             write_scores(job.record.folder, sample, job.source.encode(one.photo, tiles))
-        return Scored(sample.name, (labels.shape[0], labels.shape[1]), cells, edges)
+        left = uncounted(truth, classes, job.data.dataset.rule)
+        return Scored(sample.name, (labels.shape[0], labels.shape[1]), cells, edges, left)
 
 
 def _failure(sample: Sample, error: ImageError) -> Failed:

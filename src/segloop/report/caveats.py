@@ -1,6 +1,7 @@
 """What keeps a number from being the number of its data set: unfinished, limited, other images."""
 
 from ..datasets import DATASETS
+from ..strays import sentence
 from .runs import Run
 
 
@@ -25,4 +26,5 @@ def caveats(run: Run) -> list[str]:
         found.append(f"{run.failed} of {run.listed} images failed")
     if run.images + run.failed < run.listed:
         found.append(f"scored on {run.images} of {run.listed} images")
-    return found
+    said = sentence(run.labels, str(run.settings.get("void")))
+    return [*found, said] if said else found

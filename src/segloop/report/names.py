@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backbones.models import GUIDES, MODELS
-from ..keys import EIGHT, LARGE
+from ..keys import EIGHT, LARGE, OWN
 from .runs import Run
 
 OTHERS = (*LARGE, "camvid", "loveda", "potsdam", "scenes", "folder")
 SHORT = dict(zip(EIGHT, ("V21", "C60", "Obj", "V20", "C59", "Stf", "City", "ADE"), strict=True))
 SHORT |= {"ade847": "A847", "context459": "C459", "camvid": "CamVid", "loveda": "LoveDA", "potsdam": "Potsdam"}
-OWN = ("folder", "scenes")  # each may be any set of images
 
 METHODS = {  # in the papers' order; the rest follows by name
     "clip": "CLIP",

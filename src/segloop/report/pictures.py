@@ -11,7 +11,8 @@ from PIL import Image
 from ..datasets import Opened, Sample, open_dataset
 from ..errors import ImageError, OptionError
 from ..images import read_image, recorded
-from ..labels import read_label, stored_values
+from ..labels import stored_values
+from ..masks import Masks
 from ..overlay import draw_overlay
 from ..palette import palette
 from .cells import Gallery, Picture, Strip
@@ -74,7 +75,7 @@ class _Drawer:
     def strip(self, name: str, caption: str) -> Strip:
         sample = self._sample(name)
         photo = read_image(sample.image, recorded(self.runs[0].settings))
-        maps = {"truth": self._within(read_label(sample.label, self.data.dataset.rule))}
+        maps = {"truth": self._within(self.data.truth(sample))}
         for run, title in zip(self.runs, self.captions, strict=True):
             maps[title] = self._within(stored_values(run.folder / MAPS / f"{name}.png"))
         size = _shown_size(*photo.shape[:2])
@@ -106,7 +107,9 @@ def _open(run: Run, places: Sequence[str]) -> Opened:
     if not where:
         what = f"the images of {run.name} are not known" if not places else f"there is no folder {places[0]}"
         raise OptionError(what, f"give the folder of {run.dataset} with --data DIR")
-    return open_dataset(run.dataset, where, run.settings.get("split"), run.settings.get("limit"))
+    return open_dataset(
+        run.dataset, where, run.settings.get("split"), run.settings.get("limit"), Masks.of(run.settings)
+    )
 
 
 def _shown_size(height: int, width: int) -> tuple[int, int]:

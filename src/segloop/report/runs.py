@@ -39,6 +39,7 @@ class Run:
     failed: int
     metrics: dict[str, float]  # percent; NaN where undefined
     intervals: dict[str, tuple[float, float]]
+    labels: dict[str, Any] = field(default_factory=dict, repr=False)  # what label maps held that no class has
 
     @property
     def dataset(self) -> str:
@@ -120,12 +121,27 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             images=int(raw.get("images") or 0),
             failed=int(raw.get("failed") or 0),
             metrics={key: _number(value) for key, value in (raw.get("metrics") or {}).items()},
+            labels=_labels(raw.get("labels")),
             intervals={key: _ends(value) for key, value in (raw.get("intervals") or {}).items()},
         )
     except OptionError:
         raise
     except (*DAMAGE, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, error) from None
+
+
+def _labels(found: Any) -> dict[str, Any]:
+    """The record's `labels`; none in records from before they were counted. Raises TypeError."""
+    if found is None:
+        return {}
+    if not all(isinstance(found[key], int) for key in ("pixels", "void", "stray", "others")):
+        raise TypeError("labels are no numbers")
+    if not isinstance(found["remedy"], (str, type(None))):
+        raise TypeError("labels.remedy is no text")
+    for one in found["values"]:
+        if not isinstance(one["pixels"], int) or not isinstance(one.get("value", one.get("colour")), (int, str)):
+            raise TypeError("labels.values has no pixels")
+    return dict(found)
 
 
 def read_counts(run: Run) -> tuple[list[str], Counts]:

@@ -1,0 +1,44 @@
+"""Before the networks are opened: does any pixel of these label maps count?"""
+
+from ..datasets import Opened
+from ..errors import ImageError, OptionError
+from ..keys import OWN
+from ..orientation import untold
+from ..strays import gather, nothing, uncounted
+
+
+def orientation_notes(data: Opened) -> list[str]:
+    """What to know of photos of your own that are turned so that nothing tells how their label maps lie."""
+    if data.masks.turned or data.dataset.key not in OWN:
+        return []
+    found = [sample.image for sample in data.samples if untold(sample.image)]
+    if not found:
+        return []
+    what = f"{len(found)} of {len(data.samples)} photos are turned by their EXIF orientation (such as {found[0].name})"
+    return [f"{what}: their label maps are taken as upright; --turn-masks is for those drawn on photos as stored"]
+
+
+def check_labels(data: Opened) -> None:
+    """Read label maps until one has a pixel that counts, or all where a class file numbers its classes itself.
+
+    Raises UserError where no pixel of any counts, saying what is there instead; OptionError for a folder of your own
+    with one class, which every pixel gets, and where a value is in the maps that the class file does not number.
+    """
+    classes, rule, own = data.dataset.classes, data.dataset.rule, data.dataset.key in OWN
+    if own and classes < 2:
+        what = f"the class list of {data.root} names one class ({data.dataset.names[0]!r}), which every pixel gets"
+        raise OptionError(what, "name at least two, one a line")
+    left, failure, counts = [], None, False
+    for sample in data.samples:
+        try:
+            labels = data.truth(sample)
+        except ImageError as error:
+            failure = failure or (error.what, error.remedy)
+            continue
+        left.append(uncounted(labels, classes, rule))
+        counts = counts or left[-1].counted > 0
+        if counts and not rule.numbered_by:
+            return
+    if not counts:
+        facts = gather(left, [0] * classes, data.dataset.key, rule.wide, bool(rule.values))
+        raise nothing(facts, failure)
