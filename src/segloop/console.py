@@ -135,7 +135,8 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, SegloopError):
         return f"error: {error}", error.exit_code
     if memory_ran_out(error):
-        return "error: memory ran out; use a smaller --batch, or --set short_side=224.", OURS
+        remedy = "close other programs, or, where a network runs, use a smaller --batch or --set short_side=224"
+        return f"error: memory ran out; {remedy}.", OURS
     said = _others(error)
     if said is not None:
         return f"error: {said}", said.exit_code

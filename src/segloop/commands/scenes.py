@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..console import friendly, say
-from ..errors import OptionError
+from ..errors import OptionError, OutputError
 from . import options
 
 EXAMPLE = "segloop scenes scenes --count 20 --seed 1"
@@ -26,5 +26,8 @@ def scenes(
         height, cross, width = size.partition("x")
         if not (cross and height.isdigit() and width.isdigit()):
             raise OptionError(f"size {size!r}", "write height x width, such as 192x256")
-        write_scenes(folder, count, seed, (int(height), int(width)))
+        try:
+            write_scenes(folder, count, seed, (int(height), int(width)))
+        except OutputError as error:
+            raise OutputError(error.what, "choose another folder") from error
         say(f"{count} scenes in {folder}")

@@ -37,7 +37,8 @@ def open_file(name: str) -> IO[bytes]:
     try:
         info = os.stat(name)
         if stat.S_ISDIR(info.st_mode):
-            remedy = f"give its photos: {os.path.join(name, '*.jpg')} or use `segloop label`"
+            below = os.path.join(name, "**", "*.jpg")
+            remedy = f"give its photos, such as '{os.path.join(name, '*.jpg')}', or '{below}' with those of its folders"
             raise ImageError(f"{name} is a folder, not a photo", remedy)
         if not stat.S_ISREG(info.st_mode):
             raise ImageError(f"{name} is a pipe or a device, not a file", "save the photo to a file first")

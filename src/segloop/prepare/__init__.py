@@ -10,7 +10,7 @@ from ..errors import OptionError, SegloopError, UserError, nearest
 from ..files import write_whole
 from .runner import Done, run_jobs
 from .table import PREPARATIONS, READY
-from .work import Plan, Preparation
+from .work import Plan, Preparation, writing
 
 __all__ = ["PREPARATIONS", "READY", "Preparation", "Prepared", "prepare"]
 
@@ -117,7 +117,8 @@ def _write_lists(plan: Plan, overwrite: bool) -> list[str]:
     for path, ids in plan.lists.items():
         text = "".join(f"{name}\n" for name in ids)
         if overwrite or not path.is_file():
-            write_whole(path, text.encode())
+            with writing():
+                write_whole(path, text.encode())
         elif path.read_text().split() != ids:
             told.append(f"{path} lists other photos than were prepared, and was kept")
     return told

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError, OutputError, SegloopError
-from .work import Job, stored_ids
+from ..errors import ImageError, SegloopError
+from .work import Job, stored_ids, writing
 
 AHEAD = 4  # jobs a worker that are started before the first result is taken
 
@@ -66,12 +66,11 @@ def _one(job: Job, allowed: frozenset[int], overwrite: bool) -> Done:
             seen = _look(job)
             if seen is not None and seen <= allowed:
                 return Done(job, kept=True, ids=seen)
-        job.write()
+        with writing():
+            job.write()
         seen = _look(job)
     except ImageError as error:
         return Done(job, error=error)
-    except OutputError as error:
-        raise OutputError(error.what, "allow writing there, or copy the data set to a place of yours") from error
     if seen is None:
         return Done(job, error=ImageError(f"{job.target} was written and cannot be read", "check the disk"))
     return Done(job, ids=seen)

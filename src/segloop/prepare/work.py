@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from ..errors import ImageError, MachineError, UserError
+from ..errors import ImageError, MachineError, OutputError, UserError
 from ..files import write_whole
 
 Size = tuple[int, int]  # (H, W) in pixels
@@ -86,6 +86,15 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise ImageError(f"{path} is damaged or cut off ({error})", "copy or download it again") from error
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Say of a place that cannot be written what helps here: labels lie where the data set does."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(error.what, "allow writing there, or copy the data set to a place of yours") from error
 
 
 def image_size(path: Path) -> Size:
