@@ -1,11 +1,13 @@
 """From a settled plan to its open networks, and what a model's own folder wants."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from .backbones.half import Pair, first_that_fits
 from .backbones.loading import resolve as resolve_model
 from .backbones.shared import Models
 from .errors import ModelError, OptionError
@@ -20,17 +22,23 @@ def open_network(
     plan: Plan,
     models: Models,
     device: torch.device,
-    dtype: torch.dtype,
+    dtypes: Sequence[torch.dtype],
     fidelity: Fidelity,
     offline: bool,
 ) -> Network:
-    """The networks that a plan needs, opened, and the plan as they settle it. Raises ModelError, OptionError."""
+    """The networks that a plan needs, opened in the first of `dtypes` that holds them, and the plan as they settle it.
+
+    Raises ModelError, OptionError.
+    """
     reference = fidelity == "reference"
-    clip = models.clip(model, device, dtype, "published" if reference else "exact", offline)
-    guide = None
-    if plan.vision:
-        feature = (plan.guidance or Guidance()).vision_feature
-        guide = models.guide(plan.vision, device, dtype, fidelity, feature, offline)
+    feature = (plan.guidance or Guidance()).vision_feature
+
+    def open_pair(dtype: torch.dtype) -> Pair:
+        clip = models.clip(model, device, dtype, "published" if reference else "exact", offline)
+        wanted = (device, dtype, fidelity, feature, offline)
+        return clip, models.guide(plan.vision, *wanted) if plan.vision else None
+
+    clip, guide = first_that_fits(dtypes, open_pair)
     plan = plan.for_models(clip.depth, clip.size, guide.kind if guide else None, reference)
     return Network(clip, plan, guide, models.memory)
 

@@ -11,7 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from .backbones.device import pick_device, pick_dtype
+from .backbones.device import pick_device, pick_dtypes
 from .backbones.models import DEFAULT_CLIP
 from .backbones.shared import Models
 from .backbones.tower import Tower
@@ -92,7 +92,8 @@ class Segmenter:
             feedback: constants of FSA instead of the recipe's.
             purify: constants of SFP instead of the recipe's; without `method` it means sfp.
             device: auto, cpu, cuda, mps ...
-            dtype: auto is half precision where the hardware is fast at it; `reference` is float32.
+            dtype: auto is half precision where the hardware is fast at it (on cuda and mps float16, unless a trial
+                overflows); `reference` is float32.
             fidelity: "reference" is the published pipeline, quirks included.
             batch: windows that go through the network together.
             offline: never ask the hub.
@@ -104,12 +105,12 @@ class Segmenter:
         """
         check_options(fidelity, batch)
         where, read = pick_device(device), reading(bands, stretch)
-        precision = pick_dtype(dtype, where, fidelity)
+        precisions = pick_dtypes(dtype, where, fidelity)
         guide_name = None if vision is None else str(vision)
         named = None if method == "auto" else method
         choice = Choice(named, host, guide_name, recipe, dataset, feedback, purify, overrides)
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
-        network = open_network(str(model), plan, models or Models(), where, precision, fidelity, offline)
+        network = open_network(str(model), plan, models or Models(), where, precisions, fidelity, offline)
         return cls(network, fidelity, batch, read)
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:

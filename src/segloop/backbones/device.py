@@ -23,8 +23,13 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     return chosen
 
 
-def pick_dtype(dtype: str | torch.dtype, device: torch.device, fidelity: str) -> torch.dtype:
-    """ "auto" is half precision where the hardware is fast at it, else float32; `reference` is always float32."""
+def pick_dtypes(dtype: str | torch.dtype, device: torch.device, fidelity: str) -> tuple[torch.dtype, ...]:
+    """What to compute in, the best first; what can overflow is followed by what cannot.
+
+    "auto" is half precision where the hardware is fast at it, else float32; `reference` is always float32.
+    float16 before bfloat16, whose labels agree less with float32's; a CPU is fast at bfloat16 only.
+    Raises OptionError.
+    """
     if isinstance(dtype, torch.dtype):
         dtype = str(dtype).removeprefix("torch.")
     if dtype not in ("auto", *DTYPES):
@@ -32,14 +37,15 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device, fidelity: str) ->
     if fidelity == "reference":
         if dtype not in ("auto", "float32"):
             raise OptionError(f"reference fidelity with {dtype}", "leave dtype at auto or float32")
-        return torch.float32
-    return DTYPES[dtype] if dtype != "auto" else _fast_dtype(device)
-
-
-def _fast_dtype(device: torch.device) -> torch.dtype:
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
-    if device.type == "mps":
-        return torch.float16
+        return (torch.float32,)
+    if dtype != "auto":
+        return (DTYPES[dtype],)
+    if device.type in ("cuda", "mps"):
+        return torch.float16, torch.float32
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    return (torch.bfloat16 if fast else torch.float32,)
+
+
+def pick_dtype(dtype: str | torch.dtype, device: torch.device, fidelity: str) -> torch.dtype:
+    """The first of `pick_dtypes`, untried."""
+    return pick_dtypes(dtype, device, fidelity)[0]
