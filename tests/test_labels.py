@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -261,6 +263,7 @@ def test_gif_gives_its_indices(tmp_path):
     np.testing.assert_array_equal(read_label(written(tmp_path / "b.gif", values)), values)
 
 
+@pytest.mark.filterwarnings("ignore:.* holds . pictures")
 def test_several_pages_are_not_one_label_map(tmp_path):
     pages = [Image.fromarray(np.full((4, 6), page, np.uint8)) for page in range(3)]
     for name in ("a.tif", "a.gif", "a.png"):
@@ -342,12 +345,17 @@ def test_colour_masks_are_read_by_their_table(tmp_path):
 
 
 def test_a_palette_in_the_colours_of_the_table_is_read_by_them(tmp_path):
-    rule = LabelRule(colours=((0x008000, 0), (0xFF0000, 1)))
+    rule = LabelRule(colours=((0x008000, 0), (0xFF0000, 1)), by_palette=True)
     image = Image.fromarray(np.array([[5, 2]], np.uint8))
     image.putpalette([0, 0, 0] * 2 + [255, 0, 0] + [0, 0, 0] * 2 + [0, 128, 0])
     image.save(tmp_path / "a.png")
     assert read_label(tmp_path / "a.png", rule).tolist() == [[0, 1]]
     assert read_label(tmp_path / "a.png").tolist() == [[5, 2]]
+    assert read_label(tmp_path / "a.png", replace(rule, by_palette=False)).tolist() == [[5, 2]]  # as benchmarks are
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    image.putpalette([0, 128, 0, 9, 9, 9, 8, 8, 8])  # one of them by chance
+    image.save(tmp_path / "c.png")
+    assert read_label(tmp_path / "c.png", rule).tolist() == [[0, 1, 2]]
     np.testing.assert_array_equal(read_label(written(tmp_path / "b.png", RAW, "P"), rule), RAW)
 
 

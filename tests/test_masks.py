@@ -383,6 +383,20 @@ def test_other_colours_are_another_run(own, evaluate, tmp_path):
     assert result.exit_code == 2 and "holds a run with other settings: masks" in result.stderr
 
 
+def test_label_maps_that_were_mended_in_place_are_another_run(own, evaluate, tmp_path):
+    run = scored(own(lambda labels: labels + 1), tmp_path)
+    assert len(run["settings"]["labels_hash"]) == 64
+    again = ("--out", tmp_path / "run")
+    assert "done" in evaluate(*again, key="folder", data=tmp_path / "own").stderr
+    for path in (tmp_path / "own" / "masks").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)) - 1).save(path)
+    told = complaint(evaluate(*again, key="folder", data=tmp_path / "own"))
+    assert "holds a run with other settings: labels_hash" in told
+    del run["settings"]["labels_hash"]  # as records were before
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    assert "done" in evaluate(*again, key="folder", data=tmp_path / "own").stderr
+
+
 def test_options_of_label_maps_are_for_one_data_set(evaluate):
     told = complaint(evaluate("--mask-suffix", "_m.png", key="folder,scenes"))
     assert "came with 2 data sets; evaluate one data set at a time" in told

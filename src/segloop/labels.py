@@ -43,6 +43,7 @@ class LabelRule:
     values: tuple[Span, ...] = ()  # a table of stored values; what it leaves out is void or of no class
     numbered_by: str = ""  # the class file that the table is of: a value that it leaves out is then an error
     colours: tuple[tuple[int, int], ...] = ()  # (0xRRGGBB, what a map of numbers would store); for maps of colours
+    by_palette: bool = False  # these colours count in palettes too, before the indices
 
     @property
     def void_value(self) -> int:
@@ -137,7 +138,7 @@ def read_label(path: str | os.PathLike[str], rule: LabelRule | None = None) -> n
     runs out; OptionError as `LabelRule.apply`.
     """
     rule = rule or LabelRule()
-    stored, coloured = read_stored(path, [colour for colour, _ in rule.colours])
+    stored, coloured = read_stored(path, [colour for colour, _ in rule.colours], rule.by_palette)
     try:
         return rule.paint(stored) if coloured else rule.apply(stored)
     except (ImageError, OptionError) as error:

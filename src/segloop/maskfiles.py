@@ -23,16 +23,18 @@ LOSSY_TIFF = {6, 7, 33003, 33005, 34712}  # JPEG, JPEG 2000
 TIFF_HEADS = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 LOSSY = {"JPEG", "MPO", "JPEG2000"}
 INDICES = "save the class numbers as a PNG with a palette, or in 8 or 16 bits of grey"
-COLOUR_LINE = "write the colour of each class behind its name in classes.txt, as in `grass: 0,128,0`"
+COLOUR_LINE = "write the colour of each class of your own behind its name in classes.txt, as in `grass: 0,128,0`"
 SHOWN, PHOTO = 3, 256  # colours that a message names; of more than so many it is no drawing
 
 
-def read_stored(path: str | os.PathLike[str], colours: Collection[int] = ()) -> tuple[np.ndarray, bool]:
+def read_stored(
+    path: str | os.PathLike[str], colours: Collection[int] = (), by_palette: bool = False
+) -> tuple[np.ndarray, bool]:
     """What a label file stores, (H, W) int64, and whether these are colours.
 
     Numbers are 0..65535: the stored indices of a palette, or the greys as they are stored, also where white is zero.
     With `colours`, 0xRRGGBB of each class, a file of colours gives 0xRRGGBB, or -1 where it is transparent and of no
-    class; so does a palette that has one of them among the entries in use. The EXIF orientation is not applied.
+    class; with `by_palette` so does a palette of which most entries in use are such. No EXIF orientation is applied.
 
     Raises ImageError for a file that is missing, damaged, or holds neither; MachineError where memory runs out.
     """
@@ -48,10 +50,10 @@ def read_stored(path: str | os.PathLike[str], colours: Collection[int] = ()) -> 
             if image.mode in COLOURED and colours:
                 return _colours(image, colours), True
             values = _numbers(image, raw, name)
-            if image.mode == "P" and colours:
-                painted = _palette(image)[values]
-                if np.isin(painted, np.fromiter(colours, np.int64)).any():
-                    return painted, True
+            if image.mode == "P" and by_palette:
+                entries, used = _palette(image), np.unique(values)
+                if 2 * np.isin(entries[used], np.fromiter(colours, np.int64)).sum() > len(used):
+                    return entries[values], True
     except SegloopError:
         raise
     except Exception as error:  # readers raise whatever a broken header makes them stumble over

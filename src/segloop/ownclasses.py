@@ -36,6 +36,7 @@ def with_own_classes(dataset: Dataset, root: Path, masks: Masks) -> tuple[Datase
     if masks.values:
         spans, painted = table(masks.values, found.names, rule)
         rule = replace(rule, values=spans, numbered_by="", colours=painted or rule.colours)
+    rule = replace(rule, by_palette=bool(rule.colours))
     dataset = replace(dataset, names=found.names, classes=len(found.names), rule=rule)
     return dataset, [sentence for sentence in (found.said, said) if sentence]
 

@@ -21,6 +21,7 @@ from ..refine import MAP_STEPS, MapStep
 from ..settings import Deciding
 from ..steps import rule_of
 from ..vocabulary import Vocabulary
+from .preflight import labels_hash
 from .run import Finished, Progress, machine
 from .source import Kept, check_kept
 from .task import SHARD, Task, images_hash, shards_of
@@ -103,7 +104,7 @@ def decide_anew(
 ) -> Finished:
     """The run that `changes` of DECIDING would have given, as a record of its own in `out`."""
     source = kept.source(changes)
-    settings = kept.settings(changes)
+    settings = {**kept.settings(changes), **labels_hash(kept.data)}
     inputs = Inputs(settings, kept.run["classes"], kept.run["queries"], kept.run["query_index"], known_constants())
     shards = shards_of(len(kept.data.samples), settings.get("shard") or SHARD)
     started = datetime.now(timezone.utc).isoformat()

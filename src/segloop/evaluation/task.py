@@ -23,6 +23,7 @@ from ..plan import known_constants
 from ..record import Inputs, read_run
 from ..segmenter import Segmenter
 from ..vocabulary import Vocabulary
+from .preflight import labels_hash
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
 KEPT = ("dtype", "batch", "shard", "threads", "device")  # settled once: a restart takes them from the record
@@ -132,7 +133,7 @@ def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
     void: Void = "reference" if task.fidelity == "reference" else "corrected"
     settings = _settings(task, data, segmenter, vocabulary, void)
     words = (vocabulary.classes, vocabulary.queries, vocabulary.query_index)
-    inputs = Inputs(settings, *words, unsaid=known_constants())
+    inputs = Inputs(settings, *words, unsaid={**known_constants(), **labels_hash(data)})
     return Settled(task, data, segmenter, vocabulary, rule, void, inputs)
 
 
@@ -178,6 +179,7 @@ def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabu
         **({"vision_hash": weights_hash(guide.model)} if guide else {}),
         **_code(task),
         **_masks(data),
+        **labels_hash(data),
         "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
         "void": void,
         "boundary": task.boundary,

@@ -20,10 +20,19 @@ BY_DATASET = {field.name for record in (Geometry, Deciding) for field in fields(
     "limit",
     "images_listed",
     "images_hash",
+    "labels_hash",
+    "masks",
 }
 IDENTITY = {"method", "host", "vision", "model"}  # the row itself
 LAYOUT = {"batch", "shard", "threads", "device", "boundary", "keeps"}  # numbers move by rounding at most
-QUIET = {"recipe", "model_hash", "vision_hash", "images_hash", "images_listed"}  # said only where nothing else differs
+QUIET = {
+    "recipe",
+    "model_hash",
+    "vision_hash",
+    "images_hash",
+    "labels_hash",
+    "images_listed",
+}  # said only where nothing else differs
 HASHES = {"templates"}
 RECORDS = ("feedback", "purify")
 
