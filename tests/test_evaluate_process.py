@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,8 @@ def test_the_second_on_a_folder_says_so_and_stops(start, segloop, words, tmp_pat
 
 def test_ctrl_c_keeps_what_was_done(start, words, tmp_path):
     (tmp_path / "waiting.py").write_text(WAITING.replace("sleep(600)", "sleep(3 if Path('run/parts').exists() else 0)"))
-    process = start(*words("run", "--method", "waiting.py:mix"))
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit deaf ears
+    process = start(*words("run", "--method", "waiting.py:mix"), preexec_fn=heard)
     deadline = time.monotonic() + TIMEOUT
     while not (tmp_path / "run" / "parts").exists():
         assert process.poll() is None and time.monotonic() < deadline

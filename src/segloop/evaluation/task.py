@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ from .preflight import labels_hash
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
 KEPT = ("dtype", "batch", "shard", "threads", "device")  # settled once: a restart takes them from the record
-
-Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def work(
     `advance(n)` is told of images done. Stages in threads (read, count) go on beside network, decide and wait, which
     is for a photo that is not read yet.
     """
-    clock = Clock()
+    clock, by_id = Clock(), {id(job): job for job in jobs}
     calls = (
         (job, shard, sample)
         for shard in shards
@@ -100,25 +100,28 @@ def work(
     with ThreadPoolExecutor(READERS) as pool:
         reads = _timed(ahead(pool, lambda call: _read(*call, clock), calls), clock)
         last = None
-        for (shard, _), photos in groupby(reads, lambda one: (one.shard, id(one.job))):
+        for (shard, own), photos in groupby(reads, lambda one: (one.shard, id(one.job))):
+            job = by_id[own]
             if memory is not None and shard != last:
                 memory.forget()
-            _shard(photos, pool, clock, advance)
+            done = _shard(job.source, photos, pool, clock)
+            job.record.keep(shard, done)
+            advance(len(done))
             last = shard
     return {stage: round(seconds, 3) for stage, seconds in sorted(clock.seconds.items())}
 
 
-def _shard(photos: Iterable[_Read], pool: ThreadPoolExecutor, clock: Clock, advance: Callable[[int], None]) -> None:
-    """Do one shard of one job and keep its outcomes; batches begin and end with it."""
+def _shard(source: Source, photos: Iterable[_Read], pool: ThreadPoolExecutor, clock: Clock) -> list[Outcome]:
+    """Do one shard of one job; batches begin and end with it."""
     outcomes: dict[str, Future[Outcome] | None] = {}
     waiting: list[_Read] = []
 
     def flush() -> None:
         with clock("network"):
-            tiles = waiting[0].job.source.tiles([one.photo for one in waiting]) if waiting else []
+            tiles = source.tiles([one.photo for one in waiting]) if waiting else []
         for one, found in zip(waiting, tiles, strict=True):
             with clock("decide"):
-                labels = one.job.source.labels(one.photo, found)
+                labels = source.labels(one.photo, found)
             outcomes[one.sample.name] = pool.submit(_count, one, labels, found, clock)
         waiting.clear()
 
@@ -126,12 +129,10 @@ def _shard(photos: Iterable[_Read], pool: ThreadPoolExecutor, clock: Clock, adva
         outcomes[one.sample.name] = pool.submit(lambda failed: failed, one.failed) if one.failed else None
         if one.failed is None:
             waiting.append(one)
-        if sum(len(other.photo.windows) for other in waiting) >= one.job.source.batch:
+        if sum(len(other.photo.windows) for other in waiting) >= source.batch:
             flush()
     flush()
-    done = [outcome.result() for outcome in outcomes.values() if outcome]
-    one.job.record.keep(one.shard, done)
-    advance(len(done))
+    return [outcome.result() for outcome in outcomes.values() if outcome]
 
 
 def _read(job: Job, shard: int, sample: Sample, clock: Clock) -> _Read:
