@@ -75,10 +75,10 @@ class Said:
     cosines: Tensor  # (Q, H, W)
     labels: np.ndarray
 
-    def margin(self) -> float:
-        """The smallest lead of a pixel's best word over its second."""
+    def lead(self) -> Tensor:
+        """Of each pixel's best word over its second, (H, W)."""
         first, second = self.cosines.topk(2, dim=0).values
-        return float((first - second).min())
+        return first - second
 
 
 @contextmanager
@@ -129,6 +129,11 @@ def words_of(segmenter: Segmenter, photo: np.ndarray) -> Vocabulary:
     return Vocabulary([f"word {i}" for i in range(5)], embeddings=rows)
 
 
+def all_patches_differ(photo: np.ndarray) -> bool:
+    patches = photo.reshape(HEIGHT // 16, 16, WIDTH // 16, 16, 3).swapaxes(1, 2).reshape(-1, 16 * 16 * 3)
+    return len(np.unique(patches, axis=0)) == len(patches)
+
+
 def said(segmenter: Segmenter, photo: np.ndarray, words: Vocabulary) -> Said:
     return Said(segmenter.cosines(photo, words), segmenter(photo, words).labels)
 
@@ -148,7 +153,7 @@ def test_blocks_of_any_size_say_the_same(opened, method, photo, floats):
     words = words_of(segmenter, photo)
     with threads_of(1):
         whole = said(segmenter, photo, words)
-        assume(whole.margin() > 2 * SUMS)  # words that lie closer may change places
+        assume(whole.lead().min() > 2 * SUMS)  # words that lie closer may change places
         with blocks_of(floats):
             found = said(segmenter, photo, words)
     assert (found.cosines - whole.cosines).abs().max() <= SUMS
@@ -163,11 +168,12 @@ def test_batches_and_threads_say_the_same(opened, method, photo, others, batch, 
     words = words_of(segmenter, photo)
     with threads_of(1):
         alone = said(segmenter, photo, words)
-    assume(alone.margin() > 2 * SUMS)
     with threads_of(threads):
         among = replace(segmenter, batch=batch)
         found = Said(among.cosines(photo, words), among([*others, photo], words)[-1].labels)
     difference = (found.cosines - alone.cosines).abs()
     assert difference.max() <= FLIPS
-    assert (difference > SUMS).float().mean() <= 0.15
-    assert (found.labels == alone.labels).all()
+    if all_patches_differ(photo):  # one decision stands for all that are alike
+        assert (difference > SUMS).float().mean() <= 0.15
+    certain = (alone.lead() > 2 * difference.max()).numpy()
+    assert (found.labels == alone.labels)[certain].all()

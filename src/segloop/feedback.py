@@ -39,20 +39,20 @@ def class_distribution(
     """
     difference = precise(attended) * attention_scale
     if uniform is not None:
-        difference = difference - precise(uniform) * uniform_scale
+        difference.sub_(precise(uniform) * uniform_scale)
     return difference.softmax(-1)
 
 
 def kl(p: Tensor, rows: slice) -> Tensor:
     """Step 4: K_ij = sum_c P_ic (log P_ic - log P_jc), as one matrix product. (B, N, Q) -> (B, r, N), not symmetric."""
-    log_p = (p + EPSILON).log()
+    log_p = (p + EPSILON).log_()
     own = (p[:, rows] * log_p[:, rows]).sum(-1, keepdim=True)
     return torch.baddbmm(own, p[:, rows], log_p.mT, alpha=-1)
 
 
 def symmetric(p: Tensor, rows: slice) -> Tensor:
     """The mean of KL(i, j) and KL(j, i): (B, N, Q) -> (B, r, N)."""
-    log_p = (p + EPSILON).log()
+    log_p = (p + EPSILON).log_()
     own = (p * log_p).sum(-1)
     other = torch.baddbmm(own[:, None], log_p[:, rows], p.mT, alpha=-1)
     return (kl(p, rows) + other) / 2
