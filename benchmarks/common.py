@@ -1,12 +1,14 @@
 """What the benchmarks share: models of true size with random weights, fair timing, peak memory of a process."""
 
 import json
+import math
 import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -75,6 +77,44 @@ def side_by_side(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str,
             task()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(found) for name, found in times.items()}
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What one task takes more than another, in percent of the other: pair by pair, so that drift cancels."""
+
+    seconds: dict[str, float]  # medians
+    percent: float  # median of the pairs
+    low: float  # interval of that median, 95 % or a little more
+    high: float
+    pairs: int
+
+
+def extra(tasks: dict[str, Callable[[], Any]], width: float, least: int, most: int = 60) -> Extra:
+    """Time the second of two tasks against the first until the interval is at most `width` percent wide."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for task in tasks.values():
+        task()
+    while True:
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            times[name].append(time.perf_counter() - start)
+        first, second = times.values()
+        found = sorted(100 * (b / a - 1) for a, b in zip(first, second, strict=True))
+        low, high = median_interval(found)
+        if len(found) >= max(6, least) and (high - low <= width or len(found) >= most):
+            medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+            return Extra(medians, statistics.median(found), low, high, len(found))
+
+
+def median_interval(ordered: list[float]) -> tuple[float, float]:
+    """Order statistics that hold the median in 95 % of cases or more; all of them below six (binomial signs)."""
+    count, outside, rank = len(ordered), 0.5 ** len(ordered), 0
+    while outside + math.comb(count, rank + 1) * 0.5**count <= 0.025:
+        rank += 1
+        outside += math.comb(count, rank) * 0.5**count
+    return ordered[rank], ordered[count - 1 - rank]
 
 
 def peak_of(script: str, *arguments: str) -> float:

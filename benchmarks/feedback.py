@@ -7,13 +7,13 @@ stage holds an N x N x Q tensor for the divergence, sorts whole rows, and multip
 """
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common import clip_folder, dino_folder, peak_mib, peak_of, report, side_by_side, text_rows
+from common import clip_folder, dino_folder, extra, peak_mib, peak_of, report, side_by_side, text_rows
 from segloop import FSA, Segmenter
 from segloop.attention import Shared, proxy_weights
 from segloop.network import Network
@@ -102,17 +102,18 @@ def shares(repeats: int, rows: list[tuple[str, str]], record: dict) -> None:
         record["share"][name] = {}
         for queries in CLASSES:
             text = text_rows(queries)
-            seconds = side_by_side(
+            bar = BARS.get((name, queries))
+            found = extra(
                 {
                     "host": lambda host=host, text=text: host.logits(PIXELS, text),
                     "fed": lambda fed=fed, text=text: fed.logits(PIXELS, text),
                 },
+                bar or 12,
                 repeats,
             )
-            share = 100 * (seconds["fed"] / seconds["host"] - 1)
-            record["share"][name][queries] = {**seconds, "percent": share}
-            bar = BARS.get((name, queries))
-            text_row = f"host {seconds['host']:.3f} s, with FSA {seconds['fed']:.3f} s, share {share:5.1f} %"
+            record["share"][name][queries] = asdict(found)
+            interval = f"{found.percent:.1f} % ({found.low:.1f} to {found.high:.1f}, {found.pairs} pairs)"
+            text_row = f"host {found.seconds['host']:.3f} s, with FSA {found.seconds['fed']:.3f} s, share {interval}"
             rows.append((f"{name}, {queries} classes", text_row + (f" (bar {bar} %)" if bar else "")))
 
 
@@ -191,7 +192,7 @@ def run(repeats: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="at least; more until an interval is below its bar")
     parser.add_argument("--peak", nargs=2, metavar=("WHO", "CLASSES"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
