@@ -1,8 +1,9 @@
 """`segloop evaluate`: a data set labelled, counted and scored."""
 
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,82 +11,81 @@ from .. import console
 from ..console import friendly, say
 from ..errors import OptionError
 from . import options
+from .taking import flat, taking
+
+if TYPE_CHECKING:
+    from ..evaluation.sweep import Wish
 
 EXAMPLE = "segloop evaluate voc21 --data DIR --method sclip"
 
-Whole = Optional[int]  # noqa: UP045
 
+@dataclass(frozen=True, kw_only=True)
+class LabelMaps:
+    """Options about label maps; the fields of `Masks`."""
 
-def evaluate(
-    key: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Argument(metavar="KEY|all", help="Of `segloop datasets`, several joined by commas."),
-    ] = None,
-    data: options.Data = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Folder of the run; of several runs, KEY/METHOD lie below it."),
-    ] = None,
-    clip: options.Clip = options.DEFAULT_CLIP,
-    method: options.Method = None,
-    host: options.Host = None,
-    vision: options.Vision = None,
-    recipe: options.Recipe = None,
-    methods: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--methods", help="Several, joined by commas: all of them on all data sets, in one go."),
-    ] = None,
-    fsa: Annotated[str, typer.Option("--fsa", help="With --methods: off, on, or off,on.")] = "off",
-    names: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--names", help="Variant of the class list: P, S, SFP, clear; the method's own by default."),
-    ] = None,
-    templates: options.Templates = "openai80",
-    fidelity: options.Fidelity = "default",
-    sets: options.Sets = None,
-    bands: options.Bands = None,
-    stretch: options.Stretch = "none",
-    split: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--split", help="Another split, such as train, or a list file."),
-    ] = None,
-    mask_suffix: Annotated[
-        Optional[str],  # noqa: UP045
+    suffix: Annotated[
+        str | None,
         typer.Option("--mask-suffix", help="What follows a photo's name in its label map's: _mask.png, .gif."),
-    ] = None,
+    ] = None
     image_suffix: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--image-suffix", help="What a photo's file has behind the name that both share: _sat.jpg."),
-    ] = None,
-    mask_values: Annotated[
-        Optional[str],  # noqa: UP045
+    ] = None
+    values: Annotated[
+        str | None,
         typer.Option("--mask-values", help="Value=class: 0=0,255=1 or 1-4=0-3,9=void or #008000=grass; voc, potsdam."),
-    ] = None,
-    turn_masks: Annotated[
+    ] = None
+    turned: Annotated[
         bool, typer.Option("--turn-masks", help="Label maps lie as the photos' files: turn them by their EXIF too.")
-    ] = False,
-    limit: Annotated[Whole, typer.Option("--limit", min=1, help="The first N images only.")] = None,
-    boundary: Annotated[bool, typer.Option("--boundary", help="Boundary IoU too.")] = False,
-    maps: Annotated[bool, typer.Option("--save-maps", help="Keep label maps in RUN/maps.")] = False,
-    scores: Annotated[bool, typer.Option("--scores", help="Keep cosines in RUN/scores, to decide anew later.")] = False,
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Options of `segloop evaluate`; those that bear a name of `Task` become its field."""
+
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY|all", help="Of `segloop datasets`, several joined by commas.")
+    ] = None
+    data: options.Data = None
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run; of several runs, KEY/METHOD lie below it.")
+    ] = None
+    networks: options.Networks
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", help="Several, joined by commas: all of them on all data sets, in one go."),
+    ] = None
+    fsa: Annotated[str, typer.Option("--fsa", help="With --methods: off, on, or off,on.")] = "off"
+    names: Annotated[
+        str | None,
+        typer.Option("--names", help="Variant of the class list: P, S, SFP, clear; the method's own by default."),
+    ] = None
+    templates: options.Templates = "openai80"
+    split: Annotated[str | None, typer.Option("--split", help="Another split, such as train, or a list file.")] = None
+    labels: LabelMaps
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first N images only.")] = None
+    boundary: Annotated[bool, typer.Option("--boundary", help="Boundary IoU too.")] = False
+    maps: Annotated[bool, typer.Option("--save-maps", help="Keep label maps in RUN/maps.")] = False
+    scores: Annotated[bool, typer.Option("--scores", help="Keep cosines in RUN/scores, to decide anew later.")] = False
     from_scores: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--from-scores", metavar="RUN", help="Decide a run with --scores anew, without the network."),
-    ] = None,
-    device: options.Device = "auto",
+    ] = None
     devices: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--devices", help="Several processes: cuda:0,cuda:1 or a number. torchrun works too."),
-    ] = None,
-    dtype: options.Dtype = "auto",
-    batch: Annotated[Whole, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None,
-    shard: Annotated[Whole, typer.Option("--shard", min=1, help="Images that are done or lost together; 16.")] = None,
-    threads: Annotated[Whole, typer.Option("--threads", min=1, help="Of torch, in each process.")] = None,
-    offline: options.Offline = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in the same folder.")] = False,
-    json_lines: options.Json = False,
-    debug: options.Debug = False,
-) -> None:
+    ] = None
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
+    shard: Annotated[int | None, typer.Option("--shard", min=1, help="Images done or lost together; 16.")] = None
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of torch, in each process.")] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in the same folder.")] = False
+    json_lines: options.Json = False
+    debug: options.Debug = False
+
+
+@taking(Asked)
+def evaluate(asked: Asked) -> None:
     """Measure a method on a data set, or many on all of them; started again, a run goes on where it was stopped.
 
     With a benchmark and a method, geometry, thresholds and class list are the published ones. `all` is the eight
@@ -95,59 +95,37 @@ def evaluate(
     and 255 for void; or they are colours, with a colour behind each name in classes.txt or in colours.txt beside it:
     `grass: 0,128,0`, one a line, `void: 0,0,0` for no class. --mask-values says what other values are.
     """
-    with friendly(debug):
-        from ..evaluation.crew import crew_of
-        from ..evaluation.sweep import Wish, tasks_of
-        from ..masks import Masks
-
-        changes = options.overrides(sets)
+    with friendly(asked.debug):
+        changes = options.overrides(asked.networks.sets)
         console.quiet_libraries()
-        if from_scores is not None:
-            _tell([_decide_anew(from_scores, data or [], out, changes, overwrite)], json_lines)
+        if asked.from_scores is not None:
+            again = _decide_anew(asked.from_scores, asked.data or [], asked.out, changes, asked.overwrite)
+            _tell([again], asked.json_lines)
             return
-        if key is None or not data:
-            missing = "KEY" if key is None else "--data"
+        if asked.key is None or not asked.data:
+            missing = "KEY" if asked.key is None else "--data"
             raise OptionError(f"{missing} is missing", f"write it as in: {EXAMPLE}")
-        crew, own = crew_of(devices, device)
-        wish = Wish(
-            keys=key,
-            out=out,
-            methods=methods,
-            fsa=fsa,
-            common={
-                "places": tuple(data),
-                "clip": clip,
-                "method": method,
-                "host": host,
-                "vision": vision,
-                "recipe": recipe,
-                "names": names,
-                "templates": templates,
-                "fidelity": fidelity,
-                "changes": changes,
-                "bands": bands,
-                "stretch": stretch,
-                "split": split,
-                "limit": limit,
-                "boundary": boundary,
-                "maps": maps,
-                "scores": scores,
-                "device": own,
-                "dtype": dtype,
-                "batch": batch,
-                "shard": shard,
-                "threads": threads,
-                "offline": offline,
-                "masks": Masks(mask_suffix, image_suffix, mask_values, turn_masks),
-                "overwrite": overwrite,
-            },
-        )
-        tasks = tasks_of(wish)
+        from ..evaluation.crew import crew_of
         from ..evaluation.run import evaluate as run
+        from ..evaluation.sweep import tasks_of
 
+        crew, device = crew_of(asked.devices, asked.networks.device)
+        tasks = tasks_of(_wish(asked, asked.key, changes, device))
         with console.progress("images", 0) as advance:
             finished = run(tasks, crew, say, advance)
-        _tell(finished, json_lines)
+        _tell(finished, asked.json_lines)
+
+
+def _wish(asked: Asked, key: str, changes: dict[str, Any], device: str) -> "Wish":
+    from ..evaluation.sweep import Wish
+    from ..evaluation.task import Task
+    from ..masks import Masks
+
+    own = {field.name for field in fields(Task)} - {"key", "out"}
+    common = {name: value for name, value in flat(asked).items() if name in own}
+    common |= {"places": tuple(asked.data or ()), "changes": changes, "device": device}
+    common["masks"] = Masks(**vars(asked.labels))
+    return Wish(keys=key, out=asked.out, methods=asked.methods, fsa=asked.fsa, common=common)
 
 
 def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[str, Any], overwrite: bool) -> Any:

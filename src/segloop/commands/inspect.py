@@ -1,7 +1,8 @@
 """`segloop inspect`: what attention does to one photo, as a page of pictures."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,7 @@ from .. import console
 from ..console import friendly
 from ..errors import OptionError
 from . import options
+from .taking import taking
 
 if TYPE_CHECKING:
     from ..inspection.places import Point
@@ -16,56 +18,44 @@ if TYPE_CHECKING:
 EXAMPLE = 'segloop inspect examples/scene-1.png --clip tiny --classes "grass, sand, water, red"'
 
 
-def inspect(
-    photo: Annotated[list[str], typer.Argument(metavar="PHOTO", help="One file.", show_default=False)],
-    classes: options.Classes = None,
-    classes_file: options.ClassesFile = None,
-    point: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--point", help="x,y in pixels from the upper left corner; may be repeated."),
-    ] = None,
-    background: options.Background = False,
-    templates: options.Templates = "openai80",
-    out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("segloop-out"),
-    clip: options.Clip = options.DEFAULT_CLIP,
-    method: options.Method = None,
-    host: options.Host = None,
-    vision: options.Vision = None,
-    recipe: options.Recipe = None,
-    fidelity: options.Fidelity = "default",
-    sets: options.Sets = None,
-    bands: options.Bands = None,
-    stretch: options.Stretch = "none",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    batch: options.Batch = 8,
-    offline: options.Offline = False,
-    json_lines: options.Json = False,
-    debug: options.Debug = False,
-) -> None:
-    """Show what feedback changes in a photo, and where outlier tokens sit: a page, its pictures, its numbers."""
-    with friendly(debug):
-        from ..vocabulary import Vocabulary
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Options of `segloop inspect`."""
 
-        source, points = _photo(photo, out, bands, stretch), _points(point)
-        words = options.words(classes, classes_file)
-        vocabulary = Vocabulary(words, background=background or None, templates=templates)
-        changes = options.overrides(sets)
+    photo: Annotated[list[str], typer.Argument(metavar="PHOTO", help="One file.", show_default=False)]
+    words: options.Words
+    point: Annotated[
+        list[str] | None,
+        typer.Option("--point", help="x,y in pixels from the upper left corner; may be repeated."),
+    ] = None
+    out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("segloop-out")
+    networks: options.Networks
+    batch: options.Batch = 8
+    json_lines: options.Json = False
+    debug: options.Debug = False
+
+
+@taking(Asked)
+def inspect(asked: Asked) -> None:
+    """Show what feedback changes in a photo, and where outlier tokens sit: a page, its pictures, its numbers."""
+    with friendly(asked.debug):
+        out, networks = asked.out, asked.networks
+        source, points = _photo(asked.photo, out, networks.bands, networks.stretch), _points(asked.point)
+        vocabulary = asked.words.vocabulary()
+        changes = options.overrides(networks.sets)
         console.ensure_folder(out)
         from ..inspection.look import look
         from ..inspection.sides import sides_of, split
         from ..inspection.write import write
 
         plain, special = split(changes)
-        others = {"vision": vision, "recipe": recipe, "fidelity": fidelity, "device": device, "dtype": dtype}
-        others |= {"bands": bands, "stretch": stretch}
-        segmenter = options.open_segmenter(clip, method, host, plain, batch=batch, offline=offline, **others)
+        segmenter = networks.open(asked.batch, plain)
         with console.progress("looking", 1) as advance:
             found = look(sides_of(segmenter, special), str(source), vocabulary, points, advance)
         stem = out / source.stem
         made = write(found, stem)
-        options.as_lines([made], json_lines)
-        if not json_lines:
+        options.as_lines([made], asked.json_lines)
+        if not asked.json_lines:
             changed = made["changes"][0]["share"]
             console.tell(f"{source} -> {stem}.inspect.html  feedback changes {changed:.1%} of the pixels")
 

@@ -1,8 +1,9 @@
 """Options that commands share, and what they are made into."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,43 +13,43 @@ from ..errors import OptionError
 
 if TYPE_CHECKING:
     from ..segmenter import Segmenter
+    from ..vocabulary import Vocabulary
 
-# typer reads annotations at run time, on Python 3.10 too: hence Optional
 Classes = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option("--classes", help='Words joined by commas, synonyms by |: "road, car|automobile".'),
 ]
 ClassesFile = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--classes-file", help="UTF-8, a class a line, # comments; or a list in JSON, YAML, CSV."),
 ]
 Background = Annotated[bool, typer.Option("--background", help="Add a class of general words for everything else.")]
 Templates = Annotated[str, typer.Option("--templates", help="openai80, openai7, single, plain.")]
 Clip = Annotated[str, typer.Option("--clip", help="Hub id, local Hugging Face folder, or tiny (bundled).")]
 Method = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option("--method", help="A row of `segloop methods`, a product such as qq+kk, or FILE.py:function."),
 ]
 Host = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option(
         "--host",
         help="What fsa, sfp or sc-clip is attached to, as sclip or sfp:proxyclip; alone it means --method fsa.",
     ),
 ]
 Vision = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option("--vision", help="Guide of proxyclip: a name of `segloop methods`, hub id or local folder."),
 ]
-Recipe = Annotated[Optional[str], typer.Option("--recipe", help="A published row, such as sclip/voc21.")]  # noqa: UP045
+Recipe = Annotated[str | None, typer.Option("--recipe", help="A published row, such as sclip/voc21.")]
 Fidelity = Annotated[str, typer.Option("--fidelity", help="default, or reference: the published pipeline.")]
-Sets = Annotated[Optional[list[str]], typer.Option("--set", help="field=value, such as stride=80; none is off.")]  # noqa: UP045
+Sets = Annotated[list[str] | None, typer.Option("--set", help="field=value, such as stride=80; none is off.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Windows that go through the network together.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
 Bands = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option("--bands", help="Bands of the photo, from 1, as red, green and blue: 4,3,2; one for grey."),
 ]
 Stretch = Annotated[
@@ -56,11 +57,58 @@ Stretch = Annotated[
     typer.Option("--stretch", help="Levels as black and white: none, minmax, or percentile (2nd and 98th)."),
 ]
 Data = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    list[str] | None,
     typer.Option("--data", metavar="DIR", help="Folder of the data sets, or key=DIR; may be repeated."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What to look for."""
+
+    classes: Classes = None
+    classes_file: ClassesFile = None
+    background: Background = False
+    templates: Templates = "openai80"
+
+    def vocabulary(self) -> "Vocabulary":
+        """Raises OptionError where none or both of --classes and --classes-file came, VocabularyError for a bad one."""
+        from ..vocabulary import Vocabulary
+
+        names = words(self.classes, self.classes_file)
+        return Vocabulary(names, background=self.background or None, templates=self.templates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Which networks, which method on them, and where they run."""
+
+    clip: Clip = DEFAULT_CLIP
+    method: Method = None
+    host: Host = None
+    vision: Vision = None
+    recipe: Recipe = None
+    fidelity: Fidelity = "default"
+    sets: Sets = None
+    bands: Bands = None
+    stretch: Stretch = "none"
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    offline: Offline = False
+
+    def open(self, batch: int, changes: dict[str, Any]) -> "Segmenter":
+        """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set."""
+        own = {name: attention(getattr(self, name)) for name in ("method", "host")}
+        from ..segmenter import Segmenter  # with torch: after everything that is quickly told
+
+        console.quiet_libraries()
+        same = ("vision", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline")
+        others = {name: getattr(self, name) for name in same}
+        return Segmenter.from_pretrained(
+            self.clip, method=own["method"] or "auto", host=own["host"], batch=batch, **others, **changes
+        )
 
 
 def words(classes: str | None, classes_file: Path | None) -> list[str]:
@@ -94,17 +142,6 @@ def attention(name: str | None) -> Any:
     from ..custom import attention_from_file, is_file_place
 
     return attention_from_file(name) if name and is_file_place(name) else name
-
-
-def open_segmenter(
-    clip: str, method: str | None, host: str | None, changes: dict[str, Any], **others: Any
-) -> "Segmenter":
-    """`Segmenter.from_pretrained` of a command's options, its libraries kept quiet."""
-    own = [attention(name) for name in (method, host)]
-    from ..segmenter import Segmenter  # with torch: after everything that is quickly told
-
-    console.quiet_libraries()
-    return Segmenter.from_pretrained(clip, method=own[0] or "auto", host=own[1], **others, **changes)
 
 
 def as_lines(rows: list[dict[str, Any]], wanted: bool) -> bool:

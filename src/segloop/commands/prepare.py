@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ def prepare(
     key: Annotated[str, typer.Argument(metavar="KEY", help="coco-object, coco-stuff, cityscapes, context, ade847 ...")],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The data set's folder, or one above it.")],
     split: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--split", help="val by default; may be repeated."),
     ] = None,
     short_side: Annotated[

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -19,11 +19,11 @@ def tune(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of an evaluation made with --scores.")],
     data: options.Data = None,
     scales: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--scales", help="Logit scales to try, joined by commas."),
     ] = None,
     thresholds: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--thresholds", help="Background thresholds to try, joined by commas; 0 is off."),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Rows of the table.")] = 5,

@@ -26,6 +26,9 @@ from ..vocabulary import Vocabulary
 from .preflight import labels_hash
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
+SAME = ("recipe", "vision", "fidelity", "device", "dtype", "offline", "bands", "stretch")
+"""Fields that `Segmenter.from_pretrained` takes as they are."""
+
 KEPT = ("dtype", "batch", "shard", "threads", "device")  # settled once: a restart takes them from the record
 
 
@@ -107,21 +110,15 @@ def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
     task = _as_recorded(task)
     torch.set_num_threads(task.threads or torch.get_num_threads())
     own = [_attention(name) for name in (task.method, task.host)]
+    same = {name: getattr(task, name) for name in SAME}
     segmenter = Segmenter.from_pretrained(
         task.clip,
-        recipe=task.recipe,
         dataset=_dataset(task),
         method=own[0] or "auto",
         host=own[1],
-        vision=task.vision,
-        device=task.device,
-        dtype=task.dtype,
-        fidelity=task.fidelity,  # type: ignore[arg-type]
         batch=task.batch or BATCH,
-        offline=task.offline,
         models=models,
-        bands=task.bands,
-        stretch=task.stretch,
+        **same,
         **task.changes,
     )
     variant = task.names or ("P" if task.key in LARGE else segmenter.plan.row.names)
