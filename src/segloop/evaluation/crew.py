@@ -16,6 +16,7 @@ from ..backbones.shared import Memory, Models
 from ..errors import MachineError, OptionError, SegloopError
 from ..record import Inputs, Record
 from .task import Task, find, settle
+from .work import job_of, work
 
 Advance = Callable[[int], None]
 Begun = tuple[Record, list[int]]
@@ -141,8 +142,6 @@ def _local(device: str) -> str:
 def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, told: Any) -> None:
     """A helper's whole life."""
     from ..console import quiet_libraries, warnings_as_sentences
-    from .run import job_of
-    from .work import work
 
     quiet_libraries()
     try:

@@ -4,7 +4,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,9 +20,8 @@ from ..errors import MachineError
 from ..record import Record, locked, open_record
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
-from .source import Live
 from .task import Settled, Task, find, settle
-from .work import Job, work
+from .work import Job, job_of, work
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -77,25 +76,6 @@ def _side_by_side(
         if not crew.leads:
             return []
         return [_finish(one, record) for one, (record, _) in zip(settled, begun, strict=True)]
-
-
-def job_of(settled: Settled, record: Record, missing: Iterable[int]) -> Job:
-    """The work that a settled task still has: its missing shards."""
-    task = settled.task
-    rows = settled.vocabulary.embeddings
-    assert rows is not None
-    return Job(
-        record=record,
-        data=settled.data,
-        source=Live(settled.segmenter, rows, settled.rule),
-        classes=settled.vocabulary.classes,
-        void=settled.void,
-        shards=settled.shards,
-        missing=frozenset(missing),
-        boundary=task.boundary,
-        maps=task.maps,
-        scores=task.scores,
-    )
 
 
 def _begin(settled: Settled, say: Say) -> tuple[Record, list[int]]:

@@ -24,6 +24,7 @@ from ..results import label_png
 from ..strays import uncounted
 from ..tally import Failed, Outcome, Scored
 from .source import Live, Source, write_scores
+from .task import Settled
 
 READERS = 4  # threads that read ahead and count
 AHEAD = 12  # photos that are read before they are needed
@@ -46,7 +47,27 @@ class Job:
     missing: frozenset[int]
     boundary: bool = False
     maps: bool = False
-    scores: bool = False
+    encode: Callable[[Any, Tensor], bytes] | None = None  # a photo and its windows' cosines, where they are kept
+
+
+def job_of(settled: Settled, record: Record, missing: Iterable[int]) -> Job:
+    """The work that a settled task still has: its missing shards."""
+    task = settled.task
+    rows = settled.vocabulary.embeddings
+    assert rows is not None
+    source = Live(settled.segmenter, rows, settled.rule)
+    return Job(
+        record=record,
+        data=settled.data,
+        source=source,
+        classes=settled.vocabulary.classes,
+        void=settled.void,
+        shards=settled.shards,
+        missing=frozenset(missing),
+        boundary=task.boundary,
+        maps=task.maps,
+        encode=source.encode if task.scores else None,
+    )
 
 
 @dataclass
@@ -155,8 +176,8 @@ def _count(one: _Read, labels: np.ndarray, tiles: Tensor, clock: Clock) -> Outco
             return _failure(sample, error)
         if job.maps:
             write_whole(job.record.folder / MAPS / f"{sample.name}.png", label_png(labels, job.classes))
-        if job.scores and isinstance(job.source, Live):
-            write_scores(job.record.folder, sample, job.source.encode(one.photo, tiles))
+        if job.encode:
+            write_scores(job.record.folder, sample, job.encode(one.photo, tiles))
         left = uncounted(truth, classes, job.data.dataset.rule)
         return Scored(sample.name, (labels.shape[0], labels.shape[1]), cells, edges, left)
 
