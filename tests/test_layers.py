@@ -14,6 +14,7 @@ ROOMS = [
     "types",
     "files",
     "records",
+    "doors",
     "sheets",
     "settings",
     "attention",

@@ -1,10 +1,12 @@
 """The benchmarks as rows: where their files lie, how their labels are read, what they are called (spec 7)."""
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from .doors import Table
+from .errors import OptionError
 from .labels import VOID, WIDE_VOID, LabelRule
 from .maskcolours import POTSDAM, voc_colours
 
@@ -268,4 +270,15 @@ _ROWS = (
     _own("scenes", "procedural scenes", "scenes", "make some with `segloop scenes DIR --count 200 --seed 0`"),
     _own("folder", "a folder of your own", "", "put photos into images, label maps into masks, names into classes.txt"),
 )
-DATASETS: Mapping[str, Dataset] = {row.key: row for row in _ROWS}
+
+
+def _of_package(name: str, found: Any) -> Dataset:
+    """The row that another package's entry point names."""
+    if not isinstance(found, Dataset) or found.key != name:
+        told = f"a {type(found).__name__}" if not isinstance(found, Dataset) else f"the data set {found.key!r}"
+        raise OptionError(f"data set {name!r} of another package is {told}", f"it must be a Dataset with key {name!r}")
+    return found
+
+
+DATASETS: Table[Dataset] = Table({row.key: row for row in _ROWS}, "segloop.datasets", _of_package)
+"""Rows by key. Other packages add theirs through entry points of the group `segloop.datasets`."""

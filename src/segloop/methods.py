@@ -1,9 +1,12 @@
 """The tables: one row per published method, with the constants of every data set and their source (spec 0.7)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .attention import Variant, variant
+from .doors import Table
+from .errors import OptionError
 from .keys import BENCHMARKS, LARGE
 from .purify import SFP
 from .records import Constants
@@ -25,13 +28,17 @@ class Method:
     pad: int = 1  # pixels; reference fidelity pads windows to multiples of it (spec 1.3)
     whole_in_two_steps: bool = False  # reference fidelity, crop 0: grid -> network input -> photo (spec 1.4)
     published: bool = True
-    host: str | None = None  # the variant or product whose attention this one takes, where it is not its own
+    host: str | Variant | None = None  # whose attention it takes: a variant, by name or as it is, or a product
     purify: SFP | None = None  # what is done around that attention
     by_size: Mapping[str, Mapping[str, Constants]] = field(default_factory=dict)  # by size of CLIP, then data set
 
     def constants(self, dataset: str) -> dict[str, Any]:
         """What the row fixes for one data set; the method's defaults where nothing is published."""
         return {**self.defaults, **self.datasets.get(dataset, {})}
+
+    def variant(self, name: str) -> Variant:
+        """The attention of the row of that name. Raises OptionError where `host` names none."""
+        return self.host if isinstance(self.host, Variant) else variant(self.host or name)
 
 
 def _threshold(value: float, **others: Any) -> Constants:
@@ -50,7 +57,7 @@ _CLIP_THRESHOLDS = {
     "coco-object": _threshold(0.10),
 }
 
-METHODS: dict[str, Method] = {
+_ROWS: dict[str, Method] = {
     "clip": Method(
         summary="plain CLIP: query-key attention, residual and MLP kept",
         source="FSA's code base, vanilla CLIP column",
@@ -108,7 +115,7 @@ METHODS: dict[str, Method] = {
     ),
 }
 
-METHODS["proxyclip"] = Method(
+_ROWS["proxyclip"] = Method(
     summary="attention lent by a vision model: how alike patches look to it",
     source="ProxyCLIP's configurations",
     names="P",
@@ -122,7 +129,7 @@ METHODS["proxyclip"] = Method(
     pad=56,
     host=PROXY_HOST,
 )
-METHODS["fsa"] = Method(
+_ROWS["fsa"] = Method(
     summary="feedback: the output's own coherence, fed back into the attention of any host",
     source="FSA's configurations (arXiv 2508.20265)",
     names="P",
@@ -144,7 +151,7 @@ _PURIFIED: dict[str, Constants] = {
     "coco-object": _threshold(0.35, logit_scale=55.0),
     "cityscapes": {"short_side": 560},
 }
-METHODS["sfp"] = Method(
+_ROWS["sfp"] = Method(
     summary="outlier tokens repaired, attention enhanced by likeness, layers integrated",
     source="SFP's configurations (ICCV 2025); scale 40 on ViT-L/14 inferred from their comments",
     names="SFP",
@@ -158,7 +165,7 @@ METHODS["sfp"] = Method(
     host="qq+kk",
     purify=SFP(),
 )
-METHODS["sc-clip"] = Method(
+_ROWS["sc-clip"] = Method(
     summary="as sfp, outliers by local density, key-key attention, likeness taken as it is",
     source="SC-CLIP's configurations",
     names="S",
@@ -169,12 +176,29 @@ METHODS["sc-clip"] = Method(
 
 PRODUCT = Method(
     summary="any product of q, k and v, no residual, no MLP",
-    source=METHODS["maskclip"].source,
+    source=_ROWS["maskclip"].source,
     names="clear",
     datasets=_CLIP_THRESHOLDS,
     pad=PATCH,
     published=False,
 )
+
+
+def _of_package(name: str, found: Any) -> Method:
+    """The row that another package's entry point names: a Method, a Variant, or an attention alone."""
+    if isinstance(found, Method):
+        return found
+    if not isinstance(found, Variant):
+        attention = found() if isinstance(found, type) else found
+        if not callable(attention):
+            what = f"method {name!r} of another package is a {type(found).__name__}"
+            raise OptionError(what, "its entry point names an attention, a Variant or a Method")
+        found = Variant(attention)
+    return replace(PRODUCT, summary="an attention of an installed package", source="its package", host=found)
+
+
+METHODS: Table[Method] = Table(_ROWS, "segloop.methods", _of_package)
+"""Rows by name. Other packages add theirs through entry points of the group `segloop.methods`."""
 
 EXAMPLES = ("qk", "qq", "kk", "vv", "qq+kk", "qq+kk+vv")  # of products, for lists of what can be chosen
 
@@ -191,11 +215,11 @@ class Recipe:
 
 
 def _recipe(method: str, dataset: str) -> Recipe:
-    row = METHODS[method]
+    row = _ROWS[method]
     large = dataset in LARGE
     known = row.published and (not large or dataset in row.datasets)
     source = row.source if known else f"{row.source}; not published for {dataset}"
     return Recipe(method, dataset, row.constants(dataset), "P" if large else row.names, source)
 
 
-RECIPES = {f"{method}/{key}": _recipe(method, key) for method in METHODS for key in BENCHMARKS}
+RECIPES = {f"{method}/{key}": _recipe(method, key) for method in _ROWS for key in BENCHMARKS}

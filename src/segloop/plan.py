@@ -175,7 +175,7 @@ def _named(method: Any) -> _Host:
         return _purified(plug_in, purify, _named(inner))
     if method in METHODS and method != "fsa":
         row = METHODS[method]
-        return _Host(method, variant(row.host or method), row, row.purify)
+        return _Host(method, row.variant(method), row, row.purify)
     try:
         return _Host(method, variant(method), PRODUCT)
     except OptionError:

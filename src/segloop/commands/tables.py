@@ -10,11 +10,10 @@ from . import options
 def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
     """List the methods, what they keep of CLIP's last block, the hosts of fsa and the guides of proxyclip."""
     with friendly(debug):
-        from ..attention import variant
         from ..backbones.models import GUIDES
         from ..methods import EXAMPLES, METHODS
 
-        kept = {name: variant(row.host or name) for name, row in METHODS.items()}
+        kept = {name: row.variant(name) for name, row in METHODS.items()}
         hosts = [*(name for name in METHODS if name != "fsa"), *EXAMPLES]
         guides = {name: row.hub for name, row in GUIDES.items()}
         rows = [

@@ -16,7 +16,7 @@ from ..datasets import Opened, open_dataset
 from ..decide import Rule
 from ..keys import BENCHMARKS, LARGE, OWN
 from ..masks import USUAL, Masks
-from ..methods import RECIPES
+from ..methods import METHODS, RECIPES
 from ..metrics import Void
 from ..opening import folder_settings
 from ..plan import known_constants
@@ -193,10 +193,12 @@ def _masks(data: Opened) -> dict[str, Any]:
 
 
 def _code(task: Task) -> dict[str, str]:
-    """Hashes of files that hold attentions of the user's own."""
+    """Hashes of files that hold attentions of the user's own, and packages that brought some."""
     files = [name.rpartition(":")[0] for name in (task.method, task.host) if name and is_file_place(name)]
     digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
-    return {"code_hash": "+".join(digests)} if digests else {}
+    packages = [package for name in (task.method, task.host) if (package := METHODS.package(name or ""))]
+    own = {"code_hash": "+".join(digests)} if digests else {}
+    return {**own, "packages": ", ".join(packages)} if packages else own
 
 
 def _attention(name: str | None) -> Any:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..attention import variant
 from ..feedback import FSA
 from ..methods import METHODS
 from ..network import Network
@@ -70,7 +69,7 @@ def sides_of(segmenter: Segmenter, changes: Constants | None = None) -> Sides:
         method=PURIFIER,
         host=None,
         around=Surroundings(),
-        attention=variant(METHODS[PURIFIER].host or PURIFIER).attention,
+        attention=METHODS[PURIFIER].variant(PURIFIER).attention,
         guidance=None,
         vision=None,
         purify=METHODS[PURIFIER].purify,
