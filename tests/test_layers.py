@@ -64,6 +64,7 @@ ROOMS = [
     "opening",
     "steps",
     "segmenter",
+    "straight",
     "inspection",
     "tally",
     "record",

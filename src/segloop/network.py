@@ -55,8 +55,8 @@ class Network:
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
-        batch, states, features, needs = self._encoded(pixels, text)
-        together = _samples_together(batch.grid, features, needs)
+        batch, states, features = self.encoded(pixels, text)
+        together = _samples_together(batch.grid, features, gather(self.stages, self.clip.depth))
         cosines = []
         for start in range(0, max(1, len(pixels)), together):
             part = slice(start, start + together)
@@ -68,7 +68,7 @@ class Network:
     @torch.no_grad()
     def opened(self, pixels: Tensor, text: Tensor) -> Opened:
         """What `logits` works on, before feedback, to be looked at; all samples at once, so give few."""
-        batch, states, features, _ = self._encoded(pixels, text)
+        batch, states, features = self.encoded(pixels, text)
         return self._through(open_last(batch, states, features), but=Fed)
 
     def _through(self, opened: Opened, but: type | tuple[()] = ()) -> Opened:
@@ -76,13 +76,16 @@ class Network:
             opened = opened if isinstance(stage, but) else stage(opened)
         return opened
 
-    def _encoded(self, pixels: Tensor, text: Tensor) -> tuple[Batch, States, Tensor | None, Needs]:
-        """What the networks say before the last block: states of earlier blocks, and the guide's features."""
+    def encoded(self, pixels: Tensor, text: Tensor) -> tuple[Batch, States, Tensor | None]:
+        """What the networks say before the last block: states of earlier blocks, and the guide's features.
+
+        (B, 3, H, W), (Q, E) -> the batch, {number: (B, [1+]N, D)} as the stages need them, (B, C, H', W') or None.
+        """
         tower = self.clip
         needs = gather(self.stages, tower.depth)
         pixels, text = pixels.to(tower.device), text.to(tower.device, torch.float32)
         batch = Batch(tower, tower.grid(pixels), text)
-        return batch, self._states(batch, pixels, needs), self._features(pixels), needs
+        return batch, self._states(batch, pixels, needs), self._features(pixels)
 
     def _states(self, batch: Batch, pixels: Tensor, needs: Needs) -> States:
         """(B, 3, H, W) -> outputs of the blocks that stages need, (B, [1+]N, D), by number."""
