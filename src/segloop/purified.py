@@ -29,9 +29,9 @@ from .types import LastBlock
 
 def states_needed(sfp: SFP, depth: int) -> set[int]:
     """Which blocks' outputs SFP looks at; `sfp` has been settled `on` this depth."""
-    layers = {int(layer) for layer in sfp.state_layers}
-    inputs = {layer - 1 for layer in layers} if sfp.integrate == "attention" else set()
-    return {int(sfp.similarity_layer), int(sfp.detail_layer), depth - 2, depth - 1, *layers, *inputs}
+    layers = sfp.layers
+    inputs = {number - 1 for number in layers.states} if sfp.integrate == "attention" else set()
+    return {layers.similarity, layers.detail, depth - 2, depth - 1, *layers.states, *inputs}
 
 
 def outlier_mask(tower: Tower, sfp: SFP, number: int, states: States, grid: tuple[int, int]) -> Tensor:
@@ -68,9 +68,8 @@ class Purified:
         if not tower.first_patch:
             raise OptionError(f"sfp needs a class token, which {tower.name} does not have", "take another method")
         x = states[tower.depth - 1]
-        tokens, alike, fine = (
-            _patches(tower, y) for y in (x, states[int(sfp.similarity_layer)], states[int(sfp.detail_layer)])
-        )
+        seen = (x, states[sfp.layers.similarity], states[sfp.layers.detail])
+        tokens, alike, fine = (_patches(tower, y) for y in seen)
         if sfp.repair == "once" and sfp.detector != "none":
             mask = outlier_mask(tower, sfp, tower.depth - 1, states, opened.batch.grid)
             tokens, alike = (interpolate(patches, mask, opened.batch.grid, sfp.isolated) for patches in (tokens, alike))
@@ -102,11 +101,11 @@ class Purified:
         if sfp.integrate == "none":
             return None
         if sfp.integrate == "attention":
-            maps = (block_attention(tower, states[int(n) - 1], int(n), opened.batch.grid) for n in sfp.state_layers)
+            maps = (block_attention(tower, states[n - 1], n, opened.batch.grid) for n in sfp.layers.states)
             mix: Operator = Shared(_placed_rows(opened, layered_attention(maps)).to(block.v.dtype))
             total = states[tower.depth - 1]
         else:
-            total = torch.stack([states[int(n)] for n in sfp.state_layers]).sum(0)
+            total = torch.stack([states[n] for n in sfp.layers.states]).sum(0)
             block = _reopened(opened, opened.place(_patches(tower, total)))
             mix = enhanced(opened.attention(block), shared) if sfp.integrate == "enhanced" else shared
         class_token = sfp.class_residual * total[:, : tower.first_patch]

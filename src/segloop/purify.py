@@ -27,6 +27,15 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
+class Layers:
+    """The layers of SFP as numbers of blocks, from 1."""
+
+    similarity: int  # S1
+    detail: int  # S2
+    states: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class SFP(Detection):
     """The constants of SFP; defaults are the published ones.
 
@@ -55,6 +64,12 @@ class SFP(Detection):
             raise OptionError("layers of sfp are above 0", "give fractions of the depth, or numbers of blocks from 1")
         if self.sharpness <= 0:
             raise OptionError(f"sharpness={self.sharpness} is not possible", "it must be above 0")
+
+    @property
+    def layers(self) -> Layers:
+        """Of a record that is settled `on` a depth."""
+        states = tuple(int(layer) for layer in self.state_layers)
+        return Layers(int(self.similarity_layer), int(self.detail_layer), states)
 
     def on(self, depth: int, reference: bool = False) -> "SFP":
         """The same for a ViT of `depth` blocks: every layer a block's number, `isolated` settled.
