@@ -13,6 +13,7 @@ ROOMS = [
     "system",
     "types",
     "files",
+    "pages",
     "records",
     "doors",
     "sheets",

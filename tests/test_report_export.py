@@ -17,9 +17,23 @@ from command import complaint, done
 from records import write_run
 from segloop.errors import OptionError
 from segloop.report import export
+from segloop.report.bars import bar
 from segloop.report.build import Wanted, build
-from segloop.report.cells import Cell, Column, Notes, Report, flat, letter, number, table, text
-from segloop.report.page import bar, page
+from segloop.report.cells import (
+    Cell,
+    Column,
+    Gallery,
+    Notes,
+    Picture,
+    Report,
+    Strip,
+    flat,
+    letter,
+    number,
+    table,
+    text,
+)
+from segloop.report.page import page
 from segloop.report.runs import find_runs
 from segloop.scenes import CLASSES, write_scenes
 from segloop.sheets import cell_text
@@ -219,10 +233,24 @@ def test_bars_are_drawn_where_there_is_a_value(made):
 def test_a_bar_reaches_from_zero_to_its_value_with_its_interval():
     column = Column("difference", "points", interval=True, bar=True)
     drawn = bar(Cell(5.0, 2.0, 10.0), column, (-10.0, 10.0))
-    assert 'class="gain" x="60.0" y="3" width="29.0"' in drawn  # 2 to 118 pixels, zero at 60
-    assert "M71.6 7H118.0" in drawn
-    assert 'class="loss"' in bar(Cell(-5.0), column, (-10.0, 10.0))
-    assert bar(Cell(), column, (-10.0, 10.0)) == ""
+    assert (drawn.kind, drawn.start, drawn.length, drawn.zero) == ("gain", 60.0, 29.0, 60.0)  # 2 to 118 pixels
+    assert drawn.whisker == (71.6, 118.0) and drawn.spoken == "difference +5.0 [+2.0, +10.0]"
+    assert bar(Cell(-5.0), column, (-10.0, 10.0)).kind == "loss"
+    assert bar(Cell(-5.0, 1.0, float("nan")), column, (-10.0, 10.0)).whisker is None
+    assert bar(Cell(), column, (-10.0, 10.0)) is None and bar(Cell("five"), column, (-10.0, 10.0)) is None
+
+
+def test_a_page_shows_every_name_as_it_is():
+    bad = "<img src=x onerror=alert(1)>"
+    notes = Notes()
+    cells = [notes.mark(Cell(bad), bad), Cell(5.0, 2.0, 10.0)]
+    made = table("t", bad, [Column(bad), Column(f"{bad} %", "percent", interval=True, bar=True)], [cells], [bad], notes)
+    strip = Strip(bad, (Picture(bad, b"jpeg", (4, 3)),), ((bad, "#102030"),))
+    content = page(Report(bad, (made,), (Gallery(bad, (strip,)),)))
+    found = Page(content)
+    assert found.tags.count("img") == 1 and "<img src=x" not in content
+    assert found.tables["t"][1][0][:2] == [bad, bad]
+    assert content.count("&lt;img src=x onerror=alert(1)&gt;") == 17
 
 
 # numbers ---------------------------------------------------------------------------------------------------------

@@ -1,173 +1,163 @@
-"""Parts of the page on single windows: rows of attention of the chosen patches, and outlier tokens."""
+"""What the page says of single windows: rows of attention of the chosen patches, and outlier tokens."""
 
-from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
 
-from .blocks import Sources, figure, number, percent, scale
 from .look import Inspection, Seen, Tokens
 from .pictures import brightest, norm_range
 from .places import Window
 from .record import reach
+from .words import number, percent
 
 BARS = 6  # classes that are told for a patch
+TERMS = {"new_old": "A⁺A", "old_new": "AA⁺", "new": "ρA⁺"}  # of feedback, as they are written
 
 Grid = tuple[int, int]
 
 
-def points(found: Inspection, sources: Sources) -> str:
-    """Rows of attention of every chosen patch."""
-    feedback = found.settings["fsa"]["feedback"]
-    terms = " + ".join({"new_old": "A⁺A", "old_new": "AA⁺", "new": "ρA⁺"}[term] for term in feedback["terms"])
-    several = len(feedback["terms"]) > 1
-    formula = f"({terms}) / {len(feedback['terms'])}" if several else terms
-    parts = "".join(_point(found, seen, place, sources) for place, seen in enumerate(found.seen, start=1))
-    return f"""<h2>What a patch listens to</h2>
-<p class="note">One row of attention each: how much the framed patch takes from every patch of its window.
-<span class="sym">A</span> is the host's attention, <span class="sym">A⁺</span> feedback's own, and
-<span class="sym">A* = {formula}</span> what FSA applies. Colours follow the square root of the weight, each map up to
-its own 99th percentile; the mean over heads. <em>Reach</em> is the number of patches that a row listens to: 2 to its
-entropy.</p>
-{parts}"""
+@dataclass(frozen=True)
+class Row:
+    """A row of attention in numbers."""
+
+    reach: str  # patches that it listens to
+    patches: int  # that there are
+    largest: str
+    most: str  # where the colours of its picture end
+    class_token: str | None  # what it gives to the class token, where there is one
 
 
-def _point(found: Inspection, seen: Seen, place: int, sources: Sources) -> str:
-    spot, window = seen.place, found.windows[seen.place.window]
-    cells = crosshair(window, window.grid)
-    x, y = spot.point
-    where = f"({x}, {y}), patch ({spot.patch[0]}, {spot.patch[1]}) of window {window.number}: {escape(spot.why)}"
-    figures = "".join(
-        figure(sources[f"point-{place}-{what}"], alt, caption, scale=bar, cells=cells)
-        for what, alt, caption, bar in _rows(found, seen)
-    )
-    return f"""<section data-group="point-{place}"><h3>{place}&ensp;<span class="where">{where}</span></h3>
-<div class="grid six">{figures}{_bars(found, seen)}</div><output></output>{_heads(seen, place, sources)}</section>"""
+@dataclass(frozen=True)
+class Bar:
+    """Scores of one class at a patch."""
+
+    name: str
+    host: str
+    fed: str
+    lengths: tuple[str, str]  # percent of the whole width
 
 
-def _rows(found: Inspection, seen: Seen) -> list[tuple[str, str, str, str]]:
-    """(picture, alternative text, caption, scale) of the five maps of a patch."""
-    host, fed = seen.host.mean(0), seen.fed.mean(0)
-    given = seen.class_token or (None, None)
-    kept = f"{int(seen.kept.sum())} of {len(seen.kept)} patches kept ({percent(float(seen.kept.mean()))})"
-    feedback = found.settings["fsa"]["feedback"]
-    change = fed - host
-    lead = ("<b>Host</b>, <span class='sym'>A</span>", "<b>FSA</b>, <span class='sym'>A*</span>")
-    return [
-        *(
-            (
-                what,
-                f"Attention row, {what}: reaches {reach(row):.0f} of {len(row)} patches.",
-                f"{name}. Reach {reach(row):.0f}, largest {number(float(row.max()))}{_to_class(token)}.",
-                scale("rising", "0", f"≥ {number(brightest(row))}"),
-            )
-            for what, name, row, token in zip(("host", "fsa"), lead, (host, fed), given, strict=True)
-        ),
-        (
-            "difference",
-            "Difference of the two attention rows.",
-            "<b>Difference</b>, <span class='sym'>A* − A</span>. Orange: heard more.",
-            scale("parting", f"≤ −{number(brightest(change))}", f"≥ {number(brightest(change))}"),
-        ),
-        (
-            "similarity",
-            "Similarity of the patch's class distribution to that of every patch.",
-            "<b>Similarity</b> <span class='sym'>s = 1 / (1 + K)</span> of class distributions.",
-            scale("rising", "0", "1"),
-        ),
-        (
-            "kept",
-            f"Feedback's own attention row; {kept}.",
-            f"<b>Feedback</b>, <span class='sym'>A⁺</span>: {kept}; λ = {number(feedback['lambda_'])}.",
-            scale("rising", "0", f"≥ {number(brightest(seen.new))}"),
-        ),
+@dataclass(frozen=True)
+class Point:
+    """A chosen patch and what it listens to."""
+
+    number: int  # from 1
+    point: tuple[int, int]  # x, y in pixels
+    patch: tuple[int, int]  # row, column
+    window: int
+    why: str
+    cells: str  # for the crosshair
+    host: Row
+    fsa: Row
+    kept: str  # of the patches, by pruning
+    change: str  # where the colours of the difference end
+    new: str  # where those of feedback's own row end
+    bars: tuple[Bar, ...]
+    heads: int  # 1 where all share one matrix
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """The numbers of one outlier token."""
+
+    patch: tuple[int, int]  # row, column
+    numbers: tuple[str, ...]  # norm, repaired norm, attention from the class token, to itself
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Norms of a window's tokens before and after repair."""
+
+    window: int
+    cells: str  # for the crosshair
+    ends: tuple[str, str]  # of the colours
+    patches: int
+    before: str  # medians
+    after: str
+    outliers: tuple[Outlier, ...]
+
+
+def points(found: Inspection) -> tuple[Point, ...]:
+    """Every chosen patch."""
+    return tuple(_point(found, seen, place) for place, seen in enumerate(found.seen, start=1))
+
+
+def formula(found: Inspection) -> str:
+    """What FSA applies, by its terms."""
+    terms = [
+        {"new_old": "A⁺A", "old_new": "AA⁺", "new": "ρA⁺"}[term] for term in found.settings["fsa"]["feedback"]["terms"]
     ]
+    return f"({' + '.join(terms)}) / {len(terms)}" if len(terms) > 1 else terms[0]
 
 
-def _to_class(token: float | None) -> str:
-    return "" if token is None else f"; class token {number(token)}"
-
-
-def _bars(found: Inspection, seen: Seen) -> str:
-    """What the patch says, in this window, before and after."""
-    order = np.argsort(-np.maximum(seen.host_scores, seen.fed_scores), kind="stable")[:BARS]
-    rows = "".join(
-        f"<div><span><em>{escape(found.classes[c])}</em>"
-        f"<b>{seen.host_scores[c]:.2f} → {seen.fed_scores[c]:.2f}</b></span>"
-        f'<i style="width:{100 * seen.host_scores[c]:.1f}%"></i>'
-        f'<i class="fed" style="width:{100 * seen.fed_scores[c]:.1f}%"></i></div>'
-        for c in order.tolist()
-    )
-    return (
-        f'<figure class="bars">{rows}<figcaption>Scores of this patch in this window, host → FSA.</figcaption></figure>'
-    )
-
-
-def _heads(seen: Seen, place: int, sources: Sources) -> str:
-    heads = len(seen.fed)
-    if heads == 1:
-        return '<p class="note">Heads share one matrix.</p>'
-    figures = "".join(
-        figure(
-            sources[f"point-{place}-heads-{what}"],
-            f"Attention rows of {heads} heads, {words}.",
-            f"<b>{words}</b>: heads 1 to {heads}, line by line, each with its own scale.",
-        )
-        for what, words in (("host", "Host"), ("fsa", "FSA"))
-    )
-    return f'<details><summary>{heads} single heads</summary><div class="grid wide">{figures}</div></details>'
-
-
-def tokens(found: Inspection, sources: Sources) -> str:
-    """Outlier tokens of every inspected window, before and after repair."""
-    parts = "".join(_window(item, sources) for item in found.tokens)
+def rule(found: Inspection) -> str:
+    """What makes a token an outlier."""
     purify = found.settings["host"].get("purify") or found.settings["sfp"]["purify"]
-    rule = {
+    return {
         "som": f"{number(purify['detection_scale'])} times the class token's attention exceeds the patch's own to "
         f"itself; at most {purify['outliers']}",
         "l2": f"the {purify['outliers']} largest norms",
         "none": "nobody",
     }.get(found.detector, f"above the {number(purify['quantile'])} quantile")
-    return f"""<h2>Outlier tokens</h2>
-<p class="note">L<sub>2</sub> norms of the patch tokens after the last block but one, <span class="sym">‖x‖</span>.
-Framed in cyan: outliers by the detector <b>{escape(found.detector)}</b> ({rule}). Repair replaces them by the mean of
-their healthy neighbours. SFP and SC-CLIP go on with the repaired tokens, other methods do not.</p>
-<div class="grid wide">{parts}</div>"""
 
 
-def _window(item: Tokens, sources: Sources) -> str:
+def norms(item: Tokens) -> Norms:
+    """The tokens of one window."""
     low, high = norm_range(item)
-    name = f"window-{item.window.number}"
-    cells, bar = crosshair(item.window, item.grid), scale("rising", number(low), number(high))
-    outliers = np.flatnonzero(item.outliers)
-    told = f"{len(outliers)} outliers among {len(item.outliers)} patches"
-    figures = "".join(
-        figure(sources[f"{name}-{what}"], f"Norms of tokens {words}; {told}.", caption, scale=bar, cells=cells)
-        for what, words, caption in (
-            ("before", "before repair", f"<b>Before.</b> Median {number(float(np.median(item.before)))}."),
-            ("after", "after repair", f"<b>After repair.</b> Median {number(float(np.median(item.after)))}."),
-        )
+    return Norms(
+        window=item.window.number,
+        cells=crosshair(item.window, item.grid),
+        ends=(number(low), number(high)),
+        patches=len(item.outliers),
+        before=number(float(np.median(item.before))),
+        after=number(float(np.median(item.after))),
+        outliers=tuple(_outlier(item, patch) for patch in np.flatnonzero(item.outliers).tolist()),
     )
-    heading = f'<h3>Window {item.window.number}&ensp;<span class="where">{told}</span></h3>'
-    table = _numbers(item, outliers.tolist())
-    return f'<section data-group="{name}">{heading}<div class="two">{figures}</div><output></output>{table}</section>'
 
 
-def _numbers(item: Tokens, outliers: Sequence[int]) -> str:
-    if not outliers:
-        return ""
-    rows = "".join(
-        f"<tr><td>({patch // item.grid[1]}, {patch % item.grid[1]})</td>"
-        + "".join(
-            f"<td class=n>{number(float(values[patch]))}</td>"
-            for values in (item.before, item.after, item.class_attention, item.self_attention)
-        )
-        + "</tr>"
-        for patch in outliers
+def _point(found: Inspection, seen: Seen, place: int) -> Point:
+    spot, window = seen.place, found.windows[seen.place.window]
+    host, fed = seen.host.mean(0), seen.fed.mean(0)
+    given = seen.class_token or (None, None)
+    return Point(
+        number=place,
+        point=spot.point,
+        patch=spot.patch,
+        window=window.number,
+        why=spot.why,
+        cells=crosshair(window, window.grid),
+        host=_row(host, given[0]),
+        fsa=_row(fed, given[1]),
+        kept=f"{int(seen.kept.sum())} of {len(seen.kept)} patches kept ({percent(float(seen.kept.mean()))})",
+        change=number(brightest(fed - host)),
+        new=number(brightest(seen.new)),
+        bars=_bars(found, seen),
+        heads=len(seen.fed),
     )
-    heads = "".join(f"<th class=n>{name}</th>" for name in ("Norm", "Repaired", "From class token", "To itself"))
-    table = f'<div class="scroll"><table><tr><th>Patch</th>{heads}</tr>{rows}</table></div>'
-    return f"<details><summary>Numbers of the outliers</summary>{table}</details>"
+
+
+def _row(row: np.ndarray, token: float | None) -> Row:
+    return Row(
+        reach=f"{reach(row):.0f}",
+        patches=len(row),
+        largest=number(float(row.max())),
+        most=number(brightest(row)),
+        class_token=None if token is None else number(token),
+    )
+
+
+def _bars(found: Inspection, seen: Seen) -> tuple[Bar, ...]:
+    """What the patch says, in this window, before and after."""
+    order = np.argsort(-np.maximum(seen.host_scores, seen.fed_scores), kind="stable")[:BARS]
+    pairs = [(found.classes[c], seen.host_scores[c], seen.fed_scores[c]) for c in order.tolist()]
+    return tuple(
+        Bar(name, f"{host:.2f}", f"{fed:.2f}", (f"{100 * host:.1f}", f"{100 * fed:.1f}")) for name, host, fed in pairs
+    )
+
+
+def _outlier(item: Tokens, patch: int) -> Outlier:
+    values = (item.before, item.after, item.class_attention, item.self_attention)
+    return Outlier(divmod(patch, item.grid[1]), tuple(number(float(each[patch])) for each in values))
 
 
 def crosshair(window: Window, grid: Grid) -> str:

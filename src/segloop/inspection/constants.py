@@ -1,29 +1,30 @@
-"""The last part of the page: every constant of the three sides, so that a page is a record."""
+"""Every constant of the three sides, so that a page is a record."""
 
 from collections.abc import Iterator, Mapping
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
-from .blocks import Sources
 from .look import Inspection
 
 
-def constants(found: Inspection, sources: Sources) -> str:
-    """A table of `Segmenter.describe`: a line a constant, a column a side; what differs stands out."""
+@dataclass(frozen=True)
+class Constant:
+    """One constant of host, FSA and SFP; None for a side that has none."""
+
+    name: str
+    values: tuple[str | None, ...]
+    differs: bool
+
+
+def constants(found: Inspection) -> tuple[Constant, ...]:
+    """What `Segmenter.describe` says of the three sides, constant by constant."""
     sides = {name: dict(_flat(settings)) for name, settings in found.settings.items()}
     names = dict.fromkeys(name for side in sides.values() for name in side)
-    rows = "".join(_row(name, [side.get(name) for side in sides.values()]) for name in names)
-    return f"""<h2>Constants</h2>
-<details><summary>{len(names)} constants of host, FSA and SFP</summary>
-<div class="scroll"><table class="constants">
-<tr><th>Constant</th><th>Host</th><th>FSA</th><th>SFP</th></tr>{rows}</table></div></details>"""
+    return tuple(_constant(name, tuple(side.get(name) for side in sides.values())) for name in names)
 
 
-def _row(name: str, values: list[str | None]) -> str:
-    shown = [value for value in values if value is not None]
-    differs = ' class="other"' if len(set(shown)) > 1 else ""
-    cells = "".join(f"<td{differs}>{'–' if value is None else escape(value)}</td>" for value in values)
-    return f"<tr><td>{escape(name)}</td>{cells}</tr>"
+def _constant(name: str, values: tuple[str | None, ...]) -> Constant:
+    return Constant(name, values, differs=len({value for value in values if value is not None}) > 1)
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

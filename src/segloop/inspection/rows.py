@@ -129,5 +129,5 @@ def _composed(fsa: FSA, mix: Mix, block: LastBlock, host: Tensor, seen: _Pass) -
         parts.append(torch.cat([host[..., :first], seen.old_new], -1))
     if "new" in fsa.terms:
         rho = fsa.third_term if fsa.third_term is not None else getattr(mix, "row_sum", None)
-        parts.append((host.sum(-1, keepdim=True) if rho is None else rho) * F.pad(seen.new, (first, 0)))
+        parts.append((host.sum(-1, keepdim=True) if rho is None else rho) * F.pad(seen.new[None], (first, 0)))
     return sum(parts[1:], parts[0]) / len(parts)
