@@ -10,11 +10,12 @@ from golden import Case, cases
 from models import folder
 from segloop import Segmenter, Vocabulary, segmenter
 from segloop.backbones import half
-from segloop.backbones.clip import MEAN, STD, load_clip
 from segloop.backbones.device import pick_dtype, pick_dtypes
+from segloop.backbones.families import load_clip
 from segloop.backbones.half import first_that_fits, fits, trial_windows
 from segloop.backbones.vision import load_guide
 from segloop.errors import ModelError, OptionError
+from segloop.images import CLIP
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,8 +76,8 @@ def test_trial_windows_hold_the_extremes_of_every_channel():
     windows = trial_windows(48)
     assert windows.shape == (5, 3, 48, 48)
     for channel in range(3):
-        assert windows[:, channel].min().item() == pytest.approx(-MEAN[channel] / STD[channel], rel=1e-6)
-        assert windows[:, channel].max().item() == pytest.approx((1 - MEAN[channel]) / STD[channel], rel=1e-6)
+        assert windows[:, channel].min().item() == pytest.approx(-CLIP.mean[channel] / CLIP.std[channel], rel=1e-6)
+        assert windows[:, channel].max().item() == pytest.approx((1 - CLIP.mean[channel]) / CLIP.std[channel], rel=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_an_error_of_the_network_is_no_fit():
     def raises(*arguments):
         raise ModelError("no numbers", "fetch it again")
 
-    assert not fits(SimpleNamespace(patch=16, device=CPU, depth=3, tokens=raises), None)
+    assert not fits(SimpleNamespace(patch=16, device=CPU, depth=3, normalisation=CLIP, tokens=raises), None)
 
 
 # --- the whole ---

@@ -15,7 +15,8 @@ import textbook_sfp
 from golden import Case, cases
 from segloop import SFP, Segmenter
 from segloop.attention import Shared, product
-from segloop.backbones.clip import Clip, load_clip
+from segloop.backbones.clip import Clip
+from segloop.backbones.families import load_clip
 from segloop.backbones.vision import load_guide
 from segloop.errors import OptionError
 from segloop.methods import METHODS
