@@ -99,7 +99,7 @@ class Clip:
             height, width = pixels.shape[-2:]
             raise UserError(f"{height}x{width} pixels hold no patch of {self.patch}", "give at least one patch")
         if not pixels.sum().isfinite():
-            raise UserError("the pixels are not all finite numbers", "give normalised (B, 3, H, W)")
+            raise UserError("the pixels are not all finite numbers", "give CLIP-normalised (B, 3, H, W)")
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=cudnn.enabled, allow_tf32=cudnn.allow_tf32 and self.positions == "exact"):
             patches = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
