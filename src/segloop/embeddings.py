@@ -193,7 +193,7 @@ class Pace:
         first, self.told = self.told < 0, tenth
         what = f"{done} of {total} words are encoded in {self.templates} templates, {_duration(left)} left"
         more = "; rows are kept for the next time, and --templates single is faster" if first else ""
-        warnings.warn(what + more, Notice, stacklevel=3)
+        warnings.warn(what + more, Notice, stacklevel=4)
 
 
 def _duration(seconds: float) -> str:
