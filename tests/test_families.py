@@ -192,6 +192,12 @@ def test_on_the_command_line(segloop, toy, street, drawn, tmp_path):
     same = [(tmp_path / name / "images.csv").read_text() for name in ("run", "refined", "anew")]
     assert same[0] != same[1] == same[2]
     assert json.loads((tmp_path / "anew" / "run.json").read_text())["settings"]["pixel_mean"] == [0.5, 0.5, 0.5]
+    assert "NACLIP" in done(segloop("report", "refined", "anew")).stdout
+
+
+def test_inspect_says_what_it_lacks(segloop, toy, street):
+    options = ("--clip", toy, "--method", "naclip", "--templates", "plain", "--set", "short_side=64")
+    assert "needs a class token" in complaint(segloop("inspect", street, *WORDS, *options))
 
 
 def test_other_types_are_refused_as_before(segloop, toy, street):
