@@ -62,7 +62,7 @@ def test_a_family_of_clip_is_a_row(segloop, street, toy_clip, tmp_path, monkeypa
     config = json.loads((toy_clip / "config.json").read_text())
     (tmp_path / "mine" / "config.json").write_text(json.dumps({**config, "model_type": "mine"}))
     done(segloop("segment", street, *WORDS, "--clip", "mine", "--templates", "plain", "--format", "json"))
-    assert record(tmp_path / "segloop-out" / "street")["settings"]["pixel_mean"] == [0.5, 0.5, 0.5]
+    assert record(tmp_path / "segloop-out" / "street")["settings"]["pixels"]["mean"] == [0.5, 0.5, 0.5]
 
 
 def test_there_is_something_to_test():

@@ -139,7 +139,7 @@ def test_a_family_is_a_row(toy, meadow):
     found = segmenter(meadow, words)
     expected = F.interpolate(by_hand(meadow, text)[None], size=(80, 64), mode="bilinear")[0].argmax(0)
     assert (torch.from_numpy(found.labels) == expected).float().mean() > 0.99 and expected.unique().tolist() == [0, 1]
-    assert found.settings["pixel_mean"] == [0.5, 0.5, 0.5] == found.settings["pixel_std"]
+    assert found.settings["pixels"] == {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
 
 @pytest.mark.parametrize("method", ["clip", "maskclip", "sclip", "clearclip", "naclip", "qq+kk"])
@@ -183,7 +183,7 @@ def test_on_the_command_line(segloop, toy, street, drawn, tmp_path):
     options = ("--clip", toy, "--method", "naclip", "--templates", "plain", "--set", "short_side=64")
     done(segloop("segment", street, *WORDS, *options, "--format", "json"))
     settings = record(tmp_path / "segloop-out" / "street")["settings"]
-    assert (settings["model"], settings["pixel_std"]) == (str(toy), [0.5, 0.5, 0.5])
+    assert (settings["model"], settings["pixels"]["std"]) == (str(toy), [0.5, 0.5, 0.5])
     run = ("evaluate", "scenes", "--data", drawn, *options, "--limit", 2, "--threads", 1)
     steps = ("--set", "pamr_steps=2")
     assert segloop(*run, "--scores", "--out", "run").exit_code == 0
@@ -191,7 +191,7 @@ def test_on_the_command_line(segloop, toy, street, drawn, tmp_path):
     assert segloop("evaluate", "--from-scores", "run", *steps, "--out", "anew").exit_code == 0
     same = [(tmp_path / name / "images.csv").read_text() for name in ("run", "refined", "anew")]
     assert same[0] != same[1] == same[2]
-    assert json.loads((tmp_path / "anew" / "run.json").read_text())["settings"]["pixel_mean"] == [0.5, 0.5, 0.5]
+    assert json.loads((tmp_path / "anew" / "run.json").read_text())["settings"]["pixels"]["mean"] == [0.5, 0.5, 0.5]
     assert "NACLIP" in done(segloop("report", "refined", "anew")).stdout
 
 
@@ -251,7 +251,7 @@ def test_pixels_are_those_of_the_folder(clip_folder, meadow, file, said, expecte
     photo = torch.from_numpy(np.array(Image.open(meadow))).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (expected.mean, expected.std))
     torch.testing.assert_close(pixels, (photo - mean) / std, rtol=0, atol=2e-5)
-    assert ("pixel_mean" in segmenter.describe(Vocabulary(["road"]))) == (expected != CLIP)
+    assert ("pixels" in segmenter.describe(Vocabulary(["road"]))) == (expected != CLIP)
 
 
 SENSELESS = (

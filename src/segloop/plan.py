@@ -19,8 +19,8 @@ DEFAULT_METHOD, DEFAULT_GUIDE = "fsa", "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
 LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
 HUGE = "ViT-H/14"
-RECORD = "model method host vision feedback purify fidelity dtype vocabulary rows pixel_mean pixel_std"
-RESERVED = tuple(RECORD.split())  # words that a run's record has of its own
+NAMED = ("method", "host", "vision")  # that a model's folder may name
+RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabulary", "rows", "pixels"}  # of a record
 PLUG_INS = "fsa, sfp or sc-clip"
 PURIFIER = "sfp"  # the method that SFP(...) alone means
 
@@ -126,7 +126,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     recipe = _recipe_of(choice) if choice.recipe else None
     dataset = recipe.dataset if recipe else _known_dataset(choice.dataset)
     folder = dict(folder or {})
-    named = {name: folder.pop(name, None) for name in ("method", "host", "vision")}
+    named = {name: folder.pop(name, None) for name in NAMED}
     if recipe:
         named = {"method": recipe.method, "host": None, "vision": None}
     method, host_name, host, row = _attention(choice, named)
@@ -242,8 +242,7 @@ def _owners() -> dict[str, tuple[str, str]]:
     """Constants that only some methods have -> whose they are, and how to get one that has them."""
     found: dict[str, tuple[str, str]] = {}
     for name, row in VARIANTS.items():
-        for constant in constants_of(row.attention):
-            found[constant] = name, f"add --method {name}, or --host {name}"
+        found |= dict.fromkeys(constants_of(row.attention), (name, f"add --method {name}, or --host {name}"))
     for name, step in ROWS.items():
         found |= dict.fromkeys(constants_of(step), (f"rows {name}", f"add --set rows={name}"))
     guided = [name for name, row in VARIANTS.items() if row.on_guide_grid]

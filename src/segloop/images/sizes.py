@@ -18,14 +18,13 @@ class Normalisation:
 
     def said(self) -> dict[str, Any]:
         """What a record names: nothing where it is CLIP's."""
-        return {} if self == CLIP else {"pixel_mean": list(self.mean), "pixel_std": list(self.std)}
+        return {} if self == CLIP else {"pixels": {"mean": list(self.mean), "std": list(self.std)}}
 
     @classmethod
     def recorded(cls, settings: Mapping[str, Any]) -> "Normalisation":
         """The one that a record names."""
-        if "pixel_mean" not in settings:
-            return CLIP
-        return cls(tuple(settings["pixel_mean"]), tuple(settings["pixel_std"]))
+        pixels = settings.get("pixels")
+        return cls(tuple(pixels["mean"]), tuple(pixels["std"])) if pixels else CLIP
 
 
 CLIP = Normalisation()
