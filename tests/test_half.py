@@ -15,7 +15,7 @@ from segloop.backbones.families import load_clip
 from segloop.backbones.half import first_that_fits, fits, trial_windows
 from segloop.backbones.vision import load_guide
 from segloop.errors import ModelError, OptionError
-from segloop.images import CLIP
+from segloop.images import CLIP, Normalisation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,11 +73,12 @@ def test_the_first_that_fits_is_taken_and_the_last_is_not_tried(monkeypatch):
 
 
 def test_trial_windows_hold_the_extremes_of_every_channel():
-    windows = trial_windows(48)
-    assert windows.shape == (5, 3, 48, 48)
-    for channel in range(3):
-        assert windows[:, channel].min().item() == pytest.approx(-CLIP.mean[channel] / CLIP.std[channel], rel=1e-6)
-        assert windows[:, channel].max().item() == pytest.approx((1 - CLIP.mean[channel]) / CLIP.std[channel], rel=1e-6)
+    for how in (CLIP, Normalisation((0.5, 0.4, 0.3), (0.5, 0.6, 0.7))):
+        windows = trial_windows(48, how)
+        assert windows.shape == (5, 3, 48, 48)
+        for channel, (mean, std) in enumerate(zip(how.mean, how.std, strict=True)):
+            assert windows[:, channel].min().item() == pytest.approx(-mean / std, rel=1e-6)
+            assert windows[:, channel].max().item() == pytest.approx((1 - mean) / std, rel=1e-6)
 
 
 @pytest.fixture(scope="module")

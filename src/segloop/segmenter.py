@@ -99,7 +99,8 @@ class Segmenter:
             offline: never ask the hub.
             models: where open networks are kept, for several Segmenters that share them.
             bands, stretch: of photos, such as (4, 3, 2) and "percentile"; see `images.reading`.
-            **overrides: any setting of the method, such as stride or lambda_; None switches it off.
+            **overrides: any setting of the method, such as stride or lambda_; None switches it off. `rows` is a step on
+                text rows: a name of ROWS, or your own (Q, T, E) -> (Q, E).
 
         Raises ModelError, OptionError.
         """
