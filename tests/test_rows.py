@@ -180,6 +180,8 @@ def test_rows_of_another_model_or_step_are_made_anew(opened):
     other = Segmenter.from_pretrained("tiny", method="naclip", device="cpu").encoded(words)
     assert opened().text(other).equal(opened().text(words))
     assert opened(rows="first").text(opened().encoded(words)).equal(opened(rows="first").text(words))
+    one, two = (opened(rows=lambda table, n=n: table[:, n]) for n in (0, 1))  # of the same name
+    assert two.text(one.encoded(words)).equal(two.text(words)) and not one.text(words).equal(two.text(words))
 
 
 def test_rows_of_your_own_lose_the_published_name(opened):

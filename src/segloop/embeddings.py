@@ -80,9 +80,9 @@ def embed(
     return table[:, 0] if is_alone(step) else unit_rows(step, table, vocabulary.queries)
 
 
-def origin(encoder: TextEncoder, step: RowStep = MEAN) -> str:
-    """What rows are told by: the encoder that made them, and the step."""
-    return f"{encoder.fingerprint} {_said(step)}"
+def origin(encoder: TextEncoder, step: RowStep = MEAN) -> tuple[str, RowStep]:
+    """What made rows: the encoder, by its fingerprint, and the step."""
+    return encoder.fingerprint, step
 
 
 def unit_rows(step: RowStep, table: Tensor, queries: Sequence[str]) -> Tensor:
@@ -229,7 +229,7 @@ def _is_unit(rows: Tensor) -> Tensor:
 
 
 def _said(step: RowStep) -> str:
-    """A step's name with its constants, as files and vocabularies tell it."""
+    """A step's name with its constants, as files tell it."""
     return json.dumps([step_name(step), constants_of(step)])
 
 

@@ -44,7 +44,7 @@ class Vocabulary:
     templates: tuple[str, ...] = field(repr=False)  # each holds one "{}"
     embeddings: Tensor | None = field(repr=False)  # (Q, E) float32 unit rows, where given
     source: str | None  # "voc21/P" of a published list, for run records
-    made_by: str | None = field(repr=False)  # what encoded the embeddings; None for those that were given
+    made_by: Any = field(repr=False)  # what encoded the embeddings, by ==; None for those that were given
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Vocabulary:
         )
         return self
 
-    def with_embeddings(self, rows: Tensor, made_by: str | None = None) -> Vocabulary:
+    def with_embeddings(self, rows: Tensor, made_by: Any = None) -> Vocabulary:
         """The same classes with rows (Q, E): what `made_by` made of these words, else rows of your own.
 
         Rows of your own are not those of a published list, so they lose its name (`source`).
