@@ -1,5 +1,6 @@
 """The examples of CONTRIBUTING.md work as printed."""
 
+import json
 import re
 import shlex
 import shutil
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from command import done
+from command import WORDS, done, record
+from segloop.backbones.families import FAMILIES
+from segloop.rows import ROWS
 
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -40,5 +43,27 @@ def test_python(files, tmp_path, monkeypatch):
         exec(compile(block, "CONTRIBUTING.md", "exec"), {"__name__": "example"})
 
 
+def made(name: str, function: str):
+    """A function that an example defines."""
+    space: dict = {}
+    exec(compile(FILES[name], name, "exec"), space)
+    return space[function]
+
+
+def test_a_step_on_text_rows_is_a_row(segment, street, tmp_path, monkeypatch):
+    monkeypatch.setitem(ROWS, "centred", made("centred.py", "centred"))
+    done(segment(street, *WORDS, "--set", "rows=centred", "--format", "json"))
+    assert record(tmp_path / "segloop-out" / "street")["settings"]["rows"] == "centred"
+
+
+def test_a_family_of_clip_is_a_row(segloop, street, toy_clip, tmp_path, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "mine", made("family.py", "open_mine"))
+    shutil.copytree(toy_clip, tmp_path / "mine")
+    config = json.loads((toy_clip / "config.json").read_text())
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({**config, "model_type": "mine"}))
+    done(segloop("segment", street, *WORDS, "--clip", "mine", "--templates", "plain", "--format", "json"))
+    assert record(tmp_path / "segloop-out" / "street")["settings"]["pixels"]["mean"] == [0.5, 0.5, 0.5]
+
+
 def test_there_is_something_to_test():
-    assert {"idea.py", "tau.py"} <= FILES.keys() and len(COMMANDS) >= 3
+    assert {"idea.py", "tau.py", "centred.py", "family.py"} <= FILES.keys() and len(COMMANDS) >= 3

@@ -162,7 +162,7 @@ def test_features_that_are_all_alike_are_finite(opened):
     x, text = pixels(2, 3, 64, 96), text_rows(5)
     for method in ("proxyclip", "fsa"):
         segmenter = opened(method=method, vision="dino")
-        same = replace(segmenter.network, guide=lambda windows, crop: torch.ones(len(windows), 6, 8, 12))
+        same = replace(segmenter.network, guide=lambda windows, *_: torch.ones(len(windows), 6, 8, 12))
         assert same.logits(x, text).isfinite().all()
 
 

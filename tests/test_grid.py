@@ -13,7 +13,8 @@ from torch import Tensor
 
 from command import done, record
 from models import BACKBONES, folder, pixels, text_rows
-from segloop.backbones.clip import Clip, load_clip
+from segloop.backbones.clip import Clip
+from segloop.backbones.families import load_clip
 from segloop.backbones.models import GUIDES
 from segloop.backbones.vision import Guide, load_guide
 from segloop.network import Network

@@ -10,11 +10,12 @@ from golden import Case, cases
 from models import folder
 from segloop import Segmenter, Vocabulary, segmenter
 from segloop.backbones import half
-from segloop.backbones.clip import MEAN, STD, load_clip
 from segloop.backbones.device import pick_dtype, pick_dtypes
+from segloop.backbones.families import load_clip
 from segloop.backbones.half import first_that_fits, fits, trial_windows
 from segloop.backbones.vision import load_guide
 from segloop.errors import ModelError, OptionError
+from segloop.images import CLIP, Normalisation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -72,11 +73,12 @@ def test_the_first_that_fits_is_taken_and_the_last_is_not_tried(monkeypatch):
 
 
 def test_trial_windows_hold_the_extremes_of_every_channel():
-    windows = trial_windows(48)
-    assert windows.shape == (5, 3, 48, 48)
-    for channel in range(3):
-        assert windows[:, channel].min().item() == pytest.approx(-MEAN[channel] / STD[channel], rel=1e-6)
-        assert windows[:, channel].max().item() == pytest.approx((1 - MEAN[channel]) / STD[channel], rel=1e-6)
+    for how in (CLIP, Normalisation((0.5, 0.4, 0.3), (0.5, 0.6, 0.7))):
+        windows = trial_windows(48, how)
+        assert windows.shape == (5, 3, 48, 48)
+        for channel, (mean, std) in enumerate(zip(how.mean, how.std, strict=True)):
+            assert windows[:, channel].min().item() == pytest.approx(-mean / std, rel=1e-6)
+            assert windows[:, channel].max().item() == pytest.approx((1 - mean) / std, rel=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ def test_an_error_of_the_network_is_no_fit():
     def raises(*arguments):
         raise ModelError("no numbers", "fetch it again")
 
-    assert not fits(SimpleNamespace(patch=16, device=CPU, depth=3, tokens=raises), None)
+    assert not fits(SimpleNamespace(patch=16, device=CPU, depth=3, normalisation=CLIP, tokens=raises), None)
 
 
 # --- the whole ---

@@ -16,6 +16,7 @@ from command import WORDS, complaint, done
 from hub import COMMIT, Hub, closed_port, keep
 from segloop.backbones import hub as asking
 from segloop.backbones import names
+from segloop.backbones.families import load_clip
 from segloop.backbones.loading import resolve
 from segloop.errors import ModelError
 
@@ -418,3 +419,9 @@ def test_a_name_close_to_a_known_one(hub, run):
     assert "give openai/clip-vit-base-patch16, if that is meant" in complaint(run(clip="openai/clip-vit-basse-patch16"))
     assert "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" in complaint(run(clip="laion/CLIP-ViT-H-14-laion2B"))
     assert names.nearest_model("someone/other") is None
+
+
+def test_how_pixels_are_normalised_comes_with_the_model(hub, toy_clip):
+    said = json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.4, 0.3]}).encode()
+    hub.add(NAME, toy_clip, **{"preprocessor_config.json": said})
+    assert load_clip(NAME, torch.device("cpu"), torch.float32).normalisation.std == (0.5, 0.4, 0.3)

@@ -29,6 +29,7 @@ ROOMS = [
     "decide",
     "classfiles",
     "vocabulary",
+    "rows",
     "embeddings",
     "images",
     "palette",

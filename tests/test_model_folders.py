@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hub import keep
-from segloop.backbones.clip import load_clip
+from segloop.backbones.families import load_clip
 from segloop.backbones.folders import is_inside
 from segloop.backbones.vision import load_guide
 from segloop.errors import MachineError, ModelError, SegloopError

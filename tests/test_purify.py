@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,9 +12,10 @@ import models
 import textbook
 import textbook_sfp
 from golden import Case, cases
-from segloop import SFP, Segmenter
+from segloop import SFP, Segmenter, Vocabulary
 from segloop.attention import Shared, product
-from segloop.backbones.clip import Clip, load_clip
+from segloop.backbones.clip import Clip
+from segloop.backbones.families import load_clip
 from segloop.backbones.vision import load_guide
 from segloop.errors import OptionError
 from segloop.methods import METHODS
@@ -372,7 +372,7 @@ def test_on_the_towers_own_grid_a_guide_changes_nothing():
     """A guide whose grid is the tower's: SFP's own attention sees the patches alone, as it does without one."""
     alone = network(4, method="sfp")
 
-    def guide(pixels: Tensor, crop: int) -> Tensor:
+    def guide(pixels: Tensor, *_: object) -> Tensor:
         return torch.ones(len(pixels), 2, *alone.clip.grid(pixels))
 
     guided = replace(alone, plan=replace(alone.plan, guidance=Guidance()), guide=guide)
@@ -382,7 +382,7 @@ def test_on_the_towers_own_grid_a_guide_changes_nothing():
 def test_records_say_what_was_purified(toy_clip):
     segmenter = Segmenter.from_pretrained(toy_clip, host="sfp", detector="l2", state_layers=(0.5, 1))
     assert (segmenter.plan.method, segmenter.plan.host) == ("fsa", "sfp")
-    said = segmenter.describe(SimpleNamespace(source="words"))["purify"]
+    said = segmenter.describe(Vocabulary(["words"]))["purify"]
     assert (said["detector"], said["outliers"], said["integrate"]) == ("l2", 10, "states")
     assert all(isinstance(block, int) for block in (said["similarity_layer"], *said["state_layers"]))
-    assert "purify" not in Segmenter.from_pretrained(toy_clip, method="sclip").describe(SimpleNamespace(source="words"))
+    assert "purify" not in Segmenter.from_pretrained(toy_clip, method="sclip").describe(Vocabulary(["words"]))

@@ -30,3 +30,10 @@ def test_it_says_what_the_segmenter_says(tmp_path, method, fidelity):
     rows = F.normalize(torch.randn(4, segmenter.clip.width, generator=torch.Generator().manual_seed(1)), dim=-1)
     words = Vocabulary(["grass", "sand", "water", "red"], embeddings=rows)
     assert (straight_line(segmenter, photo, words).numpy() == segmenter(photo, words).labels).all()
+
+
+def test_it_encodes_words_as_the_segmenter_does(toy_clip):
+    segmenter = Segmenter.from_pretrained(toy_clip, method="naclip", dtype="float32", rows=lambda table: table[:, 0])
+    words, photo = Vocabulary(["road", "sky", "car"], templates=["{}", "no {}"]), np.zeros((64, 64, 3), np.uint8)
+    photo[:, 20:] = 200, 90, 40
+    assert (straight_line(segmenter, photo, words).numpy() == segmenter(photo, words).labels).all()

@@ -11,7 +11,8 @@ from torch.nn.functional import cosine_similarity
 
 from command import complaint
 from segloop import Vocabulary, embeddings
-from segloop.backbones.clip import Clip, load_clip
+from segloop.backbones.clip import Clip
+from segloop.backbones.families import load_clip
 from segloop.embeddings import embed
 from segloop.errors import ModelError, UserError
 

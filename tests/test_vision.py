@@ -23,12 +23,11 @@ from models import GUIDES as MODELS
 from models import guide_model as library
 from models import pixels
 from segloop.backbones import vision
-from segloop.backbones.clip import MEAN as CLIP_MEAN
-from segloop.backbones.clip import STD as CLIP_STD
 from segloop.backbones.models import GUIDES
 from segloop.backbones.positions import resample_positions
-from segloop.backbones.vision import ADAPTERS, MEAN, STD, load_guide, renormalise
+from segloop.backbones.vision import ADAPTERS, load_guide, renormalise
 from segloop.errors import ModelError, OptionError, UserError
+from segloop.images import CLIP, IMAGENET, Normalisation
 
 CPU = torch.device("cpu")
 TIMM = {
@@ -146,11 +145,13 @@ def test_shifted_places_by_hand():
 
 def test_renormalise_goes_back_to_pixels_and_on():
     image = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    clip_mean, clip_std, mean, std = (torch.tensor(n)[:, None, None] for n in (CLIP_MEAN, CLIP_STD, MEAN, STD))
-    found = renormalise((image - clip_mean) / clip_std)
-    torch.testing.assert_close(found, (image - mean) / std, rtol=0, atol=1e-5)
-    padding = renormalise(torch.zeros(1, 3, 1, 1))  # the mean colour of CLIP, not zero
-    torch.testing.assert_close(padding[0, :, 0, 0] * torch.tensor(STD) + torch.tensor(MEAN), torch.tensor(CLIP_MEAN))
+    for given in (CLIP, Normalisation((0.5, 0.5, 0.5), (0.5, 0.4, 0.3))):
+        parts = (given.mean, given.std, IMAGENET.mean, IMAGENET.std)
+        own_mean, own_std, mean, std = (torch.tensor(numbers)[:, None, None] for numbers in parts)
+        found = renormalise((image - own_mean) / own_std, given)
+        torch.testing.assert_close(found, (image - mean) / std, rtol=0, atol=1e-5)
+        padding = renormalise(torch.zeros(1, 3, 1, 1), given)  # the mean colour of the CLIP, not zero
+        torch.testing.assert_close(padding[0] * std + mean, own_mean)
 
 
 def same_as_library(found, tokens, rows, columns):

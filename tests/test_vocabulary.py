@@ -11,11 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save
 from torch.nn import functional as F
 
 from segloop import embeddings
 from segloop.classfiles.tables import ALONE  # headings, which a list of classes cannot begin with
-from segloop.embeddings import DIGEST, cache_root, embed
+from segloop.embeddings import METADATA, cache_root, embed
 from segloop.errors import ModelError, Notice, VocabularyError
 from segloop.vocabulary import (
     BENCHMARKS,
@@ -405,7 +407,7 @@ class NoEncoder:
 
 
 def cache_files(folder):
-    return sorted(folder.rglob("*.bin"))
+    return sorted(folder.rglob("*.safetensors"))
 
 
 def test_rows_are_the_mean_over_templates(tmp_path):
@@ -442,9 +444,11 @@ def test_cache_layout(tmp_path):
     row = embed(Vocabulary(["car"]), HashEncoder(), tmp_path)
     [file] = cache_files(tmp_path)
     assert file.parent == tmp_path / "text" / "0123456789abcdef" and len(file.stem) == 64
-    data = file.read_bytes()
-    assert data[DIGEST:] == row.numpy().astype("<f4").tobytes()
-    assert data[:DIGEST] == hashlib.sha256(data[DIGEST:]).digest()
+    with safe_open(file, "pt") as opened:
+        assert opened.keys() == ["rows"] and opened.get_tensor("rows").equal(row)
+        told = json.loads(opened.metadata()[METADATA])
+    assert told["sha256"] == hashlib.sha256(row.numpy().tobytes()).hexdigest()
+    assert (told["query"], told["text_tower"]) == ("car", HashEncoder.fingerprint) and "mean" in told["step"]
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [file]
 
 
@@ -456,8 +460,10 @@ def test_a_word_in_two_classes_is_encoded_once(tmp_path):
     assert seen == [(n, 96) for n in range(1, 97)]
 
 
-def sealed(payload):
-    return hashlib.sha256(payload).digest() + payload
+def sealed(rows, dtype=torch.float32):
+    rows = torch.as_tensor(rows, dtype=dtype)
+    told = {"sha256": hashlib.sha256(rows.numpy().tobytes()).hexdigest()}
+    return save({"rows": rows}, {METADATA: json.dumps(told)})
 
 
 @pytest.mark.parametrize(
@@ -470,11 +476,19 @@ def sealed(payload):
         lambda data: data + b"\0\0\0\0",
         lambda data: data[:-1] + bytes([data[-1] ^ 1]),
         lambda data: data[:-4] + bytes([data[-4] ^ 1]) + data[-3:],  # the last bit of a mantissa
-        lambda data: sealed(b""),
-        lambda data: sealed(np.full(6, np.nan, "<f4").tobytes()),
-        lambda data: sealed(np.full(6, np.inf, "<f4").tobytes()),
-        lambda data: sealed(np.zeros(6, "<f4").tobytes()),
-        lambda data: sealed(np.eye(1, 5, dtype="<f4").tobytes()),  # whole, but of another width
+        lambda data: sealed(torch.empty(0, 6)),
+        lambda data: sealed(torch.empty(1, 0)),
+        lambda data: sealed(torch.full((1, 6), torch.nan)),
+        lambda data: sealed(torch.full((1, 6), torch.inf)),
+        lambda data: sealed(torch.zeros(1, 6)),
+        lambda data: sealed(torch.eye(6)[0]),
+        lambda data: sealed(torch.eye(6)[:1], torch.float64),
+        lambda data: sealed(torch.eye(2, 6)),  # rows of two templates
+        lambda data: sealed(torch.eye(1, 5)),  # whole, but of another width
+        lambda data: save({"rows": torch.eye(6)[:1]}),  # without what it says of itself
+        lambda data: save({"rows": torch.eye(6)[:1]}, {METADATA: "{"}),
+        lambda data: save({"rows": torch.eye(6)[:1]}, {METADATA: "[]"}),
+        lambda data: save({"other": torch.eye(6)[:1]}, {METADATA: "{}"}),
     ],
 )
 @pytest.mark.parametrize("victim", [0, 1, 2])
@@ -495,6 +509,15 @@ def test_rows_of_another_width_beside_a_new_query(tmp_path):
     embed(Vocabulary(["car", "road"]), HashEncoder(width=5), tmp_path)
     rows = embed(Vocabulary(["car", "sky", "road"]), HashEncoder(), tmp_path)
     assert rows.equal(embed(Vocabulary(["car", "sky", "road"]), HashEncoder(), tmp_path / "new"))
+
+
+def test_files_of_earlier_versions_are_made_anew(tmp_path):
+    rows = embed(Vocabulary(["car"]), HashEncoder(), tmp_path)
+    [file] = cache_files(tmp_path)
+    payload = torch.eye(6)[0].numpy().tobytes()
+    file.rename(file.with_suffix(".bin")).write_bytes(hashlib.sha256(payload).digest() + payload)
+    assert embed(Vocabulary(["car"]), HashEncoder(), tmp_path).equal(rows)
+    assert embed(Vocabulary(["car"]), NoEncoder(), tmp_path).equal(rows)
 
 
 def test_a_folder_in_the_place_of_a_file(tmp_path):

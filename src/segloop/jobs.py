@@ -125,7 +125,7 @@ def run_segment(job: Job) -> int:
 def _encoded(job: Job) -> Vocabulary:
     total = len(job.vocabulary.query_index)
     with console.progress("words", total) as advance:
-        return job.vocabulary.with_embeddings(job.segmenter.text(job.vocabulary, progress=advance))
+        return job.segmenter.encoded(job.vocabulary, progress=advance)
 
 
 def _keep(job: Job, result: Segmentation, collections: Sequence[Collection]) -> None:

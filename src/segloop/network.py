@@ -49,7 +49,7 @@ class Network:
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
-        """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
+        """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
         Raises UserError for other shapes, OptionError where an attention of your own changes the shape of values.
         """
@@ -103,10 +103,10 @@ class Network:
         return states | {tower.depth - 1: x}
 
     def _features(self, pixels: Tensor) -> Tensor | None:
-        guide, crop = self.guide, self.plan.geometry.crop
+        guide, how = self.guide, (self.plan.geometry.crop, self.clip.normalisation)
         if guide is None or self.memory is None:
-            return guide(pixels, crop) if guide else None
-        return self.memory.recall((id(guide), crop), pixels, lambda: guide(pixels, crop))
+            return guide(pixels, *how) if guide else None
+        return self.memory.recall((id(guide), *how), pixels, lambda: guide(pixels, *how))
 
 
 def _samples_together(grid: tuple[int, int], features: Tensor | None, needs: Needs) -> int:

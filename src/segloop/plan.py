@@ -11,6 +11,7 @@ from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, THRESHOLDS, Method, 
 from .purify import SFP
 from .records import Constants, constants_of, override, share_out
 from .refine import MAP_STEPS, MapStep
+from .rows import MEAN, ROWS, RowStep, row_step, step_name
 from .settings import Deciding, Geometry, Surroundings
 from .types import Attention
 
@@ -18,7 +19,8 @@ DEFAULT_METHOD, DEFAULT_GUIDE = "fsa", "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
 LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
 HUGE = "ViT-H/14"
-RESERVED = ("model", "method", "host", "vision", "feedback", "purify", "fidelity", "dtype", "vocabulary")  # of a record
+NAMED = ("method", "host", "vision")  # that a model's folder may name
+RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabulary", "rows", "pixels"}  # of a record
 PLUG_INS = "fsa, sfp or sc-clip"
 PURIFIER = "sfp"  # the method that SFP(...) alone means
 
@@ -49,6 +51,7 @@ class Plan:
     attention: Attention  # the host's; a record where it has constants
     deciding: Deciding
     map_steps: tuple[MapStep, ...]
+    rows: RowStep = MEAN  # from every template's text rows to one row a query; a record where it has constants
     guidance: Guidance | None = None  # where the attention lies on a guide's grid
     purify: SFP | None = None
     feedback: FSA | None = None
@@ -60,10 +63,13 @@ class Plan:
     def constants(self) -> dict[str, Any]:
         """Every constant that labels depend on, by name; those of FSA and SFP are records of their own."""
         steps = (step for step in self.map_steps if step.is_on)
-        return _flat(self.geometry, self.around, self.attention, self.guidance, self.deciding, *steps)
+        rows = {} if self.rows == MEAN else {"rows": step_name(self.rows), **constants_of(self.rows)}
+        return _flat(self.geometry, self.around, self.attention, self.guidance, self.deciding, *steps) | rows
 
     def changed(self, changes: Constants) -> "Plan":
         """The same with some constants replaced, each in its record; None switches one off. Raises OptionError."""
+        if "rows" in changes:  # first, since a step brings constants of its own
+            return replace(self, rows=row_step(changes["rows"])).changed(_unless(changes, {"rows": None}))
         parts = _parts(self)
         shared = share_out(parts, changes)
         for name in shared.pop(""):
@@ -120,7 +126,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     recipe = _recipe_of(choice) if choice.recipe else None
     dataset = recipe.dataset if recipe else _known_dataset(choice.dataset)
     folder = dict(folder or {})
-    named = {name: folder.pop(name, None) for name in ("method", "host", "vision")}
+    named = {name: folder.pop(name, None) for name in NAMED}
     if recipe:
         named = {"method": recipe.method, "host": None, "vision": None}
     method, host_name, host, row = _attention(choice, named)
@@ -203,23 +209,28 @@ def _parts(plan: Plan) -> dict[str, Any]:
     names = ("geometry", "around", "deciding", "guidance", "purify", "feedback")
     records = {name: getattr(plan, name) for name in names}
     records |= dict(zip(MAP_STEPS, plan.map_steps, strict=True))
-    own = constants_of(plan.attention)
-    for name in own:
-        taken = any(name in constants_of(record) for record in records.values())
-        if taken or name in RESERVED:
-            what = f"constant {name!r} of attention {plan.host or plan.method} is the name of another setting"
+    records |= _unmistakable(records, "attention", plan.attention, plan.host or plan.method)
+    records |= _unmistakable(records, "rows", plan.rows, step_name(plan.rows))
+    return {name: record for name, record in records.items() if constants_of(record)}
+
+
+def _unmistakable(records: Constants, part: str, record: Any, called: str) -> dict[str, Any]:
+    """A record that may be the user's, by its part. Raises OptionError where a constant has another's name."""
+    for name in constants_of(record):
+        if name in RESERVED or any(name in constants_of(other) for other in records.values()):
+            what = f"constant {name!r} of {part} {called} is the name of another setting"
             raise OptionError(what, "call it something else")
-    return {name: record for name, record in (records | {"attention": plan.attention}).items() if constants_of(record)}
+    return {part: record}
 
 
 def shared_constants() -> dict[str, Any]:
     """The settings that every method has, with what they are where nothing is said."""
-    return _flat(Geometry(), Surroundings(), Deciding(), *MAP_STEPS.values())
+    return {**_flat(Geometry(), Surroundings(), Deciding(), *MAP_STEPS.values()), "rows": step_name(MEAN)}
 
 
 def known_constants() -> dict[str, Any]:
     """What a setting that a record does not name was, as `describe` writes them: every known constant's default."""
-    own = _flat(Guidance(), *(row.attention for row in VARIANTS.values()))
+    own = _flat(Guidance(), *(row.attention for row in VARIANTS.values()), *ROWS.values())
     return {**shared_constants(), **own, "feedback": constants_of(FSA()), "purify": constants_of(SFP())}
 
 
@@ -231,8 +242,9 @@ def _owners() -> dict[str, tuple[str, str]]:
     """Constants that only some methods have -> whose they are, and how to get one that has them."""
     found: dict[str, tuple[str, str]] = {}
     for name, row in VARIANTS.items():
-        for constant in constants_of(row.attention):
-            found[constant] = name, f"add --method {name}, or --host {name}"
+        found |= dict.fromkeys(constants_of(row.attention), (name, f"add --method {name}, or --host {name}"))
+    for name, step in ROWS.items():
+        found |= dict.fromkeys(constants_of(step), (f"rows {name}", f"add --set rows={name}"))
     guided = [name for name, row in VARIANTS.items() if row.on_guide_grid]
     for record, name, remedy in (
         (Guidance(), guided[0], f"add --method {guided[0]}"),
@@ -249,7 +261,8 @@ def _refuse(name: str, parts: Constants) -> None:
     if name in owners:
         owner, remedy = owners[name]
         raise OptionError(f"setting {name!r} belongs to {owner}", remedy)
-    raise OptionError(f"unknown setting {name!r}", nearest(name, sorted({*owners, *_flat(*parts.values())})))
+    known = {*owners, *_flat(*parts.values()), *(["rows"] if len(ROWS) > 1 else [])}
+    raise OptionError(f"unknown setting {name!r}", nearest(name, sorted(known)))
 
 
 def _without_dataset(plan: Plan, row: Method, folder: Constants) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from .backbones.models import DEFAULT_CLIP
 from .backbones.shared import Models
 from .backbones.tower import Tower
 from .decide import Rule, class_scores, decide
-from .embeddings import embed
+from .embeddings import embed, origin
 from .errors import ImageError, OptionError, UserError
 from .feedback import FSA
 from .images import PLAIN, Reading, reading
@@ -99,7 +99,8 @@ class Segmenter:
             offline: never ask the hub.
             models: where open networks are kept, for several Segmenters that share them.
             bands, stretch: of photos, such as (4, 3, 2) and "percentile"; see `images.reading`.
-            **overrides: any setting of the method, such as stride or lambda_; None switches it off.
+            **overrides: any setting of the method, such as stride or lambda_; None switches it off. `rows` is a step on
+                text rows: a name of ROWS, or your own (Q, T, E) -> (Q, E).
 
         Raises ModelError, OptionError.
         """
@@ -114,7 +115,7 @@ class Segmenter:
         return cls(network, fidelity, batch, read)
 
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
-        """Raw cosines on the working grid: CLIP-normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
+        """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
         Pixels are taken as they are: no resize, no padding, a remainder below one patch is dropped. Text is cast,
         not normalised again. Raises UserError for other shapes, OptionError where an attention of your own
@@ -192,9 +193,17 @@ class Segmenter:
 
         `progress(done, total)` counts the queries that had to be encoded.
         """
-        rows = embed(vocabulary, self.clip, progress=progress).to(self.clip.device)
+        rows = embed(vocabulary, self.clip, progress=progress, step=self.plan.rows).to(self.clip.device)
         self._check_text(rows)
         return rows
+
+    def encoded(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Vocabulary:
+        """The same classes with their rows (Q, E) on this device, so that nothing is encoded or read again.
+
+        Rows that another model or another step has made are made anew. `progress` as for `text`.
+        """
+        rows = self.text(vocabulary, progress)
+        return vocabulary.with_embeddings(rows, None if vocabulary.is_given else origin(self.clip, self.plan.rows))
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
         """What made a result, for its record: model, method, precision, every constant, the class list's name."""
@@ -213,18 +222,21 @@ class Segmenter:
             "fidelity": self.fidelity,
             "dtype": str(self.clip.dtype).removeprefix("torch."),
             **plan.constants,
+            **({"rows": "given"} if vocabulary.is_given else {}),
             "vocabulary": vocabulary.source,
             **self.reading.said(),
+            **self.clip.normalisation.said(),
         }
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
         geometry, patch, guide = self.plan.geometry, self.clip.patch, self.network.guide
+        how = self.reading, self.clip.normalisation
         if self.fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
             both = lcm(patch, guide.multiple) if guide else patch
-            return prepare(photo, geometry, both, at_least=patch, reading=self.reading)
+            return prepare(photo, geometry, both, patch, *how)
         published = patch if self.plan.row.pad == PATCH else self.plan.row.pad
-        return prepare(photo, geometry, published if geometry.crop else 1, at_least=1, reading=self.reading)
+        return prepare(photo, geometry, published if geometry.crop else 1, 1, *how)
 
     @torch.no_grad()
     def tiles(self, photos: Sequence[Photo], text: Tensor) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .decide import Block, Blocks, Decision, Rule
 from .errors import OptionError
-from .images import PLAIN, Reading, normalise, read_image, resize_uint8, resized_size
+from .images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
 from .refine import MapStep
 from .settings import Deciding, Geometry
 from .vocabulary import Vocabulary
@@ -52,7 +52,14 @@ class Photo:
         return self.image.shape[0], self.image.shape[1]
 
 
-def prepare(photo: Any, geometry: Geometry, pad: int, at_least: int, reading: Reading = PLAIN) -> Photo:
+def prepare(
+    photo: Any,
+    geometry: Geometry,
+    pad: int,
+    at_least: int,
+    reading: Reading = PLAIN,
+    normalisation: Normalisation = CLIP,
+) -> Photo:
     """Read, resize and cut a photo; windows are padded to multiples of `pad` pixels, sides are `at_least` pixels.
 
     Raises ImageError for what is not a photo.
@@ -60,7 +67,7 @@ def prepare(photo: Any, geometry: Geometry, pad: int, at_least: int, reading: Re
     image = read_image(photo, reading)
     height, width, _ = image.shape
     size = resized_size(height, width, geometry.short_side, geometry.long_side, at_least=at_least)
-    pixels = torch.from_numpy(normalise(resize_uint8(image, size)))
+    pixels = torch.from_numpy(normalise(resize_uint8(image, size), normalisation))
     where = layout(size, geometry.crop, geometry.stride, pad)
     source = str(photo) if isinstance(photo, (str, Path)) else None
     return Photo(image, source, size, where, pixels, cut(pixels, where))

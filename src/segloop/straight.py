@@ -26,7 +26,7 @@ def straight_line(segmenter: Segmenter, photo: Any, vocabulary: Vocabulary) -> T
     """
     network, plan = segmenter.network, segmenter.plan
 
-    text = embed(vocabulary, network.clip)  # 0: (Q, E) unit rows, averaged over templates
+    text = embed(vocabulary, network.clip, step=plan.rows)  # 0: (Q, E) unit rows, one a query of all templates
     ready = segmenter.prepare(photo)  # 1 to 3: read, resized, cut: ready.windows (n, 3, height, width)
 
     batch, states, features = network.encoded(ready.windows, text)  # 4 and 5: (n, 1 + N, D) by block, (n, C, H', W')

@@ -44,6 +44,7 @@ class Vocabulary:
     templates: tuple[str, ...] = field(repr=False)  # each holds one "{}"
     embeddings: Tensor | None = field(repr=False)  # (Q, E) float32 unit rows, where given
     source: str | None  # "voc21/P" of a published list, for run records
+    made_by: Any = field(repr=False)  # what encoded the embeddings, by ==; None for those that were given
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Vocabulary:
             templates=_templates(templates),
             embeddings=rows,
             source=None,
+            made_by=None,
         )
 
     def _settle(self, **fields: Any) -> None:
@@ -111,14 +113,24 @@ class Vocabulary:
             templates=_templates(templates),
             embeddings=None,
             source=f"{key}/{variant}",
+            made_by=None,
         )
         return self
 
-    def with_embeddings(self, rows: Tensor) -> Vocabulary:
-        """The same vocabulary with its rows (Q, E) made, so that nothing is encoded or read again."""
+    def with_embeddings(self, rows: Tensor, made_by: Any = None) -> Vocabulary:
+        """The same classes with rows (Q, E): what `made_by` made of these words, else rows of your own.
+
+        Rows of your own are not those of a published list, so they lose its name (`source`).
+        """
         made = type(self).__new__(type(self))
-        made._settle(**{**self.__dict__, "embeddings": rows})
+        source = self.source if made_by else None
+        made._settle(**{**self.__dict__, "embeddings": rows, "source": source, "made_by": made_by})
         return made
+
+    @property
+    def is_given(self) -> bool:
+        """Whether rows were given instead of words; nothing then encodes the words."""
+        return self.embeddings is not None and self.made_by is None
 
     def lines(self) -> list[str]:
         """One line a class, its queries between bars, as a class file has them."""

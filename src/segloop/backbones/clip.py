@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError, UserError
+from ..images import CLIP, Normalisation
 from ..types import LastBlock
 from .finite import sound, unsound
-from .folders import entries
-from .hub import files_of
-from .kinds import no_clip
-from .loading import load_weights, read_config, resolve
+from .loading import load_weights
 from .models import SIZES
+from .pixels import normalisation_of
 from .positions import Rule, resample_positions
 from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's pixels, RGB in [0, 1]
-STD = (0.26862954, 0.26130258, 0.27577711)
+from .tower import Source
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Clip:
     device: torch.device
     dtype: torch.dtype
     positions: Rule = "exact"
+    normalisation: Normalisation = CLIP
 
     @property
     def vision(self) -> Any:
@@ -76,7 +73,7 @@ class Clip:
     def tokens(
         self, pixels: Tensor, keep: Collection[int] = (), open_blocks: int = 1
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        """All blocks but the last `open_blocks`: CLIP-normalised (B, 3, H, W) -> X (B, 1+N, D), their output.
+        """All blocks but the last `open_blocks`: normalised (B, 3, H, W) -> X (B, 1+N, D), their output.
 
         Also the output of each block in `keep` (1-based; 0 is the input of block 1), same shape. Raises ModelError
         where they are no numbers.
@@ -190,20 +187,14 @@ def _run_block(block: Any, x: Tensor) -> Tensor:
     return _finish(block, F.scaled_dot_product_attention(*_project(block, x)), x, mlp=True)
 
 
-def load_clip(
-    name: str, device: torch.device, dtype: torch.dtype, positions: Rule = "exact", offline: bool = False
-) -> Clip:
-    """Open a CLIP: hub id, local Hugging Face folder, or "tiny". Raises ModelError with the remedy."""
-    folder = resolve(name, offline)
-    config = read_config(folder)
-    kind = config.get("model_type")
-    if kind != "clip":
-        raise no_clip(name, config, files_of(folder) or entries(Path(folder)))
-    model = load_weights(_clip_class(), folder, offline)
-    model.to(device)
-    model.vision_model.to(dtype)
-    model.visual_projection.to(dtype)
-    return Clip(model, name, folder, device, dtype, positions)
+def open_clip(source: Source) -> Clip:
+    """A folder of transformers' CLIP -> its tower. Raises ModelError."""
+    model = load_weights(_clip_class(), source.folder, source.offline)
+    model.to(source.device)
+    model.vision_model.to(source.dtype)
+    model.visual_projection.to(source.dtype)
+    normalisation = normalisation_of(source.folder)
+    return Clip(model, source.name, source.folder, source.device, source.dtype, source.positions, normalisation)
 
 
 def _clip_class() -> Any:

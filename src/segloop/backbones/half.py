@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .clip import MEAN, STD
+from ..images import CLIP, Normalisation
 from .tower import Tower
 from .vision import Guide
 
@@ -36,22 +36,22 @@ def first_that_fits(dtypes: Sequence[torch.dtype], open_pair: Callable[[torch.dt
 @torch.no_grad()
 def fits(tower: Tower, guide: Guide | None) -> bool:
     """Whether all that the networks say of trial windows is finite, and the tower's blocks stay below LARGEST."""
-    pixels = trial_windows(PATCHES * tower.patch).to(tower.device)
+    pixels = trial_windows(PATCHES * tower.patch, tower.normalisation).to(tower.device)
     try:
         within = all(bool(said.abs().max() <= LARGEST) for said in _said(tower, pixels))  # no for NaN
-        return within and (guide is None or bool(guide(pixels).isfinite().all()))
+        return within and (guide is None or bool(guide(pixels, given=tower.normalisation).isfinite().all()))
     except ModelError:
         return False
 
 
-def trial_windows(side: int) -> Tensor:
-    """CLIP-normalised windows (5, 3, side, side): black, white, noise, a board of black and white, coarse colours."""
+def trial_windows(side: int, how: Normalisation = CLIP) -> Tensor:
+    """Normalised windows (5, 3, side, side): black, white, noise, a board of black and white, coarse colours."""
     noise, coarse = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     place = torch.arange(side) // 8
     board = ((place[:, None] + place) % 2).float().expand(3, -1, -1)
     coarse = coarse[:, place][..., place]
     windows = torch.stack([torch.zeros_like(noise), torch.ones_like(noise), noise, board, coarse])
-    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (MEAN, STD))
+    mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (how.mean, how.std))
     return (windows - mean) / std
 
 

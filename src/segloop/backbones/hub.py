@@ -17,11 +17,13 @@ from ..errors import ModelError, Notice
 from ..system import FULL
 from .folders import check_indexes, without_config
 from .kept import WEIGHTS, is_whole, kept_folder, parts_of
+from .pixels import PREPROCESSORS
 from .trouble import Trouble, trouble_of
 
 SMALL = {  # what is read beside the weights
     "config.json",
     "segloop.json",
+    *PREPROCESSORS,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

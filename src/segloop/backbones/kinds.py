@@ -1,5 +1,6 @@
 """Models of another kind than what is asked for: what they are, and what to give instead."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import ModelError
@@ -34,12 +35,12 @@ WHY = {  # model_type -> what it is
 }
 
 
-def no_clip(name: str, config: dict[str, Any], files: set[str]) -> ModelError:
-    """What a model is whose config is not that of a CLIP; `files` are those of its folder."""
+def no_clip(name: str, config: dict[str, Any], files: set[str], kinds: Iterable[str]) -> ModelError:
+    """What a model is whose config is of none of the `kinds` that open; `files` are those of its folder."""
     kind = config.get("model_type")
     if told := _untyped(f"model {name!r}", name, config, files):
         return told
-    what = f"model {name!r} is of type {kind!r}, not 'clip'"
+    what = f"model {name!r} is of type {kind!r}, not {' or '.join(map(repr, kinds))}"
     if kind in GUIDE_TYPES:
         return ModelError(f"{what}: it guides attention", f"give it as --vision, and as model {like(name)}")
     if "auto_map" in config:

@@ -19,6 +19,7 @@ from .names import misnamed, nearest_model
 from .trouble import GATED, access
 
 TINY = Path(__file__).parent / "tiny"
+CONFIGS = ("config.json", "open_clip_config.json")  # the first that is there; guides have the first
 TOWERS = {"text_model.": "text tower", "vision_model.": "vision tower"}
 
 
@@ -35,7 +36,7 @@ def resolve(name: str, offline: bool = False, guide: bool = False) -> str:
     if path is not None and not path.is_dir():
         raise single_file(name, path)
     if path is not None:
-        if not (path / "config.json").is_file():
+        if not any((path / config).is_file() for config in CONFIGS[: 1 if guide else None]):
             raise without_config(name, entries(path), path)
         return str(path)
     kept = kept_folder(name)
@@ -81,12 +82,12 @@ def _check_name(name: str, guide: bool) -> None:
 
 
 def read_config(folder: str) -> dict[str, Any]:
-    """The config.json of a resolved model. Raises ModelError where it cannot be read."""
-    path = Path(folder) / "config.json"
+    """The config of a resolved model, config.json or OpenCLIP's. Raises ModelError where it cannot be read."""
+    path = next((path for name in CONFIGS if (path := Path(folder) / name).is_file()), Path(folder) / CONFIGS[0])
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError):
-        raise any_spoilt(hub_id(folder) or folder, Path(folder), ["config.json"]) or ModelError(
+        raise any_spoilt(hub_id(folder) or folder, Path(folder), [path.name]) or ModelError(
             f"{path} is not valid JSON", "fetch the model folder again"
         ) from None
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from .clip import load_clip
+from .families import load_clip
 from .tower import Tower
 from .vision import Guide, load_guide
 

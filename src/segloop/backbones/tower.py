@@ -1,12 +1,28 @@
 """What a CLIP's vision tower is to the rest: opened before its last block, whatever family it comes from."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..images import Normalisation
 from ..types import LastBlock
+from .positions import Rule
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's folder, and how it is to be opened."""
+
+    name: str  # hub id, folder or "tiny", as the user gave it
+    folder: str  # where its files lie; weights are fetched when they are loaded
+    config: dict[str, Any]
+    device: torch.device
+    dtype: torch.dtype  # of the vision tower; text is float32
+    positions: Rule = "exact"  # "published" for reference fidelity
+    offline: bool = False  # never ask the hub
 
 
 class Tower(Protocol):
@@ -34,6 +50,10 @@ class Tower(Protocol):
     @property
     def dtype(self) -> torch.dtype:
         """What its vision tower computes in."""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Mean and deviation of the pixels that it was trained on."""
 
     @property
     def patch(self) -> int:

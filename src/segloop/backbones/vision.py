@@ -1,6 +1,6 @@
 """Vision models that guide proxy attention: DINO, DINOv2, DINOv3, SAM, MAE (spec 2.5). Adding one is adding rows here.
 
-Every guide takes CLIP-normalised windows, as the pipeline has them, and answers with a map of features.
+Every guide takes windows as the pipeline has them for its CLIP, and answers with a map of features.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError, OptionError, UserError, nearest
-from .clip import MEAN as CLIP_MEAN
-from .clip import STD as CLIP_STD
+from ..images import CLIP, IMAGENET, Normalisation
 from .finite import sound, unsound
 from .folders import entries
 from .kinds import no_guide
@@ -23,9 +22,6 @@ from .loading import load_weights, read_config, resolve
 from .mae import load_timm
 from .models import GUIDES
 from .positions import Rule, resample_positions
-
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pixels, RGB in [0, 1]; SAM's too
-STD = (0.229, 0.224, 0.225)
 
 Fidelity = Literal["default", "reference"]
 
@@ -52,15 +48,15 @@ class Guide:
         return 1 if self.adapter.resizes else int(self.model.config.patch_size)
 
     @torch.no_grad()
-    def __call__(self, pixels: Tensor, crop: int = 0) -> Tensor:
-        """CLIP-normalised windows (B, 3, H, W) -> features (B, C, Hv, Wv) float32 on the same device, not normalised.
+    def __call__(self, pixels: Tensor, crop: int = 0, given: Normalisation = CLIP) -> Tensor:
+        """Windows (B, 3, H, W), normalised as `given` -> features (B, C, Hv, Wv) float32 on the same device.
 
         The grid is one of whole patches; a remainder is dropped. `crop` matters to MAE only, which resizes every
         window to crop x crop (0: the window's own size). SAM's grid is 64 x 64 whatever the window.
         Raises UserError for windows smaller than a patch, ModelError where the network gives no numbers.
         """
         with _convolutions(self.fidelity):
-            features = self.adapter.features(self, renormalise(pixels), crop).float()
+            features = self.adapter.features(self, renormalise(pixels, given), crop).float()
         if len(features) and not sound(features.abs().amax(), features):
             raise unsound(self.name, self.model.state_dict(), self.dtype)
         return features
@@ -88,15 +84,16 @@ class Adapter:
     resizes: bool = False  # the whole window fills its grid, whatever the window's sides
 
 
-def renormalise(pixels: Tensor) -> Tensor:
-    """CLIP-normalised (B, 3, H, W) -> ImageNet-normalised float32: one affine map per channel.
+def renormalise(pixels: Tensor, given: Normalisation = CLIP) -> Tensor:
+    """(B, 3, H, W) normalised as `given` -> by ImageNet's mean and deviation, SAM's too: one affine map per channel.
 
-    Zero padding becomes the mean colour of CLIP, not zero (spec 2.5).
+    Float32. Zero padding becomes the mean colour of CLIP, not zero (spec 2.5).
     """
-    clip_mean, clip_std, mean, std = (
-        torch.tensor(numbers, device=pixels.device)[:, None, None] for numbers in (CLIP_MEAN, CLIP_STD, MEAN, STD)
+    own_mean, own_std, mean, std = (
+        torch.tensor(numbers, device=pixels.device)[:, None, None]
+        for numbers in (given.mean, given.std, IMAGENET.mean, IMAGENET.std)
     )
-    return pixels.float() * (clip_std / std) + (clip_mean - mean) / std
+    return pixels.float() * (own_std / std) + (own_mean - mean) / std
 
 
 def _vit_features(guide: Guide, pixels: Tensor, rule: Rule) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..datasets import Opened, open_dataset
 from ..errors import OptionError, UserError, nearest
-from ..images import recorded
+from ..images import Normalisation, recorded
 from ..keys import OWN
 from ..masks import Masks
 from ..plan import known_constants
@@ -47,8 +47,9 @@ class KeptRun:
             what = f"setting {wrong!r} does not only decide, it shapes the cosines"
             raise OptionError(what, f"{nearest(wrong, DECIDING)}; for others evaluate anew")
         deciding, map_steps = self.records(changes)
-        reading = recorded(self.run["settings"])
-        return Kept(self.folder, map_steps, rule_of(self.vocabulary, deciding), reading=reading)
+        settings, rule = self.run["settings"], rule_of(self.vocabulary, deciding)
+        normalisation = Normalisation.recorded(settings)
+        return Kept(self.folder, map_steps, rule, reading=recorded(settings), normalisation=normalisation)
 
     def settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The run's settings, as a run with these changes would have them."""

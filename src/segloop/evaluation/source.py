@@ -15,7 +15,7 @@ from ..datasets import Sample
 from ..decide import Rule, decide
 from ..errors import ImageError, UserError
 from ..files import write_whole
-from ..images import PLAIN, Reading, normalise, read_image, resize_uint8
+from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
 from ..refine import MapStep
 from ..segmenter import Segmenter
 from ..steps import Measured, Photo, blocks
@@ -118,6 +118,7 @@ class Kept:
     rule: Rule
     batch: int = 1
     reading: Reading = PLAIN
+    normalisation: Normalisation = CLIP
 
     def read(self, sample: Sample) -> KeptPhoto:
         """The kept windows; the photo itself only where a step on the map looks at it."""
@@ -131,7 +132,8 @@ class Kept:
             raise ImageError(what, "run the evaluation again with --scores, and --dtype float32 if that ends likewise")
         pixels = torch.empty(0)
         if any(step.is_on for step in self.map_steps):
-            pixels = torch.from_numpy(normalise(resize_uint8(read_image(sample.image, self.reading), size)))
+            image = resize_uint8(read_image(sample.image, self.reading), size)
+            pixels = torch.from_numpy(normalise(image, self.normalisation))
         return KeptPhoto(tiles, Layout(rows, columns, pad_rows, pad_columns), size, target, direct, pixels)
 
     def tiles(self, photos: Sequence[KeptPhoto]) -> list[Tensor]:

@@ -124,7 +124,7 @@ def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
     variant = task.names or ("P" if task.key in LARGE else segmenter.plan.row.names)
     vocabulary = data.vocabulary(variant, task.templates)
     rule = segmenter.rule(vocabulary)
-    vocabulary = vocabulary.with_embeddings(segmenter.text(vocabulary))
+    vocabulary = segmenter.encoded(vocabulary)
     void: Void = "reference" if task.fidelity == "reference" else "corrected"
     settings = _settings(task, data, segmenter, vocabulary, void)
     words = (vocabulary.classes, vocabulary.queries, vocabulary.query_index)

@@ -3,13 +3,14 @@
 from .levels import PLAIN, STRETCHES, Reading, reading, recorded
 from .paths import expand_photos
 from .read import read_image
-from .sizes import MEAN, STD, normalise, resize_uint8, resized_size
+from .sizes import CLIP, IMAGENET, Normalisation, normalise, resize_uint8, resized_size
 
 __all__ = [
-    "MEAN",
+    "CLIP",
+    "IMAGENET",
     "PLAIN",
-    "STD",
     "STRETCHES",
+    "Normalisation",
     "Reading",
     "expand_photos",
     "normalise",

@@ -1,9 +1,34 @@
 """Sizes of photos and their pixels as networks take them: resize, normalise."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-MEAN = np.array([122.771, 116.746, 104.094], np.float32)  # CLIP's, in 0-255 units, red green blue
-STD = np.array([68.501, 66.632, 70.323], np.float32)
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a network was given its pixels: RGB in [0, 1], less the mean, divided by the deviation. By default CLIP's."""
+
+    mean: Channels = (0.48145466, 0.4578275, 0.40821073)
+    std: Channels = (0.26862954, 0.26130258, 0.27577711)
+
+    def said(self) -> dict[str, Any]:
+        """What a record names: nothing where it is CLIP's."""
+        return {} if self == CLIP else {"pixels": {"mean": list(self.mean), "std": list(self.std)}}
+
+    @classmethod
+    def recorded(cls, settings: Mapping[str, Any]) -> "Normalisation":
+        """The one that a record names."""
+        pixels = settings.get("pixels")
+        return cls(tuple(pixels["mean"]), tuple(pixels["std"])) if pixels else CLIP
+
+
+CLIP = Normalisation()
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def resized_size(
@@ -44,9 +69,13 @@ def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result.astype(np.uint8)
 
 
-def normalise(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (3, H, W) float32 with CLIP's mean and deviation."""
-    return np.ascontiguousarray(((image - MEAN) / STD).transpose(2, 0, 1))
+def normalise(image: np.ndarray, how: Normalisation = CLIP) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> (3, H, W) float32, less a mean and divided by a deviation.
+
+    Both in units of bytes and rounded to a thousandth, as the published pipelines state CLIP's.
+    """
+    mean, std = (np.array([round(255 * part, 3) for part in parts], np.float32) for parts in (how.mean, how.std))
+    return np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1))
 
 
 def _taps(samples: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
