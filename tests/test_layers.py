@@ -14,6 +14,7 @@ ROOMS = [
     "types",
     "files",
     "pages",
+    "earlier",
     "records",
     "doors",
     "sheets",

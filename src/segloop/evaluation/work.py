@@ -16,10 +16,11 @@ from torch import Tensor
 from ..backbones.shared import Memory
 from ..boundary import boundary_counts
 from ..datasets import Opened, Sample
+from ..earlier import check_replaced
 from ..errors import ImageError
 from ..files import write_whole
 from ..metrics import Void, confusion
-from ..record import Record
+from ..record import MAP, Record
 from ..results import label_png
 from ..strays import uncounted
 from ..tally import Failed, Outcome, Scored
@@ -175,7 +176,9 @@ def _count(one: _Read, labels: np.ndarray, tiles: Tensor, clock: Clock) -> Outco
         except ImageError as error:
             return _failure(sample, error)
         if job.maps:
-            write_whole(job.record.folder / MAPS / f"{sample.name}.png", label_png(labels, job.classes))
+            target = job.record.folder / MAPS / f"{sample.name}.png"
+            check_replaced({target: MAP}, "move it away, or choose another --out")
+            write_whole(target, label_png(labels, job.classes))
         if job.encode:
             write_scores(job.record.folder, sample, job.encode(one.photo, tiles))
         left = uncounted(truth, classes, job.data.dataset.rule)
