@@ -15,6 +15,7 @@ ROOMS = [
     "files",
     "pages",
     "earlier",
+    "attempts",
     "records",
     "doors",
     "sheets",

@@ -57,6 +57,11 @@ def is_a(path: Path, kind: Kind) -> bool:
         return False
 
 
+def anything(stream: IO[bytes]) -> bool:
+    """Any file."""
+    return True
+
+
 # kinds ---------------------------------------------------------------------------------------------------------
 
 

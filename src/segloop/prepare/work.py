@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from ..errors import ImageError, MachineError, OutputError, UserError
+from ..errors import ImageError, OutputError, TooLargeError, UserError
 from ..files import write_whole
 
 Size = tuple[int, int]  # (H, W) in pixels
@@ -81,7 +81,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {path}", "unpack the download again") from error
     except MemoryError as error:
-        raise MachineError(f"{path} does not fit into memory", "close other programs, or use fewer workers") from error
+        raise TooLargeError(f"{path} does not fit into memory", "close other programs, or use fewer workers") from error
     except UserError:
         raise
     except Exception as error:

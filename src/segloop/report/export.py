@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ..earlier import LINE, Kind, check_replaced, ending, saying
+from ..earlier import LINE, Kind, anything, check_replaced, ending, saying
 from ..errors import OptionError, nearest
-from ..files import lands_at
 from ..record import FILES as RECORD_FILES
 from ..record import RUN as RECORD
 from ..sheets import armed, csv_text, first_line
@@ -71,9 +70,8 @@ def check_files(written: Mapping[Path, bytes], form: str, runs: Sequence[Run], o
         if os.path.realpath(path) in records:
             raise OptionError(f"{path} is a part of the run that is reported", "choose another --out")
     kinds = {path: _table_like(content) if form == "csv" else KINDS[form] for path, content in written.items()}
-    check_replaced({} if overwrite else kinds, "choose another --out, or replace it with --overwrite")
-    for path in written:
-        lands_at(path)
+    remedy = "choose another --out, or replace it with --overwrite"
+    check_replaced(dict.fromkeys(written, anything) if overwrite else kinds, remedy)
 
 
 def _table_like(content: bytes) -> Kind:
