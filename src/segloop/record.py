@@ -193,7 +193,9 @@ def _facts(counted: Sequence[tally.Scored], names: Sequence[str], settings: Mapp
     tabled = bool(masks.get("values") or masks.get("numbered_by_file"))
     left = [outcome.uncounted for outcome in counted if outcome.uncounted]
     areas = tally.stacked(counted, len(names)).total().label.tolist()
-    return strays.gather(left, areas, str(settings.get("dataset")), len(names) >= strays.WIDE_FROM, tabled)
+    first = names[0].split("|")[0].strip().casefold()
+    rare_first = first == "background" or "table_hash" in masks  # which is void then; colours have no numbers
+    return strays.gather(left, areas, str(settings.get("dataset")), len(names) >= strays.WIDE_FROM, tabled, rare_first)
 
 
 def _same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsaid: Mapping[str, Any]) -> None:

@@ -176,20 +176,13 @@ class Segmenter:
         rule = self.rule(vocabulary)
         text = self.text(vocabulary)
 
-        def decided(photo: Photo, logits: Tensor) -> Segmentation:
-            return self._decide(photo, self.score_map(photo, logits), rule, vocabulary, scores)
-
-        def failed(photo: Any, error: ImageError) -> None:
-            if on_error is None:
-                raise error
-            on_error(photo, error)
-
-        finish = partial(self._finish, text=text, decided=decided, failed=failed)
+        decide_one = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores)
+        finish = partial(self._finish, text=text, decided=decide_one, failed=on_error or _raise)
         waiting: list[tuple[Any, Photo]] = []
         for photo in photos:
             ready = attempt(partial(self.prepare, photo), photo)
             if isinstance(ready, ImageError):
-                failed(photo, ready)
+                (on_error or _raise)(photo, ready)
                 continue
             waiting.append((photo, ready))
             if sum(len(one.windows) for _, one in waiting) >= self.batch:
@@ -267,9 +260,8 @@ class Segmenter:
                 yield result
 
     @torch.no_grad()
-    def _decide(
-        self, photo: Photo, score_map: ScoreMap, rule: Rule, vocabulary: Vocabulary, scores: bool
-    ) -> Segmentation:
+    def _decide(self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool) -> Segmentation:
+        score_map = self.score_map(photo, logits)
         parts = blocks(score_map, photo, self.plan.map_steps)
         decision = decide(parts, photo.target, rule)
         share, confidence = statistics(decision, vocabulary.classes)
@@ -298,6 +290,10 @@ class Segmenter:
         if text.ndim != 2 or text.shape[1] != self.clip.width:
             what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
             raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
+
+
+def _raise(photo: Any, error: ImageError) -> None:
+    raise error
 
 
 def _as_vocabulary(words: Words) -> Vocabulary:
