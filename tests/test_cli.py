@@ -106,10 +106,10 @@ def test_a_long_name(segment, street, tmp_path):
 
 def test_results_are_replaced_and_nothing_is_left_over(segment, street, tmp_path):
     out = tmp_path / "segloop-out"
-    out.mkdir()
-    (out / "street.png").write_text("old")
-    (out / "failed.jsonl").write_text("old")
+    done(segment(street, "--classes", "old, older"))
+    (out / "failed.jsonl").write_text('{"source": "x.jpg", "error": "x.jpg is empty", "remedy": "copy it"}\n')
     done(segment(street, *WORDS))
+    assert record(out / "street")["classes"] == ["road", "car", "sky"]
     assert labels(out / "street.png").shape == (96, 128)
     assert not left_over(out) and not (out / "failed.jsonl").exists()
 

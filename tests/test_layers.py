@@ -14,6 +14,8 @@ ROOMS = [
     "types",
     "files",
     "pages",
+    "earlier",
+    "attempts",
     "records",
     "doors",
     "sheets",

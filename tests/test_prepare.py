@@ -303,11 +303,8 @@ def test_progress_counts_to_the_end_over_all_splits(tmp_path):
     [
         lambda path: path.write_bytes(path.read_bytes()[:45]),
         lambda path: path.write_bytes(b""),
-        lambda path: save(path, np.zeros((4, 7), np.uint8)),
-        lambda path: save(path, np.full((4, 6), 200, np.uint8)),
-        lambda path: save(path, np.zeros((4, 6, 3), np.uint8)),
     ],
-    ids=["cut off", "empty", "another size", "numbers that do not exist", "colours"],
+    ids=["cut off", "empty"],
 )
 def test_a_damaged_target_is_made_again(spoil, tmp_path):
     raw_map(tmp_path, value=5)
@@ -316,6 +313,36 @@ def test_a_damaged_target_is_made_again(spoil, tmp_path):
     spoil(target)
     assert prepare("coco-stuff", tmp_path).made == 1
     assert (ids_of(target) == 5).all()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [np.zeros((4, 7), np.uint8), np.full((4, 6), 200, np.uint8), np.zeros((4, 6, 3), np.uint8)],
+    ids=["another size", "numbers that do not exist", "colours"],
+)
+def test_another_picture_in_place_of_a_target_is_the_users(other, tmp_path):
+    raw_map(tmp_path, value=5)
+    prepare("coco-stuff", tmp_path)
+    (target,) = (tmp_path / "annotations").rglob("*.png")
+    save(target, other)
+    before = target.read_bytes()
+    prepared = prepare("coco-stuff", tmp_path)
+    ((_, what, remedy),) = prepared.failed
+    assert prepared.made == 0 and target.read_bytes() == before
+    assert "is not what would be made" in what and "--overwrite" in remedy
+    assert prepare("coco-stuff", tmp_path, overwrite=True).made == 1
+    assert (ids_of(target) == 5).all()
+
+
+def test_a_link_is_never_written_through(tmp_path):
+    raw = raw_map(tmp_path, value=5)
+    prepare("coco-stuff", tmp_path)
+    (target,) = (tmp_path / "annotations").rglob("*.png")
+    before = raw.read_bytes()
+    target.unlink()
+    target.symlink_to(raw)
+    ((_, what, _),) = prepare("coco-stuff", tmp_path, overwrite=True).failed
+    assert "is a link" in what and raw.read_bytes() == before
 
 
 def test_damaged_raw_files_are_reported_and_skipped(tmp_path):

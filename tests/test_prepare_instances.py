@@ -280,7 +280,7 @@ def test_a_size_that_is_not_stated(tmp_path):
     (tmp_path / "val2017").mkdir()
     Image.new("RGB", (8, 5)).save(tmp_path / "val2017/1.jpg")
     write(tmp_path, [one()], [{**image, "height": 0, "width": None}])
-    prepare("coco-object", tmp_path)
+    prepare("coco-object", tmp_path, overwrite=True)
     assert np.shape(label(tmp_path)) == (5, 8)
 
 

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as arrays
 from segloop import tally
 from segloop.labels import COLOUR, VOID, WIDE_VOID, LabelRule, Span
 from segloop.metrics import confusion
+from segloop.record import Inputs, locked, open_record
 from segloop.strays import KEPT, LISTED, Uncounted, gather, nothing, record, remedy, sentence, uncounted
 
 maps = arrays.arrays(np.uint8, (5, 7), elements=st.sampled_from([0, 1, 2, 3, 7, 80, 254, 255]))
@@ -67,6 +68,11 @@ def test_an_image_keeps_its_most_frequent_values():
         ([[1, 2, 3, 4, 255]], 4, "count classes from 1: add --mask-values 1-4=0-3"),
         ([[0, 1, 2, 3, 4]], 4, "if 0 means no class here, add --mask-values 1-4=0-3; else the class list lacks one"),
         ([[1, 2, 3]], 4, "if the label maps count classes from 1, add --mask-values 1-4=0-3"),
+        (
+            [[1, 2, 3, 255]],
+            4,
+            "no pixel of the label maps is of the first class; if the label maps count classes from 1",
+        ),
         ([[0, 80, 160, 240]], 4, "in their order, add --mask-values 0=0,80=1,160=2,240=3"),
         ([[0, 160, 240]], 4, "in their order, add --mask-values 0=0,80=1,160=2,240=3"),
         ([[0, 85, 170, 255]], 4, "in their order, add --mask-values 0=0,85=1,170=2,255=3"),
@@ -84,11 +90,30 @@ def test_usual_kinds_have_their_remedy(stored, classes, words):
 
 
 @pytest.mark.parametrize(
-    ("stored", "classes"), [([[0, 1, 255]], 2), ([[0, 1, 1]], 3), ([[1, 255]], 2), ([[1, 3]], 4), ([[0, 0]], 2)]
+    ("stored", "classes"),
+    [([[0, 1, 255]], 2), ([[0, 1, 1]], 3), ([[1, 255]], 2), ([[1, 3]], 4), ([[0, 0]], 2), ([[1, 3, 255]], 4)],
 )
 def test_usual_maps_have_nothing_to_say(stored, classes):
     made = record(facts(stored, classes))
     assert made["stray"] == 0 and made["remedy"] is None and sentence(made) is None and sentence({}) is None
+
+
+def test_a_background_that_was_drawn_as_void_is_not_missed(tmp_path):
+    """Nor is the first class of maps in colours, which are no numbers."""
+    for names, masks, told in (
+        (["sky", "road", "tree"], None, True),
+        (["background", "road", "tree"], None, False),
+        (["Background | rest", "road", "tree"], None, False),
+        (["sky", "road", "tree"], {"table_hash": "0"}, False),
+    ):
+        labels = np.array([[1, 2, 255]])
+        counted = tally.Scored("a", (1, 3), confusion(labels, labels, 3), uncounted=uncounted(labels, 3, LabelRule()))
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        settings = {"dataset": "folder", **({"masks": masks} if masks else {})}
+        with locked(folder):
+            begun = open_record(folder, Inputs(settings, names, names, (0, 1, 2)))
+            begun.keep(0, [counted])
+            assert bool(begun.finish(1)["labels"]["remedy"]) == told
 
 
 def test_the_remedy_is_what_was_meant():

@@ -19,7 +19,7 @@ import numpy as np
 
 from .coco import annotations, coco_head
 from .errors import OptionError
-from .files import explaining, replacing
+from .files import explaining, lands_at, replacing
 
 IMAGES, ANNOTATIONS, END = b'"images": [\n', b'], "annotations": [\n', b"]}\n"
 IDS = re.compile(rb'\{"id": \d+, "image_id": (\d+), ')
@@ -73,7 +73,7 @@ class Collection:
             before = None if anew else self._take_over()
             place, images = _merged(self.photos, root, before)
             with replacing(self.target) as stream:
-                head = coco_head(self.classes, root=_seen_from(self.target.parent, place))
+                head = coco_head(self.classes, root=_seen_from(lands_at(self.target).parent, place))
                 stream.writelines(_file(head, images, self.spool))
         return len(images)
 
@@ -91,9 +91,10 @@ class Collection:
 @contextmanager
 def collecting(target: Path, classes: Iterable[str], polygons: bool = False) -> Iterator[Collection]:
     """A collection for `target`; until `write`, what it takes lies in a file without a name in the same folder."""
+    folder = lands_at(target).parent
     with explaining(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        spool = TemporaryFile(dir=target.parent, prefix=".", suffix=".part")  # noqa: SIM115  # closed below
+        folder.mkdir(parents=True, exist_ok=True)
+        spool = TemporaryFile(dir=folder, prefix=".", suffix=".part")  # noqa: SIM115  # closed below
     with spool:
         yield Collection(target, list(classes), polygons, spool)
 
@@ -106,15 +107,15 @@ def common_folder(photos: Iterable[str | Path]) -> str:
 def look(target: Path, classes: list[str] | None) -> Listed | None:
     """What `target` lists, None where nothing is there; with `classes`, as something that will be continued.
 
-    Raises OptionError where it is no file of segloop's, or has other classes, or the folder of its photos is gone.
+    Raises OptionError where it is no file of segloop's, or has other classes, or the folder of its photos is gone;
+    OutputError where it is no file at all.
     """
-    if not os.path.lexists(target):
+    place = lands_at(target)
+    if not os.path.lexists(place):
         return None
     try:
-        if not os.path.isfile(target):
-            raise ValueError
-        with explaining(target), open(target, "rb") as stream:
-            found = _read(stream, os.path.realpath(target.parent))
+        with explaining(target), open(place, "rb") as stream:
+            found = _read(stream, os.path.realpath(place.parent))
     except (ValueError, KeyError, TypeError, AttributeError):
         what = f"{target} is there and is not what segloop wrote, or was changed since"
         raise OptionError(what, "move it away, or choose another --out") from None

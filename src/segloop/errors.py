@@ -39,6 +39,8 @@ class Notice(UserWarning):
 class MachineError(SegloopError):
     """Not the user's mistake: a full disk, memory that ran out."""
 
+    exit_code = 1
+
 
 class UserError(SegloopError, ValueError):
     """The user's mistake, exit code 2."""

@@ -1,19 +1,24 @@
 """Files that are whole or absent: a reader, or a run that starts again, never sees half a file."""
 
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from .errors import OutputError
 from .system import unwritten
+from .visible import shortened
 
 
 def write_whole(target: Path, data: bytes) -> None:
-    """Write `data` beside `target`, then rename; on any failure nothing of it remains.
+    """Write `data` beside `target`, then rename; on any failure nothing of it remains. A link stays a link.
 
-    Raises OutputError where the folder cannot be written, MachineError where the disk is full.
+    Raises OutputError where the folder cannot be written or `target` is a pipe or a device, MachineError where the
+    disk is full.
     """
     with replacing(target) as stream:
         stream.write(data)
@@ -25,16 +30,42 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
 
     Raises as `write_whole`.
     """
-    part = target.with_name(f".{target.name[:40]}.{uuid.uuid4().hex[:8]}.part")
+    place = lands_at(target)
+    part = place.with_name(f".{place.name[:40]}.{uuid.uuid4().hex[:8]}.part")
     with explaining(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(part, "xb") as stream:
                 yield stream
-            os.replace(part, target)
+            os.replace(part, place)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def lands_at(target: Path) -> Path:
+    """The file that a write to `target` makes or replaces: where a link leads, else `target` itself.
+
+    Raises OutputError for a folder, a pipe, a device, a socket, a link that leads back to itself.
+    """
+    with explaining(target):
+        try:
+            kind = os.stat(target).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            kind = stat.S_IFREG
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(kind):
+        raise OutputError(f"{shortened(target)} is a pipe or a device, not a file", "name a file of a disk")
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
+def regular(path: Path) -> Path:
+    """The path, to be read. Raises OSError where it is not there, and for a pipe or a device: they may never end."""
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.ESPIPE, "it is a pipe or a device", str(path))
+    return path
 
 
 @contextmanager

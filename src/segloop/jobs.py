@@ -3,19 +3,23 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import console
 from .annotations import Collection, collecting, common_folder, look
+from .attempts import attempt
+from .earlier import FAILED, FAILURES, anything, check_replaced
 from .errors import ImageError, OptionError
 from .files import write_whole
 from .images import expand_photos, read_image
-from .results import FORMATS, Segmentation
+from .results import FORMATS, KINDS, Segmentation
+from .visible import shortened
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -40,12 +44,17 @@ class Job:
     overwrite: bool = False  # begin the files of the run anew
 
 
-def photo_stems(patterns: Sequence[str], out: Path, formats: Sequence[str] = tuple(FORMATS)) -> dict[Path, Path]:
+def photo_stems(
+    patterns: Sequence[str],
+    out: Path,
+    formats: Sequence[str] = tuple(FORMATS),
+    classes_file: Path | None = None,
+) -> dict[Path, Path]:
     """Photos of the patterns -> where their results go, without suffix: the path below their common folder.
 
     Photos whose results would bear one name keep their own suffix, and a number where that is not enough. Raises
     ImageError for a pattern without files and for a single photo that is none, OptionError where a result would
-    replace a photo.
+    replace a photo or the class file.
     """
     photos = expand_photos(patterns)
     if len(photos) == 1 and not photos[0].is_file():
@@ -63,10 +72,13 @@ def photo_stems(patterns: Sequence[str], out: Path, formats: Sequence[str] = tup
         stems[photo] = next(choice for choice in choices if taken.isdisjoint(_files(choice, OF_A_PHOTO)))
         taken |= _files(stems[photo], OF_A_PHOTO)
     written = {file for stem in stems.values() for file in _files(stem, formats)}
-    written |= {_entry(out / OF_THE_RUN[name]) for name in formats if name in OF_THE_RUN}
-    for photo, path in absolute.items():
-        if not written.isdisjoint((_entry(path), _entry(path.resolve()))):
-            raise OptionError(f"the results in {out} would replace the photo {photo}", "choose another --out")
+    written |= {_entry(out / OF_THE_RUN[name]) for name in formats if name in OF_THE_RUN} | {_entry(out / FAILED)}
+    written |= {os.path.realpath(path).casefold() for path in written if os.path.islink(path)}
+    read = {f"the photo {photo}": path for photo, path in absolute.items()}
+    read |= {f"the class file {classes_file}": classes_file} if classes_file else {}
+    for name, path in read.items():
+        if not written.isdisjoint((_entry(path), os.path.realpath(path).casefold())):
+            raise OptionError(f"the results in {out} would replace {name}", "choose another --out")
     return stems
 
 
@@ -79,6 +91,25 @@ def _entry(path: Path) -> str:
     return os.path.join(os.path.realpath(path.parent), path.name).casefold()
 
 
+def check_results(stems: Mapping[Path, Path], out: Path, formats: Iterable[str], overwrite: bool) -> None:
+    """See that results replace nothing but earlier ones, before seconds of work; `overwrite` allows any of their names.
+
+    Raises OptionError, OutputError.
+    """
+    check_replaced({out / FAILED: FAILURES}, "move it away, or choose another --out")
+    fitting = [stem for stem in stems.values() if not _is_too_long(stem, out, formats)]
+    suffixes = {name: FORMATS[name][0] for name in formats if name in KINDS}
+    files = {stem.with_name(stem.name + end): KINDS[name] for stem in fitting for name, end in suffixes.items()}
+    remedy = "choose another --out, or replace what is there with --overwrite"
+    check_replaced(dict.fromkeys(files, anything) if overwrite else files, remedy)
+
+
+def _is_too_long(stem: Path, out: Path, formats: Iterable[str]) -> bool:
+    """Whether a result's name has more bytes than the disk takes."""
+    most = os.pathconf(out, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    return any(len(os.fsencode(stem.name + FORMATS[name][0])) > most for name in formats if name not in OF_THE_RUN)
+
+
 def check_files_of_the_run(out: Path, formats: Sequence[str], classes: list[str], overwrite: bool) -> None:
     """See that the files of all photos can be written, before seconds of work. Raises OptionError as `look`."""
     for name in formats:
@@ -87,17 +118,22 @@ def check_files_of_the_run(out: Path, formats: Sequence[str], classes: list[str]
 
 
 def run_segment(job: Job) -> int:
-    """Segment, write, tell -> exit code. A photo that cannot be read costs a line in failed.jsonl, no more."""
-    failed: list[dict[str, str]] = []
-    report = job.out / "failed.jsonl"
+    """Segment, write, tell -> exit code. A photo that cannot be used costs a line in failed.jsonl, no more."""
+    failed: list[tuple[str, ImageError]] = []
+    report = job.out / FAILED
     report.unlink(missing_ok=True)
 
     def on_error(photo: Any, error: ImageError) -> None:
         console.say(f"error: {error}")
-        failed.append({"source": str(photo), "error": error.what, "remedy": error.remedy})
+        failed.append((str(photo), error))
 
     vocabulary = _encoded(job)
-    photos = [str(photo) for photo in job.stems]
+    photos = []
+    for photo, stem in job.stems.items():
+        if _is_too_long(stem, job.out, job.formats):
+            on_error(photo, ImageError(f"{shortened(photo)} has a name that is too long for its results", "shorten it"))
+        else:
+            photos.append(str(photo))
     results = job.segmenter.stream(photos, vocabulary, scores=False, on_error=on_error)
     with ExitStack() as stack:
         collections = [
@@ -106,20 +142,30 @@ def run_segment(job: Job) -> int:
             if name in OF_THE_RUN
         ]
         try:
-            with console.progress("photos", len(photos)) as advance:
-                for done, result in enumerate(results, start=1):
-                    _keep(job, result, collections)
+            with console.progress("photos", len(job.stems)) as advance:
+                done = 0
+                for result in results:
+                    kept = attempt(partial(_keep, job, result, collections), result.source)
+                    if isinstance(kept, ImageError):
+                        on_error(result.source, kept)
+                    else:
+                        done += 1
                     advance(done + len(failed))
         finally:
             if failed:
-                write_whole(report, "".join(json.dumps(line) + "\n" for line in failed).encode())
+                write_whole(report, "".join(map(_line, failed)).encode())
             _keep_together(job, collections)
     if not failed:
         return console.DONE
-    if len(photos) == 1:
-        return console.USERS
-    console.say(f"{len(photos) - len(failed)} of {len(photos)} photos done; the others are in {report}")
+    if len(job.stems) == 1:
+        return failed[0][1].exit_code
+    console.say(f"{len(job.stems) - len(failed)} of {len(job.stems)} photos done; the others are in {report}")
     return console.SOME_FAILED
+
+
+def _line(failure: tuple[str, ImageError]) -> str:
+    photo, error = failure
+    return json.dumps({"source": photo, "error": error.what, "remedy": error.remedy}) + "\n"
 
 
 def _encoded(job: Job) -> Vocabulary:

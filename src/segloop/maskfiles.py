@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .classfiles.entries import written
-from .errors import ImageError, MachineError, SegloopError
+from .errors import ImageError, SegloopError, TooLargeError, memory_ran_out
 from .images.tiff import opened
 from .images.tiff_pixels import pixels
 
@@ -194,8 +194,8 @@ def _tile(image: Image.Image) -> tuple[Any, ...]:
 
 
 def _explain(error: Exception, name: str) -> SegloopError:
-    if isinstance(error, MemoryError):
-        return MachineError(f"{name} does not fit into memory", "make photo and label smaller first")
+    if memory_ran_out(error):
+        return TooLargeError(f"{name} does not fit into memory", "make photo and label smaller first")
     if isinstance(error, FileNotFoundError):
         return ImageError(f"there is no label file {name}", "check the folder of the labels")
     if isinstance(error, Image.DecompressionBombError):

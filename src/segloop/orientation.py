@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import ImageError
+from .images.paths import open_file
 from .images.pillow import EXIF_ORIENTATION, UPRIGHT
 
 ON_ITS_SIDE = (5, 6, 7, 8)  # orientations that exchange rows and columns
@@ -22,7 +23,7 @@ def upright(labels: np.ndarray, photo: str | os.PathLike[str]) -> np.ndarray:
 def orientation(photo: str | os.PathLike[str]) -> int:
     """The EXIF orientation of a photo, 1 to 8; 1 where it has none, or cannot be read."""
     try:
-        with Image.open(photo) as image:
+        with open_file(os.fspath(photo)) as stream, Image.open(stream) as image:
             return int(image.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:  # whoever reads the photo says what is wrong with it
         return 1

@@ -6,20 +6,33 @@ While a run is going on, finished shards lie in `parts/`, each whole or absent, 
 
 import json
 import platform
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from . import strays, tally
+from .earlier import FAILED, FAILURES, PART, Kind, beginning, check_replaced, is_a, json_of, npz_of, png_of
 from .errors import OptionError, OutputError, UserError
-from .files import write_whole
+from .files import regular, write_whole
 
 FORMAT = 1
-RUN, LOG, FAILED, PARTS, LOCK = "run.json", "log.json", "failed.jsonl", "parts", ".lock"
+RUN, LOG, PARTS, LOCK = "run.json", "log.json", "parts", ".lock"
+FILES: dict[str, Kind] = {
+    "images.csv": beginning(b"image,height,width,pixels,"),
+    "counts.npz": npz_of(("images", *tally.AREAS)),
+    "classes.csv": beginning(b"class,name,IoU,"),
+    FAILED: FAILURES,
+    LOG: json_of(("starts",)),
+}
+"""What lies beside run.json."""
+
+MAP, SCORE = png_of("classes"), npz_of(("tiles", "size", "target", "direct"))
+KEPT = {"maps": MAP, "scores": SCORE}
+"""Folders of what a run keeps of each image."""
+
 PACKAGES = ("segloop", "torch", "transformers", "numpy", "pillow")
 
 
@@ -83,7 +96,7 @@ class Record:
             write_whole(self.folder / FAILED, tally.failed_file(failed))
         facts = _facts(counted, names, self.inputs["settings"])
         if not sum(facts.areas):
-            shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+            _clear_parts(self.folder)
             first = (f"{failed[0].source}: {failed[0].error}", failed[0].remedy) if failed else None
             raise strays.nothing(facts, first)
         scores, classes = tally.summary(counted, names)
@@ -94,7 +107,7 @@ class Record:
         write_whole(self.folder / "classes.csv", classes)
         done = {**self.inputs, "state": "done", "images": len(counted), "failed": len(failed), **scores}
         _write_json(self.folder / RUN, done)
-        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
+        _clear_parts(self.folder)
         return done
 
     def log(self, entry: Mapping[str, Any]) -> None:
@@ -130,21 +143,22 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def open_record(folder: Path, inputs: Inputs, overwrite: bool = False) -> Record:
-    """Begin a run in a `locked` folder, or go on with the one that is there.
+    """Begin a run in a `locked` folder, or go on with the one that is there; `overwrite` begins that one anew.
 
-    Raises OptionError where another run lies there, OutputError where the folder cannot be written.
+    Raises OptionError where another run lies there, or something that is of no run; OutputError where the folder
+    cannot be written.
     """
     wanted = inputs.as_json()
-    for half in folder.rglob(".*.part"):  # of a write that was killed
-        half.unlink(missing_ok=True)
     kept = read_run(folder)
+    _check_own(folder, kept)
+    _clear_halves(folder)
     if overwrite or kept is None:
-        _clear(folder, known=kept is not None or overwrite)
+        _clear(folder)
         _write_json(folder / RUN, {**wanted, "state": "running"})
     else:
         _same(folder, kept, wanted, json.loads(json.dumps(dict(inputs.unsaid))))
         if kept["state"] == "done":
-            shutil.rmtree(folder / PARTS, ignore_errors=True)
+            _clear_parts(folder)
     return Record(folder, wanted)
 
 
@@ -179,7 +193,9 @@ def _facts(counted: Sequence[tally.Scored], names: Sequence[str], settings: Mapp
     tabled = bool(masks.get("values") or masks.get("numbered_by_file"))
     left = [outcome.uncounted for outcome in counted if outcome.uncounted]
     areas = tally.stacked(counted, len(names)).total().label.tolist()
-    return strays.gather(left, areas, str(settings.get("dataset")), len(names) >= strays.WIDE_FROM, tabled)
+    first = names[0].split("|")[0].strip().casefold()
+    rare_first = first == "background" or "table_hash" in masks  # which is void then; colours have no numbers
+    return strays.gather(left, areas, str(settings.get("dataset")), len(names) >= strays.WIDE_FROM, tabled, rare_first)
 
 
 def _same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
@@ -220,23 +236,56 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _clear(folder: Path, known: bool) -> None:
-    """Take away an earlier record; nothing that is not ours."""
-    if not known:
-        others = sorted(path.name for path in folder.iterdir() if path.name != FAILED and path.name[0] != ".")
+def _check_own(folder: Path, kept: dict[str, Any] | None) -> None:
+    """Raises OptionError where the folder of a new run is not empty, or a run that goes on would replace a stranger."""
+    if kept is None:
+        known = FAILED if is_a(folder / FAILED, FAILURES) else None
+        others = sorted(path.name for path in folder.iterdir() if path.name != known and path.name[0] != ".")
         if others:
             what = f"{folder} is not empty and holds no run ({others[0]} is there)"
             raise OptionError(what, "choose another --out")
-    for name in (RUN, "images.csv", "counts.npz", "classes.csv", FAILED, LOG):  # run.json first: no half records
+    elif kept["state"] != "done":  # the files of one that is done are named by its record, damaged ones too
+        files = {folder / name: kind for name, kind in FILES.items()}
+        check_replaced(files, "move it away, or choose another --out")
+
+
+def _clear(folder: Path) -> None:
+    """Take away an earlier record; nothing that is not ours."""
+    for name in (RUN, *FILES):  # run.json first: no half records
         (folder / name).unlink(missing_ok=True)
-    for name in (PARTS, "maps", "scores"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    _clear_parts(folder)
+    for name, kind in KEPT.items():
+        for path in (folder / name).rglob("*"):
+            if is_a(path, kind):
+                path.unlink()
+        below = [path for path in (folder / name).rglob("*") if path.is_dir()]
+        _remove_empty(*sorted(below, reverse=True), folder / name)
+
+
+def _clear_parts(folder: Path) -> None:
+    for path in (folder / PARTS).glob(f"{'[0-9]' * 6}.npz"):
+        path.unlink()
+    _remove_empty(folder / PARTS)
+
+
+def _clear_halves(folder: Path) -> None:
+    """Take away what writes that were killed have left."""
+    places = [path for name in (PARTS, *KEPT) for path in (folder / name).rglob(".*.part")]
+    for half in [*folder.glob(".*.part"), *places]:
+        if PART.fullmatch(half.name):
+            half.unlink(missing_ok=True)
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(regular(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

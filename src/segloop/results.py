@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from .annotations import collecting
 from .coco import coco_object
+from .earlier import Kind, json_of, mark, npz_of, png_of
 from .errors import OptionError, OutputError, nearest
 from .files import write_whole
 from .overlay import draw_overlay
@@ -137,14 +138,12 @@ def label_png(labels: np.ndarray, classes: list[str]) -> bytes:
         image.putpalette(palette(256).tobytes())  # a shorter one would make Pillow write fewer than 8 bits
     else:
         image = Image.fromarray(labels.astype(np.uint16))
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add_text("segloop:classes", json.dumps(classes))
-    return _png(image, pnginfo=chunks)
+    return _png(image, pnginfo=mark("classes", json.dumps(classes)))
 
 
 def encode_overlay(result: Segmentation) -> bytes:
     """The picture with its legend as a PNG."""
-    return _png(result.overlay())
+    return _png(result.overlay(), pnginfo=mark("overlay"))
 
 
 def encode_json(result: Segmentation) -> bytes:
@@ -188,6 +187,14 @@ FORMATS: dict[str, tuple[str, Callable[[Segmentation], bytes]]] = {
     "coco-polygons": (".coco-polygons.json", encode_coco_polygons),
     "npz": (".npz", encode_npz),
 }
+
+KINDS: dict[str, Kind] = {
+    "png": png_of("classes"),
+    "overlay": png_of("overlay"),
+    "json": json_of(("source", "size", "classes", "share", "confidence", "settings")),
+    "npz": npz_of(("labels", "classes", "share", "confidence", "settings")),
+}
+"""What tells an earlier result of a photo from any other file of its name."""
 
 
 def _png(image: Image.Image, **options: Any) -> bytes:

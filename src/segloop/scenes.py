@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .earlier import check_replaced, exactly, lines_of, mark, png_of
 from .errors import OptionError
 from .files import write_whole
 from .textures import GROUNDS, Rng, colour, texture
@@ -37,6 +38,7 @@ SHAPES: dict[str, list[tuple[float, float]]] = {
     "diamond": [(step / 4, 1.2 if step % 2 else 0.75) for step in range(4)],
 }
 CLASSES: tuple[str, ...] = (*GROUNDS, *COLOURS)
+CLASS_FILE = ("\n".join(CLASSES) + "\n").encode()
 # on these grounds a shape of that colour would hardly be seen
 CLASHES = {"grass": "green", "water": "blue", "brick": "red", "snow": "white"}
 SUPERSAMPLING = 4
@@ -87,18 +89,22 @@ def caption(grounds: list[str], shapes: tuple[tuple[str, str], ...]) -> str:
 def write_scenes(folder: Path, count: int, seed: int, size: tuple[int, int] = (192, 256)) -> None:
     """Write `count` scenes of size (H, W): images, masks, classes.txt and captions.jsonl.
 
-    Scene i has the seed `seed * 1_000_000 + i`, so a longer run begins with the scenes of a shorter one.
+    Scene i has the seed `seed * 1_000_000 + i`, so a longer run begins with the scenes of a shorter one. Scenes that
+    are there are replaced. Raises OptionError where anything else bears the name of one.
     """
     if not 1 <= count <= 1_000_000:
         raise OptionError(f"{count} scenes were asked for", "choose a count from 1 to 1000000")
+    names = [f"{index:06d}.png" for index in range(count)]
+    written = {folder / "classes.txt": exactly(CLASS_FILE), folder / "captions.jsonl": lines_of(("image", "caption"))}
+    written |= {folder / below / name: png_of("scene") for below in ("images", "masks") for name in names}
+    check_replaced(written, "move it away, or choose another folder")
     lines = []
-    for index in range(count):
+    for index, name in enumerate(names):
         drawn = scene(seed * 1_000_000 + index, size)
-        name = f"{index:06d}.png"
         write_whole(folder / "images" / name, _png(Image.fromarray(drawn.image)))
         write_whole(folder / "masks" / name, _png(palette_mask(drawn.mask)))
         lines.append(json.dumps({"image": f"images/{name}", "caption": drawn.caption}))
-    write_whole(folder / "classes.txt", ("\n".join(CLASSES) + "\n").encode())
+    write_whole(folder / "classes.txt", CLASS_FILE)
     write_whole(folder / "captions.jsonl", ("\n".join(lines) + "\n").encode())
 
 
@@ -118,7 +124,7 @@ PALETTE = (
 
 def _png(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, "PNG")
+    image.save(stream, "PNG", pnginfo=mark("scene"))
     return stream.getvalue()
 
 

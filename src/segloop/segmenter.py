@@ -11,6 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from .attempts import attempt, together
 from .backbones.device import pick_device, pick_dtypes
 from .backbones.models import DEFAULT_CLIP
 from .backbones.shared import Models
@@ -169,21 +170,23 @@ class Segmenter:
     ) -> Iterator[Segmentation]:
         """Segment photos in order, as many at once as fill a batch of windows.
 
-        A photo that cannot be read goes to `on_error` and is skipped; without `on_error` its ImageError is raised.
+        A photo that cannot be read, or that memory runs out on, goes to `on_error` and is skipped; without `on_error`
+        its ImageError is raised.
         """
         vocabulary = _as_vocabulary(vocabulary)
         rule = self.rule(vocabulary)
         text = self.text(vocabulary)
-        finish = partial(self._finish, text=text, rule=rule, vocabulary=vocabulary, scores=scores)
-        waiting: list[Photo] = []
+
+        decide_one = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores)
+        finish = partial(self._finish, text=text, decided=decide_one, failed=on_error or _raise)
+        waiting: list[tuple[Any, Photo]] = []
         for photo in photos:
-            try:
-                waiting.append(self.prepare(photo))
-            except ImageError as error:
-                if on_error is None:
-                    raise
-                on_error(photo, error)
-            if sum(len(ready.windows) for ready in waiting) >= self.batch:
+            ready = attempt(partial(self.prepare, photo), photo)
+            if isinstance(ready, ImageError):
+                (on_error or _raise)(photo, ready)
+                continue
+            waiting.append((photo, ready))
+            if sum(len(one.windows) for _, one in waiting) >= self.batch:
                 yield from finish(waiting)
                 waiting = []
         yield from finish(waiting)
@@ -253,15 +256,24 @@ class Segmenter:
         return assemble(logits, photo.where, photo.size, photo.target, self.direct)
 
     def _finish(
-        self, photos: Sequence[Photo], text: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool
+        self,
+        photos: Sequence[tuple[Any, Photo]],
+        text: Tensor,
+        decided: Callable[[Photo, Tensor], Segmentation],
+        failed: Callable[[Any, ImageError], None],
     ) -> Iterator[Segmentation]:
-        for photo, logits in zip(photos, self.tiles(photos, text), strict=True):
-            yield self._decide(photo, self.score_map(photo, logits), rule, vocabulary, scores)
+        """Photos as they came, each with what was prepared of it, through the networks to results."""
+        through = together(lambda some: self.tiles([one for _, one in some], text), photos, lambda pair: pair[0])
+        for (photo, ready), logits in through:
+            result = logits if isinstance(logits, ImageError) else attempt(partial(decided, ready, logits), photo)
+            if isinstance(result, ImageError):
+                failed(photo, result)
+            else:
+                yield result
 
     @torch.no_grad()
-    def _decide(
-        self, photo: Photo, score_map: ScoreMap, rule: Rule, vocabulary: Vocabulary, scores: bool
-    ) -> Segmentation:
+    def _decide(self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool) -> Segmentation:
+        score_map = self.score_map(photo, logits)
         parts = blocks(score_map, photo, self.plan.map_steps)
         decision = decide(parts, photo.target, rule)
         share, confidence = statistics(decision, vocabulary.classes)
@@ -290,6 +302,10 @@ class Segmenter:
         if text.ndim != 2 or text.shape[1] != self.clip.width:
             what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
             raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
+
+
+def _raise(photo: Any, error: ImageError) -> None:
+    raise error
 
 
 def _as_vocabulary(words: Words) -> Vocabulary:

@@ -17,6 +17,7 @@ from .maskfiles import COLOUR_LINE, percent
 WIDE_FROM = 256  # classes: from here on 255 is one of them, and void is 65535
 KEPT = 256  # different values that an image keeps apart
 LISTED, SHOWN = 20, 3  # different values in a record, and in a sentence
+FROM_ONE = "if the label maps count classes from 1"
 MANY = 8  # different values of no class: numbers of objects, or edges between classes
 
 
@@ -71,6 +72,7 @@ class Facts:
     rest: int
     images: int  # that hold a stray value
     tabled: bool = False  # read by a table of values already
+    rare_first: bool = False  # nobody wonders where the first class does not occur beside void
 
     @property
     def stray(self) -> int:
@@ -85,7 +87,12 @@ class Facts:
 
 
 def gather(
-    found: Sequence[Uncounted], areas: Sequence[int], key: str, wide: bool = False, tabled: bool = False
+    found: Sequence[Uncounted],
+    areas: Sequence[int],
+    key: str,
+    wide: bool = False,
+    tabled: bool = False,
+    rare_first: bool = False,
 ) -> Facts:
     """The facts of many label maps."""
     strays: Counter[int] = Counter()
@@ -101,6 +108,7 @@ def gather(
         rest=sum(one.rest for one in found),
         images=sum(one.stray > 0 for one in found),
         tabled=tabled,
+        rare_first=rare_first,
     )
 
 
@@ -125,7 +133,7 @@ def sentence(labels: dict[str, Any], void: str = "corrected") -> str | None:
     if not labels.get("stray"):
         if not labels.get("remedy"):
             return None
-        if not labels["void"]:
+        if labels["remedy"].startswith(FROM_ONE):
             return f"no pixel of the label maps is of the first class; {labels['remedy']}"
         share = percent(labels["void"], labels["pixels"])
         return f"255, which is void, is on {share} of the label maps' pixels; {labels['remedy']}"
@@ -171,9 +179,11 @@ def _from_one(facts: Facts) -> str | None:
 def _not_from_zero(facts: Facts) -> str | None:
     """1 to C - 1 without a 0: perhaps counted from one, and the last class does not occur."""
     count = len(facts.areas)
-    if facts.tabled or facts.stray or facts.void or count < 3 or facts.areas[0] or not all(facts.areas[1:]):
+    if facts.tabled or facts.stray or count < 3 or facts.areas[0] or not all(facts.areas[1:]):
         return None
-    return f"if the label maps count classes from 1, add --mask-values {Span(1, count, 0, paired=True)}"
+    if facts.void and facts.rare_first:
+        return None
+    return f"{FROM_ONE}, add --mask-values {Span(1, count, 0, paired=True)}"
 
 
 def _spread(facts: Facts) -> str | None:

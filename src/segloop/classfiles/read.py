@@ -1,5 +1,6 @@
 """A class file, from bytes to classes."""
 
+import errno
 import re
 import warnings
 from collections.abc import Sequence
@@ -7,12 +8,15 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import VocabularyError, nearest
+from ..files import regular
 from .entries import NOT_A_CLASS, ClassList, Colours, Form, settle, synonyms, unclear, written
 from .lines import from_lines, lines_of
 from .tables import from_table
 from .trees import LISTS, from_json, from_xml, from_yaml
 
 FIRST = re.compile(rf"({'|'.join(LISTS)})\s*:", re.IGNORECASE)
+OPEN_ALREADY = re.compile(r"/dev/(stdin$|fd/)|/proc/self/fd/")
+LONGEST = 2**24  # bytes that are read of a pipe
 HEADING = re.compile(rf"({'|'.join(LISTS)})\s*:\s*([\[{{].*)?", re.IGNORECASE)  # of a list in YAML
 
 
@@ -89,7 +93,7 @@ def _form(text: str, file: str) -> Form:
 
 def _text(path: str | PathLike[str]) -> str:
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = _bytes(Path(path)).decode("utf-8-sig")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise VocabularyError(f"cannot read {path} ({reason})", "give a text file with one class a line") from error
@@ -98,3 +102,14 @@ def _text(path: str | PathLike[str]) -> str:
     if "\0" in text:  # UTF-16 of plain English decodes without an error
         raise VocabularyError(f"{path} is not UTF-8", "save it again as UTF-8 text")
     return text
+
+
+def _bytes(path: Path) -> bytes:
+    """What is in a file, or in a pipe that is open already: of a shell's `<(...)`, or stdin. Raises OSError."""
+    if not OPEN_ALREADY.match(str(path)):
+        return regular(path).read_bytes()
+    with open(path, "rb") as stream:
+        data = stream.read(LONGEST + 1)
+    if len(data) > LONGEST:
+        raise OSError(errno.EFBIG, "it does not end")
+    return data

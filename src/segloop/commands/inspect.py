@@ -44,15 +44,16 @@ def inspect(asked: Asked) -> None:
         vocabulary = asked.words.vocabulary()
         changes = options.overrides(networks.sets)
         console.ensure_folder(out)
+        stem = out / source.stem
         from ..inspection.look import look
         from ..inspection.sides import sides_of, split
-        from ..inspection.write import write
+        from ..inspection.write import check, write
 
+        check(stem)
         plain, special = split(changes)
         segmenter = networks.open(asked.batch, plain)
         with console.progress("looking", 1) as advance:
             found = look(sides_of(segmenter, special), str(source), vocabulary, points, advance)
-        stem = out / source.stem
         made = write(found, stem)
         options.as_lines([made], asked.json_lines)
         if not asked.json_lines:

@@ -25,7 +25,7 @@ def prepare(
         int, typer.Option("--short-side", min=0, help="ade847 only: reduce to it, 512 as published; 0 keeps the size.")
     ] = 0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Threads; 0 is one a processor.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again whatever is there.")] = False,
     json_lines: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -52,6 +52,7 @@ class Asked:
         list[str] | None,
         typer.Option("--data", help="DIR or KEY=DIR of their photos; where they were, if it is not given."),
     ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out, also where it is no report.")] = False
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False
     debug: options.Debug = False
 
@@ -69,9 +70,12 @@ def report(asked: Asked) -> None:
         chosen = export.check(asked.form, out, asked.pictures, asked.against)
         own = {field.name: getattr(asked, field.name) for field in fields(Wanted) if hasattr(asked, field.name)}
         wanted = Wanted(**{**own, "published": asked.against is not None, "data": tuple(asked.data or ())})
-        made = build(find_runs(asked.places), wanted)
+        runs = find_runs(asked.places)
+        made = build(runs, wanted)
         if out is not None:
-            for path, content in export.files(made, chosen, out).items():
+            written = export.files(made, chosen, out)
+            export.check_files(written, chosen, runs, asked.overwrite)
+            for path, content in written.items():
                 write_whole(path, content)
                 console.say(f"wrote {path}")
         if asked.json_lines:

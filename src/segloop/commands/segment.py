@@ -29,7 +29,7 @@ class Asked:
     json_lines: options.Json = False
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Begin COCO's file anew, without earlier photos; other results are replaced."),
+        typer.Option("--overwrite", help="Begin COCO's file anew, and replace what bears a result's name and is none."),
     ] = False
     debug: options.Debug = False
 
@@ -39,16 +39,17 @@ def segment(asked: Asked) -> None:
     """Cut photos into the words you give, and write maps, pictures and shares."""
     with friendly(asked.debug):
         from ..images import reading
-        from ..jobs import Job, check_files_of_the_run, photo_stems, run_segment
+        from ..jobs import Job, check_files_of_the_run, check_results, photo_stems, run_segment
         from ..results import check_formats
 
         wanted = check_formats(asked.formats)
         vocabulary = asked.words.vocabulary()
         changes = options.overrides(asked.networks.sets)
         reading(asked.networks.bands, asked.networks.stretch)  # told before seconds of loading
-        named = photo_stems(asked.photos, asked.out, wanted)
+        named = photo_stems(asked.photos, asked.out, wanted, asked.words.classes_file)
         check_files_of_the_run(asked.out, wanted, vocabulary.classes, asked.overwrite)
         console.ensure_folder(asked.out)
+        check_results(named, asked.out, wanted, asked.overwrite)
         segmenter = asked.networks.open(asked.batch, changes)
         job = Job(segmenter, vocabulary, named, asked.out, wanted, asked.json_lines, asked.overwrite)
         code = run_segment(job)

@@ -1,6 +1,7 @@
 """A run with kept cosines, decided anew under other constants: no network, the same labels that it would give."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from ..datasets import Opened, open_dataset
 from ..errors import OptionError, UserError, nearest
+from ..files import regular
 from ..images import Normalisation, recorded
 from ..keys import OWN
 from ..masks import Masks
@@ -103,7 +105,12 @@ def decide_anew(
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Finished:
-    """The run that `changes` of DECIDING would have given, as a record of its own in `out`."""
+    """The run that `changes` of DECIDING would have given, as a record of its own in `out`.
+
+    Raises OptionError for the folder of `kept` itself, and as `KeptRun.source` and `open_record` do.
+    """
+    if os.path.realpath(out) == os.path.realpath(kept.folder):
+        raise OptionError(f"{out} is the run whose cosines are read", "choose another --out")
     source = kept.source(changes)
     settings = {**kept.settings(changes), **labels_hash(kept.data)}
     inputs = Inputs(settings, kept.run["classes"], kept.run["queries"], kept.run["query_index"], known_constants())
@@ -148,7 +155,7 @@ def decide_anew(
 def _place(folder: Path) -> tuple[str, str | None]:
     """Where the run's data set was, and its list of images, by its log; empty where that is lost."""
     try:
-        last = json.loads((folder / LOG).read_text(encoding="utf-8"))["starts"][-1]
+        last = json.loads(regular(folder / LOG).read_text(encoding="utf-8"))["starts"][-1]
         return str(last["data"][0]), last.get("split")
     except (OSError, ValueError, LookupError, TypeError):
         return "", None

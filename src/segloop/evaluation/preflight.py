@@ -3,14 +3,15 @@
 import hashlib
 import os
 import stat
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
-from ..datasets import Opened
+from ..attempts import attempt
+from ..datasets import Opened, Sample
 from ..errors import ImageError, OptionError
 from ..keys import OWN
 from ..orientation import untold
-from ..strays import gather, nothing, uncounted
+from ..strays import Uncounted, gather, nothing, uncounted
 
 
 def labels_hash(data: Opened) -> dict[str, str]:
@@ -68,15 +69,18 @@ def check_labels(data: Opened) -> None:
         raise OptionError(what, "name at least two, one a line")
     left, failure, counts = [], None, False
     for sample in data.samples:
-        try:
-            labels = data.truth(sample)
-        except ImageError as error:
-            failure = failure or (error.what, error.remedy)
+        found = attempt(partial(_uncounted, data, sample), sample.label)
+        if isinstance(found, ImageError):
+            failure = failure or (found.what, found.remedy)
             continue
-        left.append(uncounted(labels, classes, rule))
+        left.append(found)
         counts = counts or left[-1].counted > 0
         if counts and not rule.numbered_by:
             return
     if not counts:
         facts = gather(left, [0] * classes, data.dataset.key, rule.wide, bool(rule.values))
         raise nothing(facts, failure)
+
+
+def _uncounted(data: Opened, sample: Sample) -> Uncounted:
+    return uncounted(data.truth(sample), data.dataset.classes, data.dataset.rule)

@@ -16,12 +16,12 @@ import torch
 
 from ..backbones.shared import Memory, Models
 from ..datasets import Opened
-from ..errors import MachineError
+from ..errors import MachineError, OptionError
 from ..record import Record, locked, open_record
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
 from .task import Settled, Task, find, settle
-from .work import Job, job_of, work
+from .work import MAPS, Job, job_of, work
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -48,6 +48,8 @@ def evaluate(
     """
     crew = crew or Crew()
     found = [(task, find(task)) for task in tasks]
+    for task, data in found if crew.leads else []:
+        _check_apart(task, data)
     for note in dict.fromkeys(note for _, data in found for note in data.notes if crew.leads):
         say(note)
     for data in {(task.key, task.split, task.limit): data for task, data in found}.values():
@@ -59,6 +61,14 @@ def evaluate(
     for _, group in groupby(found, lambda pair: (pair[0].key, pair[0].split, pair[0].limit)):
         finished += _side_by_side(list(group), models, crew, say, progress)
     return finished
+
+
+def _check_apart(task: Task, data: Opened) -> None:
+    """Raises OptionError where a run that begins anew would take away label maps that it is judged by."""
+    gone = Path(os.path.realpath(task.out / MAPS))
+    folders = {sample.label.parent for sample in data.samples} if task.overwrite else set()
+    if any(Path(os.path.realpath(folder)).is_relative_to(gone) for folder in folders):
+        raise OptionError(f"--overwrite would delete the label maps in {task.out / MAPS}", "choose another --out")
 
 
 def _side_by_side(

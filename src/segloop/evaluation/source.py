@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ..datasets import Sample
 from ..decide import Rule, decide
+from ..earlier import check_replaced
 from ..errors import ImageError, UserError
-from ..files import write_whole
+from ..files import regular, write_whole
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
+from ..record import SCORE
 from ..refine import MapStep
 from ..segmenter import Segmenter
 from ..steps import Measured, Photo, blocks
@@ -148,7 +150,7 @@ class Kept:
     def _open(self, sample: Sample) -> Any:
         place = scores_file(self.run, sample)
         try:
-            return np.load(place, allow_pickle=False)
+            return np.load(regular(place), allow_pickle=False)
         except FileNotFoundError:
             what = f"{self.run} kept no cosines of {sample.name}"
             raise ImageError(what, "run the evaluation again with --scores") from None
@@ -162,8 +164,10 @@ def scores_file(run: Path, sample: Sample) -> Path:
 
 
 def write_scores(run: Path, sample: Sample, data: bytes) -> None:
-    """Keep what `Live.encode` made. Raises OutputError, MachineError."""
-    write_whole(scores_file(run, sample), data)
+    """Keep what `Live.encode` made. Raises OptionError where a stranger lies there, OutputError, MachineError."""
+    target = scores_file(run, sample)
+    check_replaced({target: SCORE}, "move it away, or choose another --out")
+    write_whole(target, data)
 
 
 def check_kept(run: Path) -> None:

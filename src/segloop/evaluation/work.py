@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from threading import Lock
 from typing import Any, TypeVar
@@ -13,13 +14,15 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
+from ..attempts import attempt
 from ..backbones.shared import Memory
 from ..boundary import boundary_counts
 from ..datasets import Opened, Sample
-from ..errors import ImageError
+from ..earlier import check_replaced
+from ..errors import ImageError, TooLargeError
 from ..files import write_whole
 from ..metrics import Void, confusion
-from ..record import Record
+from ..record import MAP, Record
 from ..results import label_png
 from ..strays import uncounted
 from ..tally import Failed, Outcome, Scored
@@ -98,7 +101,7 @@ class _Read:
     sample: Sample
     photo: Any = None  # Ready
     truth: np.ndarray | None = None  # (H0, W0)
-    failed: Failed | None = None
+    failed: ImageError | None = None
 
 
 def work(
@@ -133,53 +136,94 @@ def work(
 
 
 def _shard(source: Source, photos: Iterable[_Read], pool: ThreadPoolExecutor, clock: Clock) -> list[Outcome]:
-    """Do one shard of one job; batches begin and end with it."""
+    """Do one shard of one job; batches begin and end with it. Photos that memory does not hold beside others come last.
+
+    Then each of them is alone, so that a giant does not cost its neighbours their score.
+    """
     outcomes: dict[str, Future[Outcome] | None] = {}
     waiting: list[_Read] = []
+    late: list[_Read] = []
 
     def flush() -> None:
         with clock("network"):
-            tiles = source.tiles([one.photo for one in waiting]) if waiting else []
-        for one, found in zip(waiting, tiles, strict=True):
+            tiles = _tiles(source, waiting)
+        if isinstance(tiles, ImageError):
+            late.extend(map(_bare, waiting))
+            tiles = []
+        for one, found in zip(waiting, tiles, strict=False):
             with clock("decide"):
-                labels = source.labels(one.photo, found)
-            outcomes[one.sample.name] = pool.submit(_count, one, labels, found, clock)
+                labels = attempt(partial(source.labels, one.photo, found), one.sample.image)
+            if isinstance(labels, ImageError):
+                late.append(_bare(one))
+            else:
+                outcomes[one.sample.name] = pool.submit(_count, one, labels, found, clock)
         waiting.clear()
 
     for one in photos:
-        outcomes[one.sample.name] = pool.submit(lambda failed: failed, one.failed) if one.failed else None
+        outcomes[one.sample.name] = pool.submit(_failure, one.sample, one.failed) if one.failed else None
         if one.failed is None:
             waiting.append(one)
+        elif isinstance(one.failed, TooLargeError):
+            late.append(one)
         if sum(len(other.photo.windows) for other in waiting) >= source.batch:
             flush()
     flush()
-    return [outcome.result() for outcome in outcomes.values() if outcome]
+    done = {name: outcome.result() for name, outcome in outcomes.items() if outcome}
+    done |= {one.sample.name: _alone(source, one, clock) for one in late}
+    return [done[name] for name in outcomes]
+
+
+def _alone(source: Source, late: _Read, clock: Clock) -> Outcome:
+    """One photo from its file to its counts, nothing else of its shard in memory."""
+    one = _read(late.job, late.shard, late.sample, clock)
+    with clock("network"):
+        tiles = one.failed or _tiles(source, [one])
+    if isinstance(tiles, ImageError):
+        return _failure(one.sample, tiles)
+    with clock("decide"):
+        labels = attempt(partial(source.labels, one.photo, tiles[0]), one.sample.image)
+    return _failure(one.sample, labels) if isinstance(labels, ImageError) else _count(one, labels, tiles[0], clock)
+
+
+def _tiles(source: Source, photos: Sequence[_Read]) -> list[Tensor] | ImageError:
+    if not photos:
+        return []
+    return attempt(lambda: source.tiles([one.photo for one in photos]), photos[0].sample.image)
 
 
 def _read(job: Job, shard: int, sample: Sample, clock: Clock) -> _Read:
+    def both() -> _Read:
+        photo = job.source.read(sample)
+        return _Read(job, shard, sample, photo, job.data.truth(sample, photo.target))
+
     with clock("read"):
-        try:
-            photo = job.source.read(sample)
-            return _Read(job, shard, sample, photo, job.data.truth(sample, photo.target))
-        except ImageError as error:
-            return _Read(job, shard, sample, failed=_failure(sample, error))
+        found = attempt(both, sample.image)
+    return _Read(job, shard, sample, failed=found) if isinstance(found, ImageError) else found
+
+
+def _bare(one: _Read) -> _Read:
+    return _Read(one.job, one.shard, one.sample)
 
 
 def _count(one: _Read, labels: np.ndarray, tiles: Tensor, clock: Clock) -> Outcome:
+    with clock("count"):
+        found = attempt(partial(_counted, one, labels, tiles), one.sample.image)
+    return _failure(one.sample, found) if isinstance(found, ImageError) else found
+
+
+def _counted(one: _Read, labels: np.ndarray, tiles: Tensor) -> Scored:
     job, sample, classes = one.job, one.sample, len(one.job.classes)
     truth = one.truth if one.truth is not None else labels[:0]
-    with clock("count"):
-        try:
-            cells = confusion(labels, truth, classes, job.void)
-            edges = boundary_counts(labels, truth, classes, job.void) if job.boundary else None
-        except ImageError as error:
-            return _failure(sample, error)
-        if job.maps:
-            write_whole(job.record.folder / MAPS / f"{sample.name}.png", label_png(labels, job.classes))
-        if job.encode:
-            write_scores(job.record.folder, sample, job.encode(one.photo, tiles))
-        left = uncounted(truth, classes, job.data.dataset.rule)
-        return Scored(sample.name, (labels.shape[0], labels.shape[1]), cells, edges, left)
+    cells = confusion(labels, truth, classes, job.void)
+    edges = boundary_counts(labels, truth, classes, job.void) if job.boundary else None
+    if job.maps:
+        target = job.record.folder / MAPS / f"{sample.name}.png"
+        check_replaced({target: MAP}, "move it away, or choose another --out")
+        write_whole(target, label_png(labels, job.classes))
+    if job.encode:
+        write_scores(job.record.folder, sample, job.encode(one.photo, tiles))
+    left = uncounted(truth, classes, job.data.dataset.rule)
+    return Scored(sample.name, (labels.shape[0], labels.shape[1]), cells, edges, left)
 
 
 def _failure(sample: Sample, error: ImageError) -> Failed:

@@ -5,7 +5,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError, MachineError, SegloopError
+from ..errors import ImageError, SegloopError, TooLargeError, memory_ran_out
 from .kinds import recognise
 from .levels import PLAIN, Reading, Stored, note, over_white, quiet, to_rgb
 
@@ -85,8 +85,8 @@ def deep_colours(image: Image.Image, stream: IO[bytes], name: str) -> Stored | N
 
 def explain(error: Exception, name: str, head: bytes = b"") -> SegloopError:
     """What went wrong while a photo was read, and what to do about it."""
-    if isinstance(error, MemoryError):
-        return MachineError(f"{name} does not fit into memory", "make it smaller first")
+    if memory_ran_out(error):
+        return TooLargeError(f"{name} does not fit into memory", "make it smaller first")
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(f"{name} has more pixels than is safe to open", "make it smaller first")
     kind = recognise(head) if head else None

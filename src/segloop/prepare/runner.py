@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -38,9 +39,9 @@ def run_jobs(
 ) -> Iterator[Done]:
     """Do the jobs, and yield what became of each in their order.
 
-    A target is kept where it decodes, has the size that is wanted and holds no number outside `allowed`. A job
-    whose raw file is missing or damaged is reported. Raises OutputError and MachineError: they would meet
-    every job.
+    A target is kept where it decodes, has the size that is wanted and holds no number outside `allowed`; another
+    picture in its place is reported, and replaced with `overwrite`. A job whose raw file is missing or damaged is
+    reported. Raises OutputError and MachineError: they would meet every job.
     """
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[Done]] = deque()
@@ -66,6 +67,11 @@ def _one(job: Job, allowed: frozenset[int], overwrite: bool) -> Done:
             seen = _look(job)
             if seen is not None and seen <= allowed:
                 return Done(job, kept=True, ids=seen)
+            if _is_picture(job.target):
+                what = f"{job.target} is there and is not what would be made"
+                return Done(job, error=ImageError(what, "move it away, or replace it with --overwrite"))
+        if job.target.is_symlink() and job.target.exists():  # perhaps to the raw file itself
+            return Done(job, error=ImageError(f"{job.target} is a link", "remove it, or move it away"))
         with writing():
             job.write()
         seen = _look(job)
@@ -74,6 +80,15 @@ def _one(job: Job, allowed: frozenset[int], overwrite: bool) -> Done:
     if seen is None:
         return Done(job, error=ImageError(f"{job.target} was written and cannot be read", "check the disk"))
     return Done(job, ids=seen)
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
 
 
 def _look(job: Job) -> frozenset[int] | None:

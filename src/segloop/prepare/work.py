@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from ..errors import ImageError, MachineError, OutputError, UserError
-from ..files import write_whole
+from ..errors import ImageError, OutputError, TooLargeError, UserError
+from ..files import regular, write_whole
 
 Size = tuple[int, int]  # (H, W) in pixels
 WIDE_VOID = 65535
@@ -81,7 +81,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {path}", "unpack the download again") from error
     except MemoryError as error:
-        raise MachineError(f"{path} does not fit into memory", "close other programs, or use fewer workers") from error
+        raise TooLargeError(f"{path} does not fit into memory", "close other programs, or use fewer workers") from error
     except UserError:
         raise
     except Exception as error:
@@ -99,13 +99,13 @@ def writing() -> Iterator[None]:
 
 def image_size(path: Path) -> Size:
     """(H, W) from an image's header."""
-    with reading(path), Image.open(path) as image:
+    with reading(path), Image.open(regular(path)) as image:
         return image.height, image.width
 
 
 def stored_ids(path: Path) -> np.ndarray:
     """Stored class numbers of a palette or grey image: (H, W) uint8 or uint16. Raises ImageError."""
-    with reading(path), Image.open(path) as image:
+    with reading(path), Image.open(regular(path)) as image:
         if image.mode not in ("L", "P", "I;16", "I;16B", "I"):
             what = f"{path} holds colours ({image.mode}), not class numbers"
             raise ImageError(what, "give the original files, not pictures of them")
@@ -115,7 +115,7 @@ def stored_ids(path: Path) -> np.ndarray:
 
 def colours(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB as stored, without turning by EXIF. Raises ImageError."""
-    with reading(path), Image.open(path) as image:
+    with reading(path), Image.open(regular(path)) as image:
         return np.array(image.convert("RGB"))
 
 
@@ -132,7 +132,7 @@ def through(table: np.ndarray, stored: np.ndarray, path: Path, what: str) -> np.
 def read_json(path: Path, *keys: str) -> Any:
     """A JSON object that has `keys`. Raises UserError."""
     try:
-        data = json.loads(path.read_bytes().decode("utf-8", "replace"))
+        data = json.loads(regular(path).read_bytes().decode("utf-8", "replace"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error})", "download it again") from error
     if not isinstance(data, dict) or not all(key in data for key in keys):
@@ -143,7 +143,7 @@ def read_json(path: Path, *keys: str) -> Any:
 def read_list(path: Path) -> list[str]:
     """The ids of a split: the first word of each line, with no suffix."""
     with reading(path):
-        lines = path.read_text().splitlines()
+        lines = regular(path).read_text().splitlines()
     return [line.split()[0].removesuffix(".jpg") for line in lines if line.strip()]
 
 

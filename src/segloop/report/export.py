@@ -2,21 +2,27 @@
 
 import io
 import json
+import os
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from ..earlier import LINE, Kind, anything, check_replaced, ending, saying
 from ..errors import OptionError, nearest
-from ..sheets import armed, csv_text
+from ..record import FILES as RECORD_FILES
+from ..record import RUN as RECORD
+from ..sheets import armed, csv_text, first_line
 from ..visible import visible
 from .cells import Cell, Column, Report, Table, Value, flat, letter, text
 from .page import page
+from .runs import Run
 
 FORMATS = ("md", "csv", "xlsx", "html")
 PLAIN = {f"+FSA {what}" for what in ("published", "run", "diff")}  # headings that programs know without a quote
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of every file in a workbook, so that the same report has the same bytes
+MARK = b"\n<!-- written by segloop report -->\n"  # the last line of a file in Markdown
 WIDEST = 60  # letters of a column in a workbook
 
 
@@ -49,7 +55,42 @@ def files(report: Report, form: str, out: Path) -> dict[Path, bytes]:
         first, *others = report.tables
         beside = {out.with_name(f"{out.stem}.{made.name}{out.suffix or '.csv'}"): csv_table(made) for made in others}
         return {path: _bytes(words) for path, words in {out: csv_table(first), **beside}.items()}
+    if form == "md":
+        return {out: _bytes(printed(report, form)) + MARK}
     return {out: workbook(report) if form == "xlsx" else _bytes(printed(report, form))}
+
+
+def check_files(written: Mapping[Path, bytes], form: str, runs: Sequence[Run], overwrite: bool = False) -> None:
+    """See that what `files` has given replaces earlier reports only, and with `overwrite` nothing of these runs.
+
+    Raises OptionError, OutputError.
+    """
+    records = {os.path.realpath(run.folder / name) for run in runs for name in (RECORD, *RECORD_FILES)}
+    for path in written:
+        if os.path.realpath(path) in records:
+            raise OptionError(f"{path} is a part of the run that is reported", "choose another --out")
+    kinds = {path: _table_like(content) if form == "csv" else KINDS[form] for path, content in written.items()}
+    remedy = "choose another --out, or replace it with --overwrite"
+    check_replaced(dict.fromkeys(written, anything) if overwrite else kinds, remedy)
+
+
+def _table_like(content: bytes) -> Kind:
+    """CSV files with the first and half of all columns of a table."""
+    header = first_line(content.decode("utf-8", "replace"))
+
+    def look(stream: IO[bytes]) -> bool:
+        there = first_line(stream.readline(LINE).decode())
+        return there[:1] == header[:1] and 2 * len({*there} & {*header}) >= min(len(there), len(header))
+
+    return look
+
+
+def _is_workbook(stream: IO[bytes]) -> bool:
+    with zipfile.ZipFile(stream) as archive:
+        return b">segloop</dc:creator>" in archive.read("docProps/core.xml")
+
+
+KINDS: dict[str, Kind] = {"md": ending(MARK), "html": saying(b"<title>segloop: "), "xlsx": _is_workbook}
 
 
 def _bytes(words: str) -> bytes:
@@ -99,6 +140,7 @@ def workbook(report: Report) -> bytes:
     except ImportError:
         raise OptionError("workbooks need openpyxl", 'pip install "segloop[xlsx]", or choose --format csv') from None
     book = Workbook()
+    book.properties.creator = "segloop"
     book.remove(book.active)
     for made in report.tables:
         _sheet(book.create_sheet(made.name[:31]), made)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
+from ..files import regular
 from ..metrics import Counts
 from ..record import FORMAT
 from ..record import RUN as RECORD
@@ -102,7 +103,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     """The run in `folder`. Raises OptionError naming the file where it is damaged or of another format."""
     path = folder / RECORD
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(regular(path).read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
             remedy = "use the segloop that wrote it, or evaluate anew with this one"
             raise OptionError(f"{path} is of format {raw['format']!r}, this segloop reads {FORMAT}", remedy)
@@ -173,7 +174,7 @@ def read_images(run: Run) -> list[ImageRow]:
     """The lines of images.csv in their order."""
     path = run.folder / "images.csv"
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
+        with open(regular(path), encoding="utf-8", newline="") as stream:
             return [
                 ImageRow(line["image"], int(line["pixels"]), _number(line["aAcc"]), _number(line["mIoU"]))
                 for line in csv_rows(stream)
@@ -186,7 +187,7 @@ def read_classes(run: Run) -> list[dict[str, Any]]:
     """The lines of classes.csv: name as text, everything else as numbers (NaN where undefined)."""
     path = run.folder / "classes.csv"
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
+        with open(regular(path), encoding="utf-8", newline="") as stream:
             lines = list(csv_rows(stream))
         wanted = ("IoU", "IoU_low", "IoU_high", "Acc", "intersection", "prediction", "label")
         rows = [{"name": line["name"]} | {key: _number(line[key]) for key in wanted} for line in lines]
@@ -200,7 +201,7 @@ def read_classes(run: Run) -> list[dict[str, Any]]:
 def last_start(run: Run) -> dict[str, Any]:
     """What log.json says of the last start (times, machine, command, places of the data); empty without one."""
     try:
-        start = json.loads((run.folder / "log.json").read_text(encoding="utf-8"))["starts"][-1]
+        start = json.loads(regular(run.folder / "log.json").read_text(encoding="utf-8"))["starts"][-1]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
     return start if isinstance(start, dict) else {}
@@ -225,7 +226,7 @@ def _arrays(run: Run, keys: Sequence[str]) -> dict[str, np.ndarray]:
     if not run.done and not path.exists():
         raise OptionError(f"{run.folder} is an unfinished run", finish(run))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(regular(path), allow_pickle=False) as file:
             return {key: file[key] for key in keys}
     except (*DAMAGE, TypeError, AttributeError) as error:
         raise damaged(path, error) from None
@@ -238,7 +239,7 @@ def _folders(place: Path) -> list[Path]:
         raise OptionError(f"there is no folder {place}", "give a folder that `segloop evaluate` has written")
     if (place / RECORD).is_file():
         return [place]
-    found = sorted(path.parent for path in place.rglob(RECORD))
+    found = sorted(path.parent for path in place.rglob(RECORD) if path.is_file())
     if not found:
         remedy = "give a folder that `segloop evaluate` has written, or one above it"
         raise OptionError(f"no run record ({RECORD}) in {place}", remedy)
