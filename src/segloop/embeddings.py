@@ -26,6 +26,7 @@ MOST_CLASSES = 2**16 - 1  # in a map of 16 bits, whose largest number is void
 MANY = 5000  # queries, from which on a photo takes minutes
 TRIAL = 8  # queries after which their pace is known
 PATIENCE = 60.0  # seconds that need no word
+SHOWN = 60  # letters of a name that is told
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -38,6 +39,9 @@ class TextEncoder(Protocol):
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Texts (n) -> (n, E) float32, not normalised."""
+
+    def tokens_cut(self, texts: list[str]) -> list[int]:
+        """How many tokens of each text are not read since it is too long."""
 
 
 def cache_root() -> Path:
@@ -55,9 +59,10 @@ def embed(
     """The rows of all queries, from the cache (`cache_dir`, default `cache_root()`) or encoded: (Q, E) float32.
 
     `progress(done, total)` counts encoded queries; where they take long, a Notice says how long, and others how far
-    they are; so does one where photos will take long. Rows that the vocabulary was given are returned as they are, and
-    the encoder stays untouched. Raises VocabularyError for more classes than a label map holds, ModelError where the
-    encoder returns no direction for a text.
+    they are; so does one where photos will take long, and one for names that the encoder does not read to their end.
+    Rows that the vocabulary was given are returned as they are, and the encoder stays untouched. Raises
+    VocabularyError for more classes than a label map holds, ModelError where the encoder returns no direction for a
+    text.
     """
     if len(vocabulary.classes) > MOST_CLASSES:
         what = f"{len(vocabulary.classes)} classes came, and a label map holds {MOST_CLASSES}"
@@ -67,6 +72,7 @@ def embed(
         warnings.warn(what, Notice, stacklevel=2)
     if vocabulary.embeddings is not None:
         return vocabulary.embeddings.float()
+    _tell_what_is_cut(vocabulary, encoder)
     templates = vocabulary.templates
     folder = Path(cache_dir or cache_root()) / "text" / encoder.fingerprint[:16]
     files = {query: folder / _file_name(query, templates) for query in vocabulary.queries}
@@ -88,6 +94,20 @@ def embed(
         writable = writable and _write(files[query], row)
     rows = found | fresh
     return torch.stack([rows[query] for query in vocabulary.queries])
+
+
+def _tell_what_is_cut(vocabulary: Vocabulary, encoder: TextEncoder) -> None:
+    """A Notice for names too long to be read, whether their rows are kept or not; in the longest of the templates."""
+    longest = max(vocabulary.templates, key=len)
+    lost = encoder.tokens_cut([longest.replace("{}", query) for query in vocabulary.queries])
+    cut = [(number, query) for number, query in zip(lost, vocabulary.queries, strict=True) if number]
+    if not cut:
+        return
+    number, query = max(cut, key=lambda pair: pair[0])
+    what = f"the name {query if len(query) <= SHOWN else query[:SHOWN] + '...'!r} is longer than the model reads, "
+    what += f"its last {number} tokens are cut" if number > 1 else "its last token is cut"
+    others = f"; so are the ends of {len(cut) - 1} more" if len(cut) > 1 else ""
+    warnings.warn(what + others, Notice, stacklevel=3)
 
 
 @dataclass
