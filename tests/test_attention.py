@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from segloop.attention import VARIANTS, neighbourhood_bias, variant
 from segloop.errors import OptionError
 from segloop.types import LastBlock
+from tolerances import EXACT, U
 
 GRID = (3, 5)
+BIAS = 8 * U[torch.float32]  # NACLIP's bias, at most 1, is float32 and good to 4 U; softmax doubles it
 PER_HEAD = [name for name, row in VARIANTS.items() if not row.on_guide_grid]
 
 
@@ -39,9 +41,10 @@ def textbook(name: str, block: LastBlock) -> torch.Tensor:
 def test_operator_is_its_matrix(name):
     block = opened()
     mix, matrix = variant(name).attention(block), textbook(name, block)
-    torch.testing.assert_close(mix(block.v), matrix @ block.v, rtol=0, atol=1e-7 if name == "naclip" else 1e-12)
+    tolerance = BIAS * block.v.abs().max().item() if name == "naclip" else EXACT
+    torch.testing.assert_close(mix(block.v), matrix @ block.v, rtol=0, atol=tolerance)
     rows = mix.rows([0, 7]).to(matrix)
-    torch.testing.assert_close(rows.expand(2, 4, -1, -1), matrix[:, :, [0, 7]], rtol=0, atol=1e-7)
+    torch.testing.assert_close(rows.expand(2, 4, -1, -1), matrix[:, :, [0, 7]], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", [*PER_HEAD, "kv", "qq+kk+vv"])
@@ -49,7 +52,7 @@ def test_rows_are_the_operator_on_one_hot_values(name):
     block = opened()
     mix = variant(name).attention(block)
     columns = mix(torch.eye(16, dtype=torch.float64).expand(2, 4, 16, 16))
-    torch.testing.assert_close(mix.rows(range(16)).to(columns).expand_as(columns), columns, rtol=0, atol=1e-7)
+    torch.testing.assert_close(mix.rows(range(16)).to(columns).expand_as(columns), columns, rtol=0, atol=EXACT)
     sums = {"sclip": 2.0, "qq+kk+vv": 3.0}.get(name, 1.0)
     torch.testing.assert_close(columns.sum(-1), torch.full_like(columns[..., 0], sums))
 
@@ -88,4 +91,5 @@ def test_half_precision_follows_float32():
     half = LastBlock(*(t.bfloat16() for t in (block.q, block.k, block.v)), block.scale, GRID)
     for name in PER_HEAD:
         exact, rough = (variant(name).attention(b)(b.v).float() for b in (block, half))
-        assert F.cosine_similarity(exact, rough, dim=-1).min() > 0.999
+        angle = F.cosine_similarity(exact, rough, dim=-1).min().acos()
+        assert angle < 11 * U[torch.bfloat16]  # q, k, v and weights are rounded, and logits of size 3 pass theirs on

@@ -1,19 +1,23 @@
 """Running decisions against the specification written down in five lines, and PAMR against its stacked form."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from segloop.decide import Block, Rule, class_scores, decide
+from segloop.decide import GROUP, MANY, Block, Rule, _largest, class_scores, decide
 from segloop.refine import PAMR
+from tolerances import U
 
 INDEX = torch.tensor([0, 0, 1, 2, 2, 3])
+SOFTMAX = 32 * U[torch.float32]  # relative: twice 40 x 0.2 U of the exponent, six exponentials and their sum
 
 
 def textbook(cosines, rule):
-    """Spec 0.6, 5.1 and 5.2 on the whole map: (labels, probability of the label's class)."""
+    """Spec 0.6, 5.1 and 5.2 on the whole map: (labels, probability of the label's class, margin of the decisions)."""
     u = (cosines * rule.logit_scale).softmax(0)
     u = torch.stack([u[rule.query_index == k].amax(0) for k in range(rule.classes)])
     kept = u.clone()
@@ -23,10 +27,12 @@ def textbook(cosines, rule):
         for k, count in enumerate(n, start=1):
             if not count > rule.area_threshold * sum(n):
                 kept[k] = 0
-    labels = kept.argmax(0)
+    labels, best = kept.argmax(0), kept.amax(0)
+    leads = [first - second for first, second in (maps.topk(2, dim=0).values for maps in (u, kept))]
     if rule.background_threshold is not None:
-        labels[kept.amax(0) < rule.background_threshold] = 0
-    return labels, u.gather(0, labels[None])[0]
+        labels[best < rule.background_threshold] = 0
+        leads.append((best - rule.background_threshold).abs())
+    return labels, u.gather(0, labels[None])[0], min(lead.min() for lead in leads)
 
 
 def by_rows(cosines, step):
@@ -54,11 +60,12 @@ def test_blocks_decide_as_the_whole_map(seed, threshold, area, step):
     torch.manual_seed(seed)
     cosines = F.interpolate(torch.rand(1, 6, 3, 3) * 0.2, size=(7, 9), mode="bilinear")[0].double()
     rule = Rule(INDEX, 4, 40.0, threshold, area)
-    labels, confidence = textbook(cosines, rule)
+    labels, confidence, margin = textbook(cosines, rule)
+    assume(margin > 2 * SOFTMAX)
     for blocks in (by_rows(cosines, step), by_queries(cosines, step)):
         decision = decide(blocks, (7, 9), rule)
         assert torch.equal(decision.labels, labels)
-        torch.testing.assert_close(decision.confidence.double(), confidence, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(decision.confidence.double(), confidence, rtol=SOFTMAX, atol=0)
 
 
 def test_thresholds_are_strict():
@@ -86,11 +93,29 @@ def test_a_tie_goes_to_the_first_class():
     assert decide(by_queries(cosines, 1), (2, 2), Rule(torch.tensor([0, 1, 2]), 3)).labels.sum() == 0
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), queries=st.integers(1, 3 * MANY), levels=st.sampled_from([1, 2, 40]))
+def test_of_many_classes_too_the_first_of_the_largest_wins(seed, queries, levels):
+    cosines = torch.randint(levels, (queries, 3, 5), generator=torch.Generator().manual_seed(seed)) / levels
+    cosines[queries // 2, 0, 0] = -torch.inf
+    best, winner = _largest(cosines)
+    place = torch.arange(queries)[:, None, None]
+    assert torch.equal(best, cosines.amax(0))
+    assert torch.equal(winner, torch.where(cosines == best, place, queries).amin(0))
+
+
+@pytest.mark.parametrize("queries", [MANY - 1, MANY, MANY + 1, MANY + GROUP])
+def test_a_single_largest_is_found_wherever_it_is(queries):
+    best, winner = _largest(torch.eye(queries)[:, None])
+    assert best.eq(1).all() and winner[0].tolist() == list(range(queries))
+
+
 def test_large_scales_do_not_overflow():
     cosines = torch.tensor([1.0, -1.0, 0.999]).view(3, 1, 1)
     decision = decide(by_queries(cosines, 1), (1, 1), Rule(torch.arange(3), 3, logit_scale=1000.0))
     assert decision.labels.item() == 0
-    torch.testing.assert_close(decision.confidence.item(), float(1 / (1 + torch.tensor(-1.0).exp())), rtol=1e-3, atol=0)
+    exponent = 2000 * U[torch.float32]  # of a difference of two cosines, a thousand times
+    torch.testing.assert_close(decision.confidence.item(), 1 / (1 + math.exp(-1)), rtol=exponent, atol=0)
 
 
 @settings(max_examples=60, deadline=None)

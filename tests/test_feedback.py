@@ -14,6 +14,7 @@ from segloop.attention import Shared, Softmax, variant
 from segloop.errors import OptionError
 from segloop.feedback import DIVERGENCES, FSA, Feedback
 from segloop.types import LastBlock
+from tolerances import FED, U, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -77,7 +78,7 @@ def test_mix_is_the_textbook_matrix(name, grid, batch, width, seed, residual):
     readout = path(block, width, seed, residual)
     found = FSA()(mix, block.v, readout, class_token=class_token)
     expected = textbook.fsa(matrix, block.v, readout, class_token=class_token)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(found, expected, rtol=0, atol=FED)
 
 
 OPTIONS = [
@@ -101,7 +102,7 @@ def test_options_do_what_they_say(name, ours, theirs):
     readout = path(block, 5, seed=3, residual=name == "sclip")
     found = FSA(**ours)(mix, block.v, readout, class_token=class_token)
     expected = textbook.fsa(matrix, block.v, readout, class_token=class_token, **theirs)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(found, expected, rtol=0, atol=FED)
     assert ours == {"divergence": "kl"} or (found - FSA()(mix, block.v, readout, class_token=class_token)).abs().max()
 
 
@@ -112,9 +113,7 @@ def test_float32_stays_within_the_allowance_of_hard_masks():
         expected = readout(textbook.fsa(matrix, block.v, readout, class_token=class_token)[:, :, int(class_token) :])
         rough = Path(readout.weights.float(), readout.text.float())
         mixed = FSA()(lambda v, m=matrix.float(): m @ v, block.v.float(), rough, class_token=class_token)
-        difference = (rough(mixed[:, :, int(class_token) :]) - expected).abs()
-        assert difference.max() <= 2e-3
-        assert (difference > 1e-5).double().mean() <= 0.15
+        close_but_for_flips(rough(mixed[:, :, int(class_token) :]), expected, 14 * 14)
 
 
 @FEW
@@ -127,7 +126,7 @@ def test_a_batch_is_its_samples_one_by_one(name, grid, width, seed):
         return FSA()(lambda v: matrix[part] @ v, block.v[part], readout, class_token=class_token)
 
     alone = torch.cat([fed(slice(i, i + 1)) for i in range(3)])
-    torch.testing.assert_close(fed(EVERYTHING), alone, rtol=0, atol=1e-10)
+    torch.testing.assert_close(fed(EVERYTHING), alone, rtol=0, atol=FED)
 
 
 @FEW
@@ -147,7 +146,7 @@ def test_alone_on_an_attention_of_ones_own():
     weights = normal(2, HEADS, 30, 30, seed=2).abs()  # rows with sums of their own: rho is measured for each
     readout = Path(normal(HEADS * HEAD, 32, seed=3), F.normalize(normal(5, 32, seed=4), dim=-1))
     found = FSA(lambda_=2.5)(lambda v: weights @ v, values, readout)
-    torch.testing.assert_close(found, textbook.fsa(weights, values, readout, lambda_=2.5), rtol=0, atol=1e-10)
+    torch.testing.assert_close(found, textbook.fsa(weights, values, readout, lambda_=2.5), rtol=0, atol=FED)
 
 
 @pytest.mark.parametrize("class_token", [False, True])
@@ -167,7 +166,7 @@ def test_readout_gets_every_patch_unless_it_declares_to_need_none(class_token):
         readout = kind(normal(HEADS * HEAD, 32, seed=3), F.normalize(normal(5, 32, seed=4), dim=-1))
         found.append(FSA(rounds=2)(lambda v: v, values, readout, class_token=class_token))
         assert set(seen) == counts
-    torch.testing.assert_close(*found, rtol=0, atol=1e-12)
+    torch.testing.assert_close(*found, rtol=0, atol=FED)
 
 
 def test_inside_a_model_whose_weights_ask_for_gradients():
@@ -218,7 +217,7 @@ def test_one_patch_and_one_class_are_finite(name, grid, width):
     found = FSA()(mix, block.v, readout, class_token=class_token)
     expected = textbook.fsa(matrix, block.v, readout, class_token=class_token)
     if width > 1 or grid == (1, 1):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+        torch.testing.assert_close(found, expected, rtol=0, atol=FED)
     assert found.isfinite().all()
 
 
@@ -235,4 +234,5 @@ def test_constant_values_stay_constant(dtype):
         values = torch.full((1, HEADS, 31, HEAD), value, dtype=dtype)
         for mix in (lambda v: v, lambda v: matrix @ v):
             found = FSA()(mix, values, readout, class_token=True)
-            torch.testing.assert_close(found, values, rtol=3e-3, atol=1e-6)
+            four_sums = 4 * len(matrix[0, 0]) ** 0.5 * U[dtype]  # of A A+ v, and both once more in their other order
+            torch.testing.assert_close(found, values, rtol=four_sums, atol=0)

@@ -12,6 +12,7 @@ from segloop.images import normalise, resize_uint8, resized_size
 from segloop.methods import METHODS
 from segloop.refine import PAMR
 from segloop.windows import layout, padding
+from tolerances import U
 
 ELSEWHERE = {"coco_ids", "reduce_zero_label"}  # in test_prepare.py and test_labels.py
 
@@ -116,7 +117,8 @@ def resize_uint8_and_normalise(case: Case) -> None:
     for name in (name for name in arrays if name.startswith("input_")):
         expected = arrays[name.replace("input", "output")]
         np.testing.assert_array_equal(resize_uint8(arrays[name], expected.shape[:2]), expected)
-    np.testing.assert_allclose(normalise(arrays["output_0"]), arrays["normalised_0"], atol=1e-6)
+    unit = U[torch.float32]  # a mean of 123, rounded on either side, over a deviation of 67
+    np.testing.assert_allclose(normalise(arrays["output_0"]), arrays["normalised_0"], rtol=4 * unit, atol=4 * unit)
 
 
 def positions(case: Case) -> None:

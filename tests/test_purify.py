@@ -25,11 +25,13 @@ from segloop.plan import Choice, Guidance, resolve
 from segloop.purified import outlier_mask, states_needed
 from segloop.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
 from segloop.types import LastBlock
+from tolerances import NETWORK, U, close_but_for_flips, summed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 GRID = (5, 7)
+COSINES = summed(2 * 16)  # of networks in float64: sums of 16 products in float32, on either side
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -154,7 +156,7 @@ def by_loops(pixels: Tensor, text: Tensor, detector: str, **options) -> Tensor:
     return torch.stack(maps).mT.unflatten(-1, GRID)
 
 
-def close(found: Tensor, expected: Tensor, atol: float = 2e-6) -> None:
+def close(found: Tensor, expected: Tensor, atol: float = COSINES) -> None:
     torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=atol)
 
 
@@ -195,7 +197,7 @@ def test_each_block_is_repaired_before_the_next():
 def test_feedback_acts_on_the_enhanced_attention_only(host, sc_clip):
     pixels, text = photos(), text_rows()
     found = network(host=host, overrides={"detector": "l2"}).logits(pixels, text)
-    close(found, by_loops(pixels, text, "l2", sc_clip=sc_clip, feedback=textbook.fsa))
+    close(found, by_loops(pixels, text, "l2", sc_clip=sc_clip, feedback=textbook.fsa), NETWORK)  # it hears float32
     assert (found - network(method=host, overrides={"detector": "l2"}).logits(pixels, text)).abs().max() > 1e-3
 
 
@@ -241,7 +243,7 @@ def test_half_precision_follows_float32():
         exact = network(dtype=torch.float32, **choice).logits(pixels, text)
         rough = Network(half_clip(), network(**choice).plan).logits(pixels, text)
         assert rough.dtype == torch.float32
-        assert (exact - rough).abs().mean() < 0.02
+        assert (exact - rough).abs().mean() < 72**0.5 * U[torch.bfloat16]  # 12 blocks of 6 products, rounded by chance
 
 
 def half_clip() -> Clip:
@@ -363,7 +365,7 @@ def test_purification_stands_on_a_guide_too(tmp_path, chosen, integrate):
     windows, text = models.pixels(2, 3, 64, 80), models.text_rows(5)
     found = network.logits(windows, text)
     assert found.shape == (2, 5, *lent.grid(windows)) and bool(found.isfinite().all())
-    torch.testing.assert_close(found[1:], network.logits(windows[1:], text), rtol=0, atol=1e-4)
+    close_but_for_flips(found[1:], network.logits(windows[1:], text), 8 * 10)
     host = replace(network, plan=replace(plan, purify=None))
     assert (found - host.logits(windows, text)).abs().max() > 1e-3
 

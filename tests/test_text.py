@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from segloop import Vocabulary, embeddings
 from segloop.backbones.clip import Clip
 from segloop.backbones.families import load_clip
 from segloop.embeddings import embed
-from segloop.errors import ModelError, UserError
+from segloop.errors import ModelError, Notice, UserError
+from tolerances import NETWORK
 
 CPU = torch.device("cpu")
 TEXTS = ["a photo of a <toy>.", "<toy>", "road <toy> sky", "road"]
@@ -73,7 +75,7 @@ def test_the_end_is_found_by_its_id(enlarged, end):
     configure(enlarged, eos_token_id=opened(enlarged).tokenizer.eos_token_id if end == "own" else end)
     found = rows(enlarged)
     expected = torch.stack([by_hand(enlarged, text) for text in TEXTS])
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, expected, rtol=NETWORK, atol=NETWORK)
 
 
 def test_the_library_would_take_the_added_token(enlarged):
@@ -106,7 +108,7 @@ def test_how_a_tokenizer_pads_is_no_matter(model, how):
         config = json.loads((model / "tokenizer_config.json").read_text())
         del config["pad_token"]
         (model / "tokenizer_config.json").write_text(json.dumps(config))
-    torch.testing.assert_close(rows(model, texts), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(rows(model, texts), expected, rtol=NETWORK, atol=NETWORK)
 
 
 def test_a_tokenizer_that_does_not_end_texts(model):
@@ -143,6 +145,42 @@ def test_a_token_without_a_row(model):
     tokenizer.save_pretrained(model)
     with pytest.raises(ModelError, match="has 522 words, its text tower 521"):
         rows(model)
+
+
+# what is too long ------------------------------------------------------------------------------------------------
+
+
+def test_names_that_are_too_long_are_told_with_what_is_cut(model, tmp_path):
+    clip = opened(model)
+    fits, long = " ".join(["sky"] * 75), " ".join(["road"] * 80)  # a token a word, and one at either end
+    assert clip.tokens_cut([fits, fits + " sky", long]) == [0, 1, 5]
+    assert clip.encode_text([long]).equal(clip.encode_text([" ".join(["road"] * 75)]))
+    for name, said in ((fits + " sky", "its last token is cut"), (long, "its last 5 tokens are cut")):
+        for _ in range(2):  # encoded, then from the cache
+            with pytest.warns(Notice) as told:
+                embed(Vocabulary(["road", name], templates=["{}"]), clip, tmp_path)
+            assert [str(line.message) for line in told] == [
+                f"the name '{name[:60]}...' is longer than the model reads, {said}"
+            ]
+    with pytest.warns(Notice, match=f"'{long[:60]}.*last 5 tokens are cut; so are the ends of 2 more"):
+        embed(Vocabulary(["car", fits + " sky", long, fits + " car"], templates=["{}"]), clip, tmp_path)
+
+
+def test_templates_count_towards_what_is_too_long(model, tmp_path):
+    clip, name = opened(model), " ".join(["road"] * 74)  # of 75
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embed(Vocabulary([name], templates=["{}", "sky {}"]), clip, tmp_path)
+    with pytest.warns(Notice, match="its last token is cut"):
+        embed(Vocabulary([name], templates=["{}", "sky {} sky"]), clip, tmp_path)
+
+
+def test_names_that_are_too_long_are_one_line_of_the_command(segment, street):
+    names = ", ".join(["car", "road " * 90, "sky " * 80])
+    result = segment(street, "--classes", names)
+    assert result.exit_code == 0
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("the name 'road road") and "its last 15 tokens are cut; so are the ends of 1 more" in line
 
 
 # what rows are kept by -------------------------------------------------------------------------------------------

@@ -389,6 +389,9 @@ class HashEncoder:
     def __init__(self, width=6):
         self.width, self.calls = width, []
 
+    def tokens_cut(self, texts):
+        return [0] * len(texts)
+
     def encode_text(self, texts):
         self.calls.append(list(texts))
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little") for text in texts]
@@ -401,6 +404,7 @@ class HashEncoder:
 
 class NoEncoder:
     fingerprint = HashEncoder.fingerprint
+    tokens_cut = HashEncoder.tokens_cut
 
     def encode_text(self, texts):
         raise AssertionError(f"encoded again: {texts}")

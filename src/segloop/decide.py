@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+GROUP = 16  # queries, of which the largest is found together
+MANY = 256  # queries, from which on groups are faster
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -102,11 +105,11 @@ def _update(state: _Running, block: Block, rule: Rule, may_win: Tensor) -> None:
     of_ground = (owner == 0).nonzero()[:, 0]
     if len(of_ground):
         torch.maximum(state.ground[rows], cosines[of_ground].amax(0), out=state.ground[rows])
-    best, winner = cosines.max(0)
+    best, winner = _largest(cosines)
     peak = torch.maximum(state.peak[rows], best)
     allowed = may_win[owner]
     if not bool(allowed.all()):
-        best, winner = cosines.masked_fill(~allowed[:, None, None], -torch.inf).max(0)
+        best, winner = _largest(cosines.masked_fill(~allowed[:, None, None], -torch.inf))
     better = best > state.best[rows]
     state.label[rows] = torch.where(better, owner[winner].int(), state.label[rows])
     torch.maximum(state.best[rows], best, out=state.best[rows])
@@ -114,6 +117,26 @@ def _update(state: _Running, block: Block, rule: Rule, may_win: Tensor) -> None:
     state.total[rows] *= (state.peak[rows] - peak).mul_(scale).exp_()
     state.total[rows] += torch.add(peak * -scale, cosines, alpha=scale).exp_().sum(0)
     state.peak[rows] = peak
+
+
+def _largest(cosines: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of each pixel and the first query that has it: (q, r, W) -> (r, W) and (r, W) int64.
+
+    Of many queries the largest of each group is found first and then its place in one group: torch takes eight times
+    as long for the places of 4000 queries as for their largest.
+    """
+    whole = len(cosines) // GROUP * GROUP
+    if whole < MANY:
+        return cosines.max(0)
+    best, group = cosines[:whole].unflatten(0, (-1, GROUP)).amax(1).max(0)
+    first = group * GROUP
+    place = torch.arange(GROUP, device=cosines.device)[:, None, None]
+    winner = first + cosines.gather(0, first + place).argmax(0)
+    if whole < len(cosines):
+        rest, place = cosines[whole:].max(0)
+        winner = torch.where(rest > best, whole + place, winner)
+        best = torch.maximum(best, rest)
+    return best, winner
 
 
 def class_scores(cosines: Tensor, rule: Rule) -> Tensor:

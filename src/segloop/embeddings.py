@@ -30,6 +30,7 @@ MANY = 5000  # queries, from which on a photo takes minutes
 TRIAL = 8  # queries after which their pace is known
 PATIENCE = 60.0  # seconds that need no word
 METADATA = "segloop"  # the one key, since safetensors writes several in any order
+SHOWN = 60  # letters of a name that is told
 
 
 class TextEncoder(Protocol):
@@ -41,6 +42,9 @@ class TextEncoder(Protocol):
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Texts (n) -> (n, E) float32, not normalised."""
+
+    def tokens_cut(self, texts: list[str]) -> list[int]:
+        """How many tokens of each text are not read since it is too long."""
 
 
 def cache_root() -> Path:
@@ -59,10 +63,10 @@ def embed(
     """The rows of all queries, from the cache (`cache_dir`, default `cache_root()`) or encoded: (Q, E) float32.
 
     `progress(done, total)` counts encoded queries; where they take long, a Notice says how long, and others how far
-    they are; so does one where photos will take long. Rows that the vocabulary was given, or that this encoder and step
-    have made, are returned as they are, and for given ones the encoder stays untouched. Raises VocabularyError for more
-    classes than a label map holds, ModelError where the encoder returns no direction for a text, OptionError where the
-    step returns none, or another shape.
+    they are; so does one where photos will take long, and one for names that the encoder does not read to their end.
+    Rows that the vocabulary was given, or that this encoder and step have made, are returned as they are, and for given
+    ones the encoder stays untouched. Raises VocabularyError for more classes than a label map holds, ModelError where
+    the encoder returns no direction for a text, OptionError where the step returns none, or another shape.
     """
     if vocabulary.embeddings is not None and vocabulary.made_by and vocabulary.made_by == origin(encoder, step):
         return vocabulary.embeddings
@@ -74,6 +78,7 @@ def embed(
         warnings.warn(what, Notice, stacklevel=2)
     if vocabulary.embeddings is not None and vocabulary.is_given:
         return vocabulary.embeddings.float()
+    _tell_what_is_cut(vocabulary, encoder)
     cache = Cache(Path(cache_dir or cache_root()) / "text", encoder.fingerprint, vocabulary.templates, step)
     kept = _gathered(vocabulary.queries, cache, encoder, progress)
     table = torch.stack([kept[query] for query in vocabulary.queries])
@@ -174,6 +179,20 @@ def _gathered(
             progress(len(fresh), len(fresh) + len(todo))
         writable = writable and cache.write(query, rows)
     return found | fresh
+
+
+def _tell_what_is_cut(vocabulary: Vocabulary, encoder: TextEncoder) -> None:
+    """A Notice for names too long to be read, whether their rows are kept or not; in the longest of the templates."""
+    longest = max(vocabulary.templates, key=len)
+    lost = encoder.tokens_cut([longest.replace("{}", query) for query in vocabulary.queries])
+    cut = [(number, query) for number, query in zip(lost, vocabulary.queries, strict=True) if number]
+    if not cut:
+        return
+    number, query = max(cut, key=lambda pair: pair[0])
+    what = f"the name {query if len(query) <= SHOWN else query[:SHOWN] + '...'!r} is longer than the model reads, "
+    what += f"its last {number} tokens are cut" if number > 1 else "its last token is cut"
+    others = f"; so are the ends of {len(cut) - 1} more" if len(cut) > 1 else ""
+    warnings.warn(what + others, Notice, stacklevel=3)
 
 
 @dataclass

@@ -142,6 +142,16 @@ class Clip:
         """Opened when text must be encoded, not before."""
         return open_tokenizer(self.name, self.folder, self.model.config.text_config.vocab_size)
 
+    @property
+    def context(self) -> int:
+        """Tokens that the text tower reads, its first and last one among them."""
+        return int(self.model.config.text_config.max_position_embeddings)
+
+    def tokens_cut(self, texts: list[str]) -> list[int]:
+        """How many tokens of each sentence `encode_text` does not read, 0 for most."""
+        whole = self.tokenizer(texts, padding=False, truncation=False, verbose=False)["input_ids"]
+        return [max(0, len(ids) - self.context) for ids in whole]
+
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
         """Sentences -> (n, E) float32 on this device, not normalised; cut at the context length (spec 0.4).
@@ -151,8 +161,7 @@ class Clip:
         """
         check_texts(texts, self.tokenizer)
         config = self.model.config.text_config
-        longest = config.max_position_embeddings
-        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.context, return_tensors="pt")
         ids = batch["input_ids"].to(self.device)
         states = self.model.text_model(input_ids=ids).last_hidden_state
         return self.model.text_projection(

@@ -43,6 +43,9 @@ class Tower(Protocol):
     def encode_text(self, texts: list[str]) -> Tensor:
         """Sentences -> (n, E) float32 on this device, not normalised; cut at the context length (spec 0.4)."""
 
+    def tokens_cut(self, texts: list[str]) -> list[int]:
+        """How many tokens of each sentence `encode_text` does not read, 0 for most."""
+
     @property
     def device(self) -> torch.device:
         """Where it computes."""
