@@ -17,8 +17,9 @@ from segloop.backbones.clip import Clip
 from segloop.backbones.families import load_clip
 from segloop.backbones.models import GUIDES
 from segloop.backbones.vision import Guide, load_guide
+from segloop.naming import Choice
 from segloop.network import Network
-from segloop.plan import Choice, resolve
+from segloop.plan import resolve
 from segloop.stages import Readout, on_guide_grid
 from segloop.types import LastBlock
 from tolerances import NETWORK, close_but_for_flips

@@ -6,7 +6,8 @@ from segloop.errors import OptionError
 from segloop.feedback import FSA
 from segloop.keys import BENCHMARKS
 from segloop.methods import METHODS, RECIPES
-from segloop.plan import Choice, Plan
+from segloop.naming import Choice
+from segloop.plan import Plan
 from segloop.plan import resolve as resolve_choice
 from segloop.records import override, parse_assignments
 from segloop.refine import PAMR

@@ -19,9 +19,10 @@ from segloop.backbones.families import load_clip
 from segloop.backbones.vision import load_guide
 from segloop.errors import OptionError
 from segloop.methods import METHODS
+from segloop.naming import Choice
 from segloop.network import Network
 from segloop.outliers import DETECTORS
-from segloop.plan import Choice, Guidance, resolve
+from segloop.plan import Guidance, resolve
 from segloop.purified import outlier_mask, states_needed
 from segloop.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
 from segloop.types import LastBlock

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .attention import VARIANTS, Variant, variant
+from .attention import VARIANTS
 from .errors import OptionError, nearest
 from .feedback import FSA
-from .keys import BENCHMARKS
-from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, THRESHOLDS, Method, Recipe
+from .methods import THRESHOLDS, Method
+from .naming import Choice, attention_of, known_dataset, recipe_of
 from .purify import SFP
 from .records import Constants, constants_of, override, share_out
 from .refine import MAP_STEPS, MapStep
@@ -15,14 +15,12 @@ from .rows import MEAN, ROWS, RowStep, row_step, step_name
 from .settings import Deciding, Geometry, Surroundings
 from .types import Attention
 
-DEFAULT_METHOD, DEFAULT_GUIDE = "fsa", "dino"
+DEFAULT_GUIDE = "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
 LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
 HUGE = "ViT-H/14"
 NAMED = ("method", "host", "vision")  # that a model's folder may name
 RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabulary", "rows", "pixels"}  # of a record
-PLUG_INS = "fsa, sfp or sc-clip"
-PURIFIER = "sfp"  # the method that SFP(...) alone means
 
 
 @dataclass(frozen=True)
@@ -92,30 +90,6 @@ class Plan:
         return replace(plan, purify=purify, feedback=feedback, by_size={})
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What the user asked for; None where nothing was said."""
-
-    method: str | Attention | None = None
-    host: str | Attention | None = None
-    vision: str | None = None
-    recipe: str | None = None
-    dataset: str | None = None  # of BENCHMARKS: the method's own constants for it, as a recipe has them
-    feedback: FSA | None = None
-    purify: SFP | None = None
-    overrides: Constants = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Host:
-    """An attention that was named: what it is, what it brings, and whose constants it takes."""
-
-    name: str
-    variant: Variant
-    row: Method
-    purify: SFP | None = None
-
-
 def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     """Overrides, records, then method, host and vision, then recipe or data set, then the model's folder, then VOC20.
 
@@ -123,13 +97,13 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     `method` means fsa, `purify` alone means sfp. Without anything, fsa on proxyclip with dino. Raises OptionError,
     naming the nearest.
     """
-    recipe = _recipe_of(choice) if choice.recipe else None
-    dataset = recipe.dataset if recipe else _known_dataset(choice.dataset)
+    recipe = recipe_of(choice) if choice.recipe else None
+    dataset = recipe.dataset if recipe else known_dataset(choice.dataset)
     folder = dict(folder or {})
     named = {name: folder.pop(name, None) for name in NAMED}
     if recipe:
         named = {"method": recipe.method, "host": None, "vision": None}
-    method, host_name, host, row = _attention(choice, named)
+    method, host_name, host, row = attention_of(choice, named)
     guided = host.variant.on_guide_grid
     plan = Plan(
         method=method,
@@ -149,59 +123,6 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     by_size = {size: _unless(own.get(dataset or "", {}), choice.overrides) for size, own in row.by_size.items()}
     plan = plan.changed(row.constants(dataset) if dataset else _without_dataset(plan, row, folder))
     return replace(plan.changed(choice.overrides), by_size=by_size)
-
-
-def _attention(choice: Choice, named: Constants) -> tuple[str, str | None, _Host, Method]:
-    """Method, host's name (None without a plug-in), host and row, from what was asked for and recipe or folder name."""
-    alone = choice.purify and not (choice.method or choice.host or choice.recipe)
-    default = PURIFIER if alone else named["method"] or DEFAULT_METHOD
-    method: str | Attention = choice.method or ("fsa" if choice.host else default)
-    from_folder = named["host"] if named["method"] == method else None
-    if method == "fsa":
-        from_record = PURIFIER if choice.purify and choice.method else None
-        host = _named(choice.host or from_record or from_folder or PROXY_HOST)
-        return "fsa", host.name, host, METHODS["fsa"] if host.name == PROXY_HOST else host.row
-    if not (choice.host or from_folder):
-        host = _named(method)
-        return host.name, None, host, host.row
-    purify = METHODS[method].purify if isinstance(method, str) and method in METHODS else None
-    if purify is None:
-        told = method if isinstance(method, str) else "an attention of your own"
-        raise OptionError(f"host= came with method {told!r}", f"host= goes with {PLUG_INS}; leave one out")
-    host = _purified(str(method), purify, _named(choice.host or from_folder))
-    return str(method), host.name.partition(":")[2], host, host.row
-
-
-def _named(method: Any) -> _Host:
-    """A method that has an attention of its own, also `sfp:proxyclip`. Raises OptionError naming the nearest."""
-    if not isinstance(method, str):
-        return _Host(*_own(method))
-    plug_in, colon, inner = method.partition(":")
-    if colon and plug_in in METHODS and (purify := METHODS[plug_in].purify):
-        return _purified(plug_in, purify, _named(inner))
-    if method in METHODS and method != "fsa":
-        row = METHODS[method]
-        return _Host(method, row.variant(method), row, row.purify)
-    try:
-        return _Host(method, variant(method), PRODUCT)
-    except OptionError:
-        remedy = f"{nearest(method, METHODS)}, or a product such as 'qq+kk'"
-        raise OptionError(f"unknown method {method!r}", remedy) from None
-
-
-def _own(attention: Attention) -> tuple[str, Variant, Method]:
-    """An attention that is given as such: a record of a known variant, perhaps with other constants, or the user's."""
-    for name, row in VARIANTS.items():
-        if constants_of(row.attention) and type(attention) is type(row.attention):
-            return name, replace(row, attention=attention), METHODS[name]
-    name = getattr(attention, "__qualname__", type(attention).__qualname__).split(".")[-1]
-    return f"{getattr(attention, '__module__', 'python')}:{name}", Variant(attention), PRODUCT
-
-
-def _purified(plug_in: str, purify: SFP, host: _Host) -> _Host:
-    if host.purify:
-        raise OptionError(f"{plug_in} came on {host.name}, which purifies already", "name another host")
-    return replace(host, name=f"{plug_in}:{host.name}", purify=purify)
 
 
 def _parts(plan: Plan) -> dict[str, Any]:
@@ -275,26 +196,3 @@ def _without_dataset(plan: Plan, row: Method, folder: Constants) -> dict[str, An
 
 def _unless(constants: Constants, given: Constants) -> dict[str, Any]:
     return {name: value for name, value in constants.items() if name not in given}
-
-
-def _recipe_of(choice: Choice) -> Recipe:
-    """The row that is named. Raises OptionError where a method or a data set beside it is another than the row's."""
-    named = choice.recipe or ""
-    if named not in RECIPES:
-        raise OptionError(f"unknown recipe {named!r}", nearest(named, RECIPES))
-    recipe = RECIPES[named]
-    method = choice.method or ("fsa" if choice.host else recipe.method)
-    if method != recipe.method:
-        told = method if isinstance(method, str) else "an attention of your own"
-        own = f"{method}/{recipe.dataset}"
-        other = f"take recipe {own}" if own in RECIPES else f"give dataset={recipe.dataset!r} instead of the recipe"
-        raise OptionError(f"recipe {named} came with method {told}", f"leave the method out, or {other}")
-    if choice.dataset not in (None, recipe.dataset):
-        raise OptionError(f"recipe {named} came with data set {choice.dataset}", "leave one of them out")
-    return recipe
-
-
-def _known_dataset(key: str | None) -> str | None:
-    if key is not None and key not in BENCHMARKS:
-        raise OptionError(f"no constants are known for data set {key!r}", nearest(key, BENCHMARKS))
-    return key

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import strays, tally
 from .earlier import FAILED, FAILURES, PART, Kind, beginning, check_replaced, is_a, json_of, npz_of, png_of
-from .errors import OptionError, OutputError, UserError
+from .errors import MachineError, OptionError, OutputError, UserError
 from .files import regular, write_whole
 
 FORMAT = 1
@@ -86,9 +86,14 @@ class Record:
     def finish(self, shards: int) -> dict[str, Any]:
         """Put all shards together -> run.json as written. `run.json` comes last: with it the run is done.
 
-        Raises UserError where no pixel counts; shards are done anew when the run starts again.
+        Raises MachineError where a shard is missing, UserError where no pixel counts; shards are done anew when the
+        run starts again.
         """
-        outcomes = [outcome for shard in range(shards) for outcome in self.outcomes(shard) or []]
+        parts = [self.outcomes(shard) for shard in range(shards)]
+        if None in parts:
+            what = f"a helping process was lost before {self.folder} was done"
+            raise MachineError(what, "run the same command again, it goes on where it stopped")
+        outcomes = [outcome for part in parts for outcome in part or []]
         counted = [outcome for outcome in outcomes if isinstance(outcome, tally.Scored)]
         failed = [outcome for outcome in outcomes if isinstance(outcome, tally.Failed)]
         names = self.inputs["classes"]

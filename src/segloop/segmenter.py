@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import lcm
 from pathlib import Path
@@ -17,14 +17,16 @@ from .backbones.models import DEFAULT_CLIP
 from .backbones.shared import Models
 from .backbones.tower import Tower
 from .decide import Rule, class_scores, decide
+from .describe import described
 from .embeddings import embed, origin
 from .errors import ImageError, OptionError, UserError
 from .feedback import FSA
 from .images import PLAIN, Reading, reading
 from .methods import PATCH
+from .naming import Choice
 from .network import Network
 from .opening import Fidelity, check_options, folder_settings, open_network
-from .plan import Choice, Plan, resolve
+from .plan import Plan, resolve
 from .purify import SFP
 from .results import Segmentation
 from .steps import Photo, blocks, full_map, prepare, rule_of, statistics, tiles
@@ -81,7 +83,7 @@ class Segmenter:
         stretch: str | None = None,
         **overrides: Any,
     ) -> "Segmenter":
-        """Open the networks and settle every constant.
+        """Open the networks and settle every constant. Raises ModelError, OptionError.
 
         Args:
             model: hub id, local folder in Hugging Face format, or "tiny" (bundled; downloads nothing).
@@ -93,24 +95,20 @@ class Segmenter:
             feedback: constants of FSA instead of the recipe's.
             purify: constants of SFP instead of the recipe's; without `method` it means sfp.
             device: auto, cpu, cuda, mps ...
-            dtype: auto is half precision where the hardware is fast at it (on cuda and mps float16, unless a trial
-                overflows); `reference` is float32.
-            fidelity: "reference" is the published pipeline, quirks included.
+            dtype: auto is half precision where the hardware is fast at it and a trial does not overflow.
+            fidelity: "reference" is the published pipeline, quirks included, in float32.
             batch: windows that go through the network together.
             offline: never ask the hub.
             models: where open networks are kept, for several Segmenters that share them.
             bands, stretch: of photos, such as (4, 3, 2) and "percentile"; see `images.reading`.
-            **overrides: any setting of the method, such as stride or lambda_; None switches it off. `rows` is a step on
-                text rows: a name of ROWS, or your own (Q, T, E) -> (Q, E).
-
-        Raises ModelError, OptionError.
+            **overrides: any setting of the method, such as stride or lambda_; None switches it off.
+                `rows` is a step on text rows: a name of ROWS, or your own (Q, T, E) -> (Q, E).
         """
         check_options(fidelity, batch)
         where, read = pick_device(device), reading(bands, stretch)
         precisions = pick_dtypes(dtype, where, fidelity)
-        guide_name = None if vision is None else str(vision)
-        named = None if method == "auto" else method
-        choice = Choice(named, host, guide_name, recipe, dataset, feedback, purify, overrides)
+        named, guide = None if method == "auto" else method, None if vision is None else str(vision)
+        choice = Choice(named, host, guide, recipe, dataset, feedback, purify, overrides)
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         network = open_network(str(model), plan, models or Models(), where, precisions, fidelity, offline)
         return cls(network, fidelity, batch, read)
@@ -210,26 +208,7 @@ class Segmenter:
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
         """What made a result, for its record: model, method, precision, every constant, the class list's name."""
-        plan = self.plan
-        guide = {"vision": self.network.guide.name} if self.network.guide else {}
-        host = {"host": plan.host} if plan.host else {}
-        feedback = {"feedback": asdict(plan.feedback)} if plan.feedback else {}
-        purify = {"purify": asdict(plan.purify)} if plan.purify else {}
-        return {
-            "model": self.clip.name,
-            "method": plan.method,
-            **guide,
-            **host,
-            **feedback,
-            **purify,
-            "fidelity": self.fidelity,
-            "dtype": str(self.clip.dtype).removeprefix("torch."),
-            **plan.constants,
-            **({"rows": "given"} if vocabulary.is_given else {}),
-            "vocabulary": vocabulary.source,
-            **self.reading.said(),
-            **self.clip.normalisation.said(),
-        }
+        return described(self.network, self.fidelity, self.reading, vocabulary)
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""

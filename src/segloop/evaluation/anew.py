@@ -24,10 +24,10 @@ from ..settings import Deciding
 from ..steps import rule_of
 from ..vocabulary import Vocabulary
 from .preflight import labels_hash
-from .run import Finished, Progress, machine
+from .run import Finished, machine
 from .source import Kept, check_kept
 from .task import SHARD, Task, images_hash, shards_of
-from .work import Job, work
+from .work import Job, Progress, adding, work
 
 DECIDING = [name for record in (Deciding(), *MAP_STEPS.values()) for name in constants_of(record)]
 
@@ -119,35 +119,13 @@ def decide_anew(
     with locked(out):
         record = open_record(out, inputs, overwrite)
         if not record.finished:
-            missing = record.missing(len(shards))
-            job = Job(
-                record,
-                kept.data,
-                source,
-                kept.vocabulary.classes,
-                settings["void"],
-                shards,
-                frozenset(missing),
-                settings["boundary"],
-            )
-            total, done = sum(shards[shard].stop - shards[shard].start for shard in missing), 0
-
-            def advance(images: int) -> None:
-                nonlocal done
-                done += images
-                progress(done, total)
-
-            seconds = work([job], missing, advance)
-            entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine()}
-            record.log(
-                {
-                    **entry,
-                    "data": [str(kept.data.root)],
-                    "split": kept.split,
-                    "from_scores": str(kept.folder),
-                    "seconds": seconds,
-                }
-            )
+            missing = frozenset(record.missing(len(shards)))
+            names, void, boundary = kept.vocabulary.classes, settings["void"], settings["boundary"]
+            job = Job(record, kept.data, source, names, void, shards, missing, boundary)
+            seconds = work([job], sorted(missing), adding(progress, job.images))
+            place = {"data": [str(kept.data.root)], "split": kept.split, "from_scores": str(kept.folder)}
+            made = {"command": shlex.join(sys.argv), "machine": machine(), "seconds": seconds}
+            record.log({"started": started, **made, **place})
         run = record.finished or record.finish(len(shards))
     return Finished(Task(settings["dataset"], (), out), out, run)
 

@@ -16,16 +16,14 @@ import torch
 
 from ..backbones.shared import Memory, Models
 from ..datasets import Opened
-from ..errors import MachineError, OptionError
+from ..errors import OptionError
 from ..record import Record, locked, open_record
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
 from .task import Settled, Task, find, settle
-from .work import MAPS, Job, job_of, work
+from .work import MAPS, Job, Progress, adding, job_of, work
 
 Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
-"""(images done, images in all)"""
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,7 @@ def _begin(settled: Settled, say: Say) -> tuple[Record, list[int]]:
 def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew: Crew, progress: Progress) -> None:
     """The missing shards of jobs whose shards are alike, by this process and those that help it."""
     todo = sorted(set().union(*(job.missing for job in jobs)))
-    sizes = [part.stop - part.start for part in jobs[0].shards]
-    total = sum(sizes[shard] for job in jobs for shard in job.missing)
+    total = sum(job.images for job in jobs)
     names = {job.record.folder for job in jobs}
     tasks = [one.task for one in settled if one.task.out in names]
     entry = {
@@ -119,14 +116,7 @@ def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew:
     }
     for job in jobs if crew.leads else []:
         job.record.log(entry)
-    done = 0
-
-    def advance(images: int) -> None:
-        nonlocal done
-        done += images
-        progress(done, total)
-
-    advance(0)
+    advance = adding(progress, total)
     with crew.helpers(tasks, todo, advance) as shards:
         seconds = work(jobs, shards, advance, models.memory)
     for job in jobs if crew.leads else []:
@@ -135,14 +125,7 @@ def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew:
 
 
 def _finish(settled: Settled, record: Record) -> Finished:
-    run = record.finished
-    if run is None:
-        shards = len(settled.shards)
-        if record.missing(shards):
-            what = f"a helping process was lost before {record.folder} was done"
-            raise MachineError(what, "run the same command again, it goes on where it stopped")
-        run = record.finish(shards)
-    return Finished(settled.task, record.folder, run)
+    return Finished(settled.task, record.folder, record.finished or record.finish(len(settled.shards)))
 
 
 def machine() -> dict[str, Any]:

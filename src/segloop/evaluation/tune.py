@@ -14,9 +14,8 @@ from ..errors import ImageError, OptionError, UserError
 from ..metrics import Counts, Void, numbered, scores
 from ..steps import blocks
 from .anew import KeptRun
-from .run import Progress
 from .source import Kept, KeptPhoto
-from .work import ahead
+from .work import Progress, ahead
 
 SCALES = (20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0, 75.0, 100.0)
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(17))  # 0 is off

@@ -33,6 +33,9 @@ READERS = 4  # threads that read ahead and count
 AHEAD = 12  # photos that are read before they are needed
 MAPS = "maps"  # the folder of a run's label maps
 
+Progress = Callable[[int, int], None]
+"""(images done, images in all)"""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,6 +54,11 @@ class Job:
     boundary: bool = False
     maps: bool = False
     encode: Callable[[Any, Tensor], bytes] | None = None  # a photo and its windows' cosines, where they are kept
+
+    @property
+    def images(self) -> int:
+        """How many are still to be done."""
+        return sum(self.shards[shard].stop - self.shards[shard].start for shard in self.missing)
 
 
 def job_of(settled: Settled, record: Record, missing: Iterable[int]) -> Job:
@@ -102,6 +110,19 @@ class _Read:
     photo: Any = None  # Ready
     truth: np.ndarray | None = None  # (H0, W0)
     failed: ImageError | None = None
+
+
+def adding(progress: Progress, total: int) -> Callable[[int], None]:
+    """A function that is told of each few images done, and tells `progress` of all so far."""
+    done = 0
+
+    def advance(images: int) -> None:
+        nonlocal done
+        done += images
+        progress(done, total)
+
+    advance(0)
+    return advance
 
 
 def work(

@@ -6,8 +6,9 @@ from typing import Any
 
 from ..feedback import FSA
 from ..methods import METHODS
+from ..naming import PURIFIER
 from ..network import Network
-from ..plan import PURIFIER, Plan
+from ..plan import Plan
 from ..purify import SFP
 from ..records import override
 from ..segmenter import Segmenter

@@ -55,7 +55,8 @@ def _words(run: Run, variant: str) -> list[str]:
 
 
 def _constants(run: Run, size: str) -> list[str]:
-    from ..plan import Choice, known_constants, resolve, shared_constants
+    from ..naming import Choice
+    from ..plan import known_constants, resolve, shared_constants
 
     guide = names.guide(run)
     method, host = ("fsa", run.base) if run.has_feedback else (run.base, None)
