@@ -4,8 +4,9 @@ PYTHON ?= python3
 CLIP ?= tiny
 VENV := .venv
 BIN := $(VENV)/bin
-NUMBERS := attention.py decide.py feedback.py feedback_matrix.py feedback_models.py golden.py grid.py inspect.py \
-  metrics.py outliers.py pruning.py purify.py segmenter.py tiny_model.py vision.py windows.py
+NUMBERS := attention.py decide.py feedback.py feedback_matrix.py feedback_models.py golden.py grid.py half.py \
+  inspect.py metrics.py outliers.py pruning.py purify.py same_everywhere.py segmenter.py straight.py text.py \
+  tiny_model.py vision.py windows.py
 
 .PHONY: demo test test-portable lint soak clean
 

@@ -23,11 +23,13 @@ from segloop.backbones.tower import Source
 from segloop.errors import ModelError, OptionError
 from segloop.images import CLIP, Normalisation
 from segloop.types import LastBlock
+from tolerances import NETWORK
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 PATCH, DEPTH, HEADS, D, E, SIDE = 8, 3, 2, 16, 12, 4  # SIDE: of the grid that positions are for
 HALVES = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+CONSTANTS = 5e-4 / 66 * (1 + 2.2)  # mean and deviation are rounded to thousandths of a byte; pixels reach 2.2
 
 
 class Block(nn.Module):
@@ -67,6 +69,9 @@ class Toy:
     @cached_property
     def fingerprint(self):
         return hashlib.sha256(b"toy").hexdigest()
+
+    def tokens_cut(self, texts):
+        return [0] * len(texts)
 
     def encode_text(self, texts):
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little") for text in texts]
@@ -135,10 +140,12 @@ def test_a_family_is_a_row(toy, meadow):
     words = Vocabulary(["road", "sky"], templates="plain")
     text = segmenter.text(words)
     ready = segmenter.prepare(meadow)
-    torch.testing.assert_close(segmenter.tiles([ready], text)[0][0], by_hand(meadow, text), rtol=0, atol=1e-5)
+    torch.testing.assert_close(segmenter.tiles([ready], text)[0][0], by_hand(meadow, text), rtol=0, atol=NETWORK)
     found = segmenter(meadow, words)
-    expected = F.interpolate(by_hand(meadow, text)[None], size=(80, 64), mode="bilinear")[0].argmax(0)
-    assert (torch.from_numpy(found.labels) == expected).float().mean() > 0.99 and expected.unique().tolist() == [0, 1]
+    maps = F.interpolate(by_hand(meadow, text)[None].double(), size=(80, 64), mode="bilinear")[0]
+    expected, certain = maps.argmax(0), (maps[0] - maps[1]).abs() > 2 * NETWORK
+    assert torch.equal(torch.from_numpy(found.labels)[certain], expected[certain])
+    assert expected.unique().tolist() == [0, 1]
     assert found.settings["pixels"] == {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
 
@@ -160,7 +167,7 @@ def test_a_guide_sees_the_same_photo_whatever_the_tower_wants(toy, meadow, tmp_p
     for place in (toy, toy.parent / "own"):
         segmenter = Segmenter.from_pretrained(place, method="proxyclip", vision=guide, crop=0, short_side=64)
         segmenter(meadow, Vocabulary(["road", "sky"], templates="plain"))
-    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1e-4)
+    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0.27 / 0.224 * CONSTANTS)
 
 
 def spy(seen):
@@ -250,7 +257,7 @@ def test_pixels_are_those_of_the_folder(clip_folder, meadow, file, said, expecte
     pixels = segmenter.prepare(meadow).pixels
     photo = torch.from_numpy(np.array(Image.open(meadow))).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (expected.mean, expected.std))
-    torch.testing.assert_close(pixels, (photo - mean) / std, rtol=0, atol=2e-5)
+    torch.testing.assert_close(pixels, (photo - mean) / std, rtol=0, atol=CONSTANTS)
     assert ("pixels" in segmenter.describe(Vocabulary(["road"]))) == (expected != CLIP)
 
 

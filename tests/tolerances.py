@@ -34,6 +34,9 @@ def network(products: int, width: int) -> float:
 NETWORK = network(21, 128)  # 1.4e-5: six products in each of a reduced network's three blocks, the way in and out
 
 
+FLIPPED = 0.15  # of the cosines, at most (spec 3.4)
+
+
 def flips(patches: int) -> float:
     """What cosines of such a window may move by where a hard mask decides otherwise (spec 3.4).
 
@@ -44,11 +47,7 @@ def flips(patches: int) -> float:
 
 
 def close_but_for_flips(found: Tensor, expected: Tensor, patches: int) -> None:
-    """Cosines as equal as networks make them, but for one decision of a hard mask in each window.
-
-    The row it is about moves by `flips`; the others hear of it by the weights that they give to it, which add up to 1
-    over rows on the mean, so that all of them together move by as much again.
-    """
+    """Cosines as equal as networks make them, but for what single entries of hard masks move (spec 3.4)."""
     difference = (found.double() - expected.double()).abs()
     assert difference.max() <= NETWORK + flips(patches)
-    assert difference.mean() <= NETWORK + 2 * flips(patches) / patches
+    assert (difference > NETWORK).double().mean() <= FLIPPED
