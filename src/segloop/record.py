@@ -127,10 +127,13 @@ class Record:
 def locked(folder: Path) -> Iterator[None]:
     """Keep a run's folder for this process; a process that is killed lets go of it.
 
-    Raises OptionError where another process has it, OutputError where it cannot be written.
+    Raises OptionError where another process has it, and before anything is put there where it holds something that
+    is of no run; OutputError where it cannot be written.
     """
     from filelock import FileLock, Timeout
 
+    if folder.is_dir():
+        _check_own(folder, read_run(folder))
     lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)

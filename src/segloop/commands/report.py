@@ -29,7 +29,9 @@ class Asked:
         str | None,
         typer.Option("--format", help="md, csv, xlsx or html; what --out ends in, else md."),
     ] = None
-    out: Annotated[Path | None, typer.Option("--out", help="File to write, instead of stdout.")] = None
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write, instead of stdout; an earlier report is replaced.")
+    ] = None
     compare: Annotated[
         bool | None,
         typer.Option("--compare/--no-compare", help="Second run minus first; by itself for two runs of a data set."),
@@ -52,7 +54,6 @@ class Asked:
         list[str] | None,
         typer.Option("--data", help="DIR or KEY=DIR of their photos; where they were, if it is not given."),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out, also where it is no report.")] = False
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False
     debug: options.Debug = False
 
@@ -74,7 +75,7 @@ def report(asked: Asked) -> None:
         made = build(runs, wanted)
         if out is not None:
             written = export.files(made, chosen, out)
-            export.check_files(written, chosen, runs, asked.overwrite)
+            export.check_files(written, chosen, runs)
             for path, content in written.items():
                 write_whole(path, content)
                 console.say(f"wrote {path}")

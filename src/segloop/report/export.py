@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ..earlier import LINE, Kind, anything, check_replaced, ending, saying
+from ..earlier import LINE, Kind, check_replaced, ending, saying
 from ..errors import OptionError, nearest
 from ..record import FILES as RECORD_FILES
 from ..record import RUN as RECORD
@@ -60,8 +60,8 @@ def files(report: Report, form: str, out: Path) -> dict[Path, bytes]:
     return {out: workbook(report) if form == "xlsx" else _bytes(printed(report, form))}
 
 
-def check_files(written: Mapping[Path, bytes], form: str, runs: Sequence[Run], overwrite: bool = False) -> None:
-    """See that what `files` has given replaces earlier reports only, and with `overwrite` nothing of these runs.
+def check_files(written: Mapping[Path, bytes], form: str, runs: Sequence[Run]) -> None:
+    """See that what `files` has given replaces earlier reports only, and gets between no files of these runs.
 
     Raises OptionError, OutputError.
     """
@@ -70,8 +70,7 @@ def check_files(written: Mapping[Path, bytes], form: str, runs: Sequence[Run], o
         if os.path.realpath(path) in records:
             raise OptionError(f"{path} is a part of the run that is reported", "choose another --out")
     kinds = {path: _table_like(content) if form == "csv" else KINDS[form] for path, content in written.items()}
-    remedy = "choose another --out, or replace it with --overwrite"
-    check_replaced(dict.fromkeys(written, anything) if overwrite else kinds, remedy)
+    check_replaced(kinds, "move it away, or choose another --out")
 
 
 def _table_like(content: bytes) -> Kind:
