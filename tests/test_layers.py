@@ -73,6 +73,8 @@ ROOMS = [
     "straight",
     "inspection",
     "tally",
+    "sameness",
+    "runfolder",
     "record",
     "console",
     "evaluation",

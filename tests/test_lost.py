@@ -16,7 +16,7 @@ from segloop import results
 from segloop.earlier import FAILURES, PART, is_a, is_free
 from segloop.errors import OptionError, OutputError
 from segloop.files import lands_at, write_whole
-from segloop.record import FILES, KEPT
+from segloop.runfolder import FILES, KEPT
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, pipes and sockets of POSIX")
 pytestmark = pytest.mark.usefixtures("one_thread")

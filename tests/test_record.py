@@ -7,7 +7,8 @@ import pytest
 
 from segloop.errors import OptionError, UserError
 from segloop.metrics import confusion
-from segloop.record import Inputs, locked, open_record, read_run
+from segloop.record import Inputs, open_record
+from segloop.runfolder import locked, read_run
 from segloop.tally import Failed, Scored
 
 NAMES = ["grass", "sand"]

@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as arrays
 from segloop import tally
 from segloop.labels import COLOUR, VOID, WIDE_VOID, LabelRule, Span
 from segloop.metrics import confusion
-from segloop.record import Inputs, locked, open_record
+from segloop.record import Inputs, open_record
+from segloop.runfolder import locked
 from segloop.strays import KEPT, LISTED, Uncounted, gather, nothing, record, remedy, sentence, uncounted
 
 maps = arrays.arrays(np.uint8, (5, 7), elements=st.sampled_from([0, 1, 2, 3, 7, 80, 254, 255]))

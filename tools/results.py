@@ -24,7 +24,7 @@ from segloop.files import write_whole
 from segloop.labels import read_label
 from segloop.metrics import Counts, scores
 from segloop.overlay import draw_overlay
-from segloop.record import read_run
+from segloop.runfolder import read_run
 from segloop.scenes import CLASSES, write_scenes
 from segloop.segmenter import Segmenter
 from segloop.textures import GROUNDS

@@ -17,9 +17,10 @@ from ..images import Normalisation, recorded
 from ..keys import OWN
 from ..masks import Masks
 from ..plan import known_constants
-from ..record import LOG, Inputs, locked, open_record, read_run
+from ..record import Inputs, open_record
 from ..records import constants_of, override, share_out
 from ..refine import MAP_STEPS, MapStep
+from ..runfolder import LOG, locked, read_run
 from ..settings import Deciding
 from ..steps import rule_of
 from ..vocabulary import Vocabulary

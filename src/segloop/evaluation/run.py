@@ -17,7 +17,8 @@ import torch
 from ..backbones.shared import Memory, Models
 from ..datasets import Opened
 from ..errors import OptionError
-from ..record import Record, locked, open_record
+from ..record import Record, open_record
+from ..runfolder import locked
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
 from .task import Settled, Task, find, settle

@@ -17,8 +17,8 @@ from ..earlier import check_replaced
 from ..errors import ImageError, UserError
 from ..files import regular, write_whole
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
-from ..record import SCORE
 from ..refine import MapStep
+from ..runfolder import SCORE
 from ..segmenter import Segmenter
 from ..steps import Measured, Photo, blocks
 from ..windows import Layout, ScoreMap, assemble

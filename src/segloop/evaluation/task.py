@@ -20,7 +20,8 @@ from ..methods import METHODS, RECIPES
 from ..metrics import Void
 from ..opening import folder_settings
 from ..plan import known_constants
-from ..record import Inputs, read_run
+from ..record import Inputs
+from ..runfolder import read_run
 from ..segmenter import Segmenter
 from ..vocabulary import Vocabulary
 from .preflight import labels_hash

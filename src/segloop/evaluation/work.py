@@ -22,8 +22,9 @@ from ..earlier import check_replaced
 from ..errors import ImageError, TooLargeError
 from ..files import write_whole
 from ..metrics import Void, confusion
-from ..record import MAP, Record
+from ..record import Record
 from ..results import label_png
+from ..runfolder import MAP
 from ..strays import uncounted
 from ..tally import Failed, Outcome, Scored
 from .source import Live, Source, write_scores

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 from ..earlier import LINE, Kind, check_replaced, ending, saying
 from ..errors import OptionError, nearest
-from ..record import FILES as RECORD_FILES
-from ..record import RUN as RECORD
+from ..runfolder import FILES as RECORD_FILES
+from ..runfolder import RUN as RECORD
 from ..sheets import armed, csv_text, first_line
 from ..visible import visible
 from .cells import Cell, Column, Report, Table, Value, flat, letter, text

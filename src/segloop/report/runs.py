@@ -15,8 +15,8 @@ import numpy as np
 from ..errors import OptionError
 from ..files import regular
 from ..metrics import Counts
-from ..record import FORMAT
-from ..record import RUN as RECORD
+from ..runfolder import FORMAT
+from ..runfolder import RUN as RECORD
 from ..sheets import csv_rows
 
 AGAIN = "run the same `segloop evaluate` command again, with --overwrite"
