@@ -14,7 +14,7 @@ from command import WORDS, complaint, done, sentence
 from records import write_run
 from runs import record_of
 from segloop import Segmenter, results, steps
-from segloop.attempts import attempt, together
+from segloop.attempts import Line, attempt
 from segloop.classfiles.read import read_classes
 from segloop.datasets import Opened
 from segloop.errors import ImageError, TooLargeError, VocabularyError
@@ -77,9 +77,13 @@ def test_what_does_not_fit_together_fits_alone():
             raise MemoryError
         return [2 * one for one in some]
 
-    found = dict(together(double, ["a", "big", "b"], str))
-    assert found["a"] == "aa" and found["b"] == "bb" and isinstance(found["big"], ImageError)
-    assert list(together(double, [], str)) == []
+    failed = []
+    line = Line(str.strip, double, lambda one, two: (one, two))
+    found = list(line.results([" a", "big", "b ", "c"], lambda some: len(some) == 3, lambda *one: failed.append(one)))
+    assert found == [("a", "aa"), ("b", "bb"), ("c", "cc")]
+    ((photo, error),) = failed
+    assert photo == "big" and isinstance(error, ImageError)
+    assert list(line.results([], bool, print)) == []
 
 
 # segment -------------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """Trying what one photo of many may be too much for: memory that runs out on it is an error of that photo alone."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from .errors import ImageError, TooLargeError, memory_ran_out
 from .visible import shortened
 
-Item = TypeVar("Item")
+Ready = TypeVar("Ready")
+Middle = TypeVar("Middle")
 Result = TypeVar("Result")
 
 REMEDY = "make it smaller first, use a smaller --batch, or close other programs"
@@ -27,15 +30,52 @@ def attempt(do: Callable[[], Result], photo: object) -> Result | ImageError:
     return TooLargeError(f"memory ran out on {name}", REMEDY)
 
 
-def together(
-    do: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], photo: Callable[[Item], object]
-) -> Iterator[tuple[Item, Result | ImageError]]:
-    """`do` for all items at once; where memory does not hold that, for each alone. `photo` gives an item's name."""
-    found = attempt(lambda: do(items), photo(items[0])) if items else []
-    if not isinstance(found, ImageError):
-        yield from zip(items, found, strict=True)
-    elif len(items) == 1:
-        yield items[0], found
-    else:
-        for item in items:
-            yield from together(do, [item], photo)
+@dataclass(frozen=True)
+class Line(Generic[Ready, Middle, Result]):
+    """Three steps of photos: the first and the last of each alone, the second of many at once."""
+
+    prepare: Callable[[Any], Ready]
+    through: Callable[[Sequence[Ready]], Sequence[Middle]]
+    finish: Callable[[Ready, Middle], Result]
+
+    def results(
+        self,
+        photos: Iterable[Any],
+        enough: Callable[[Sequence[Ready]], bool],
+        failed: Callable[[Any, ImageError], None],
+    ) -> Iterator[Result]:
+        """Results in the photos' order, the second step for as many as are `enough`; other photos go to `failed`."""
+        waiting: list[tuple[Any, Ready]] = []
+        for photo in photos:
+            ready = attempt(partial(self.prepare, photo), photo)
+            if isinstance(ready, ImageError):
+                failed(photo, ready)
+            else:
+                waiting.append((photo, ready))
+            if enough([one for _, one in waiting]):
+                yield from self._finished(waiting, failed)
+                waiting = []
+        yield from self._finished(waiting, failed)
+
+    def _finished(
+        self, waiting: Sequence[tuple[Any, Ready]], failed: Callable[[Any, ImageError], None]
+    ) -> Iterator[Result]:
+        for (photo, ready), middle in self._through(waiting):
+            made = middle if isinstance(middle, ImageError) else attempt(partial(self.finish, ready, middle), photo)
+            if isinstance(made, ImageError):
+                failed(photo, made)
+            else:
+                yield made
+
+    def _through(self, waiting: Sequence[tuple[Any, Ready]]) -> Iterator[tuple[tuple[Any, Ready], Middle | ImageError]]:
+        """All at once; where memory does not hold that, each alone."""
+        if not waiting:
+            return
+        found = attempt(lambda: self.through([ready for _, ready in waiting]), waiting[0][0])
+        if not isinstance(found, ImageError):
+            yield from zip(waiting, found, strict=True)
+        elif len(waiting) == 1:
+            yield waiting[0], found
+        else:
+            for one in waiting:
+                yield from self._through([one])

@@ -11,7 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from .attempts import attempt, together
+from .attempts import Line
 from .backbones.device import pick_device, pick_dtypes
 from .backbones.models import DEFAULT_CLIP
 from .backbones.shared import Models
@@ -175,19 +175,9 @@ class Segmenter:
         rule = self.rule(vocabulary)
         text = self.text(vocabulary)
 
-        decide_one = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores)
-        finish = partial(self._finish, text=text, decided=decide_one, failed=on_error or _raise)
-        waiting: list[tuple[Any, Photo]] = []
-        for photo in photos:
-            ready = attempt(partial(self.prepare, photo), photo)
-            if isinstance(ready, ImageError):
-                (on_error or _raise)(photo, ready)
-                continue
-            waiting.append((photo, ready))
-            if sum(len(one.windows) for _, one in waiting) >= self.batch:
-                yield from finish(waiting)
-                waiting = []
-        yield from finish(waiting)
+        decided = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores)
+        line = Line(self.prepare, partial(self.tiles, text=text), decided)
+        yield from line.results(photos, self._fill_a_batch, on_error or _raise)
 
     def text(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Tensor:
         """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
@@ -234,21 +224,8 @@ class Segmenter:
         """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
         return assemble(logits, photo.where, photo.size, photo.target, self.direct)
 
-    def _finish(
-        self,
-        photos: Sequence[tuple[Any, Photo]],
-        text: Tensor,
-        decided: Callable[[Photo, Tensor], Segmentation],
-        failed: Callable[[Any, ImageError], None],
-    ) -> Iterator[Segmentation]:
-        """Photos as they came, each with what was prepared of it, through the networks to results."""
-        through = together(lambda some: self.tiles([one for _, one in some], text), photos, lambda pair: pair[0])
-        for (photo, ready), logits in through:
-            result = logits if isinstance(logits, ImageError) else attempt(partial(decided, ready, logits), photo)
-            if isinstance(result, ImageError):
-                failed(photo, result)
-            else:
-                yield result
+    def _fill_a_batch(self, photos: Sequence[Photo]) -> bool:
+        return sum(len(one.windows) for one in photos) >= self.batch
 
     @torch.no_grad()
     def _decide(self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool) -> Segmentation:
