@@ -62,7 +62,7 @@ def write_photos(folder: Path, images: int) -> None:
         Image.fromarray(regions).resize(SIZE[::-1], Image.Resampling.NEAREST).save(
             folder / "masks" / f"{number:03d}.png"
         )
-    (folder / "classes.txt").write_text("".join(f"class {number}\n" for number in range(CLASSES)))
+    (folder / "classes.txt").write_text("".join(f"thing {number}\n" for number in range(CLASSES)))
 
 
 def settled_task(folder: Path, dtype: str) -> Settled:
