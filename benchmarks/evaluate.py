@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from common import clip_folder, photo, report, side_by_side
-from segloop.console import quiet_libraries
+from segloop.common.console import quiet_libraries
+from segloop.evaluation.record import open_record
 from segloop.evaluation.run import job_of
 from segloop.evaluation.task import Settled, Task, find, settle
 from segloop.evaluation.work import work
-from segloop.record import open_record
 
 BAR = 1.1
 SIZE = (375, 500)  # pixels, height x width

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from common import clip_folder, dino_folder, extra, peak_mib, peak_of, report, side_by_side, text_rows
 from segloop import FSA, Segmenter
-from segloop.attention import Shared, proxy_weights
-from segloop.network import Network
-from segloop.stages import Readout, on_guide_grid
+from segloop.attention.operators import Shared, proxy_weights
+from segloop.line.network import Network
+from segloop.line.stages import Readout, on_guide_grid
 
 CLASSES = (21, 171)
 BARS = {("float32", 21): 6, ("float32", 171): 8, ("bfloat16", 21): 12}  # percent of the host's time

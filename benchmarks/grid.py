@@ -19,9 +19,9 @@ from common import MODELS, report, side_by_side, text_rows
 from segloop.backbones.clip import Clip
 from segloop.backbones.device import pick_device, pick_dtype
 from segloop.backbones.vision import Guide, load_guide
-from segloop.naming import Choice
-from segloop.network import Network
-from segloop.plan import resolve
+from segloop.choice.naming import Choice
+from segloop.choice.plan import resolve
+from segloop.line.network import Network
 
 BACKBONES = {  # vision width, blocks, heads, patch, activation, joint width
     "b16": (768, 12, 12, 16, "quick_gelu", 512),

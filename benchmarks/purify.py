@@ -14,7 +14,7 @@ import torch
 
 from common import clip_folder, peak_mib, peak_of, photo, report, side_by_side, text_rows
 from segloop import Segmenter, Vocabulary
-from segloop.purified import outlier_mask, states_needed
+from segloop.line.purified import outlier_mask, states_needed
 
 QUERIES, BATCH = 21, 8
 GEOMETRY = {"short_side": 336, "crop": 224, "stride": 112}

@@ -134,7 +134,7 @@ def segment(segloop, toy_clip: Path):
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of ten small scenes. Read only."""
-    from segloop.scenes import write_scenes
+    from segloop.scenes.draw import write_scenes
 
     folder = tmp_path_factory.mktemp("drawn") / "scenes"
     write_scenes(folder, 10, 3, (48, 64))

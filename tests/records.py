@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from segloop import tally
-from segloop.metrics import confusion
+from segloop.scoring import tally
+from segloop.scoring.metrics import confusion
 
 B16 = "openai/clip-vit-base-patch16"
 CLASSES = ("sky", "road", "tree")

@@ -10,10 +10,10 @@ import pytest
 import typer.main
 
 from command import complaint
+from segloop.choice.plan import known_constants
 from segloop.cli import app
+from segloop.common.files import write_whole
 from segloop.errors import OutputError
-from segloop.files import write_whole
-from segloop.plan import known_constants
 from segloop.prepare.work import writing
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segloop.attention import VARIANTS, neighbourhood_bias, variant
+from segloop.attention.operators import VARIANTS, neighbourhood_bias, variant
+from segloop.attention.types import LastBlock
 from segloop.errors import OptionError
-from segloop.types import LastBlock
 from tolerances import EXACT, U
 
 GRID = (3, 5)

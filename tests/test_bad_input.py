@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from command import WORDS, complaint, done, left_over, record, sentence
-from segloop import Segmenter, console, results
+from segloop import Segmenter
+from segloop.common import console
+from segloop.results import segmentation as results
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

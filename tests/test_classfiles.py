@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from command import complaint
-from segloop.classfiles.read import read_classes
-from segloop.datasets import open_dataset
+from segloop.data.datasets import open_dataset
 from segloop.errors import OptionError, VocabularyError
-from segloop.vocabulary import read_class_file
+from segloop.words.read import read_classes
+from segloop.words.vocabulary import read_class_file
 from trees import make_own
 
 NAMES = ("grass", "sand", "water", "red")

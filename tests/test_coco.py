@@ -18,11 +18,11 @@ from pycocotools.coco import COCO
 import segloop
 from command import WORDS, complaint, done, left_over
 from segloop import Segmentation, save_coco
-from segloop.annotations import collecting, common_folder
-from segloop.coco import coco_object
 from segloop.errors import MachineError, OptionError, OutputError
-from segloop.outline import outlines
-from segloop.results import FORMATS
+from segloop.results.annotations import collecting, common_folder
+from segloop.results.coco import coco_object
+from segloop.results.outline import outlines
+from segloop.results.segmentation import FORMATS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
 

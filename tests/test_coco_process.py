@@ -88,6 +88,6 @@ def test_stopped_while_the_file_is_written(segment, street, meadow, tmp_path, mo
     if call == "replace":
         monkeypatch.setattr(os, "replace", fail)
     else:
-        monkeypatch.setattr("segloop.annotations._file", pieces)
+        monkeypatch.setattr("segloop.results.annotations._file", pieces)
     assert segment(meadow, *WORDS, *FORMS).exit_code in (1, 130)
     assert {name: (out / name).read_bytes() for name in NAMES} == before and not left_over(out)

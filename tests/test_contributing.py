@@ -10,7 +10,7 @@ import pytest
 
 from command import WORDS, done, record
 from segloop.backbones.families import FAMILIES
-from segloop.rows import ROWS
+from segloop.words.rows import ROWS
 
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

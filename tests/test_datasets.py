@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segloop.datasets import DATASETS, check, open_dataset, rows
+from segloop.data.datasets import DATASETS, check, open_dataset, rows
 from segloop.errors import OptionError, VocabularyError
-from segloop.labels import WIDE_VOID, read_label
+from segloop.labels.read import WIDE_VOID, read_label
 from segloop.prepare import PREPARATIONS
-from segloop.scenes import CLASSES, write_scenes
-from segloop.vocabulary import BENCHMARKS, benchmark_names
+from segloop.scenes.draw import CLASSES, write_scenes
+from segloop.words.vocabulary import BENCHMARKS, benchmark_names
 from trees import DATA, make, make_own
 
 real = pytest.mark.skipif(not DATA.is_dir(), reason="real samples are not beside the project")

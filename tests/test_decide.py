@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from segloop.decide import GROUP, MANY, Block, Rule, _largest, class_scores, decide
-from segloop.refine import PAMR
+from segloop.maps.decide import GROUP, MANY, Block, Rule, _largest, class_scores, decide
+from segloop.maps.refine import PAMR
 from tolerances import U
 
 INDEX = torch.tensor([0, 0, 1, 2, 2, 3])

@@ -11,11 +11,11 @@ from PIL import Image
 from command import WORDS, complaint, done, sentence
 from powers import without_power
 from records import write_run
-from segloop import console
 from segloop.cli import main
+from segloop.common import console
+from segloop.common.system import refusal, unwritten
+from segloop.common.visible import shortened, visible
 from segloop.errors import MachineError, OutputError, UserError
-from segloop.system import refusal, unwritten
-from segloop.visible import shortened, visible
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
 
@@ -261,7 +261,7 @@ def test_errors_are_not_printed_by_the_way():
     import ast
     from pathlib import Path
 
-    source = Path(console.__file__).parent
+    source = Path(console.__file__).parents[1]
     for path in source.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and path.name != "console.py":

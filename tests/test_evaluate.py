@@ -13,14 +13,14 @@ from PIL import Image
 from command import complaint, done
 from runs import record_of
 from segloop import Segmenter, Vocabulary
-from segloop.datasets import open_dataset
-from segloop.decide import decide
+from segloop.data.datasets import open_dataset
 from segloop.evaluation.anew import open_kept
 from segloop.evaluation.tune import counts_by_threshold, tune
-from segloop.labels import read_label
-from segloop.metrics import Counts, confusion, scores
-from segloop.scenes import CLASSES, write_scenes
-from segloop.steps import blocks
+from segloop.labels.read import read_label
+from segloop.line.steps import blocks
+from segloop.maps.decide import decide
+from segloop.scenes.draw import CLASSES, write_scenes
+from segloop.scoring.metrics import Counts, confusion, scores
 from tolerances import NETWORK
 
 pytestmark = pytest.mark.usefixtures("one_thread")

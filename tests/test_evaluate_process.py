@@ -20,7 +20,7 @@ TIMEOUT = 240
 
 KILLED = """
 import os, signal, sys
-from segloop import files
+from segloop.common import files
 
 real, point, writes = os.replace, int(sys.argv.pop(1)), 0
 

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from command import WORDS, complaint, done, record
 from models import folder as model_folder
 from segloop import Segmenter, Vocabulary
+from segloop.attention.types import LastBlock
 from segloop.backbones.families import FAMILIES, OPENCLIP, kind_of, load_clip
 from segloop.backbones.positions import resample_positions
 from segloop.backbones.tower import Source
 from segloop.errors import ModelError, OptionError
 from segloop.images import CLIP, Normalisation
-from segloop.types import LastBlock
 from tolerances import NETWORK
 
 pytestmark = pytest.mark.usefixtures("one_thread")

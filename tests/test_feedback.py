@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import textbook
-from segloop.attention import Shared, Softmax, variant
+from segloop.attention.feedback import DIVERGENCES, FSA, Feedback
+from segloop.attention.operators import Shared, Softmax, variant
+from segloop.attention.types import LastBlock
 from segloop.errors import OptionError
-from segloop.feedback import DIVERGENCES, FSA, Feedback
-from segloop.types import LastBlock
 from tolerances import FED, U, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import textbook
-from segloop import feedback
-from segloop.attention import Shared, proxy_weights
-from segloop.feedback import DIVERGENCES, Feedback, class_distribution, prune, sharpen, similarity
+from segloop.attention import feedback
+from segloop.attention.feedback import DIVERGENCES, Feedback, class_distribution, prune, sharpen, similarity
+from segloop.attention.operators import Shared, proxy_weights
 from tolerances import FED, U, summed
 
 pytestmark = pytest.mark.usefixtures("one_thread")

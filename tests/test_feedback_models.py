@@ -10,11 +10,12 @@ from torch import Tensor
 import textbook
 from golden import Case, cases
 from models import clip_model, folder, pixels, text_rows
-from segloop import Segmenter, network
-from segloop.attention import Shared, proxy_weights
+from segloop import Segmenter
+from segloop.attention.feedback import FSA, class_distribution, kl, prune, sharpen, similarity
+from segloop.attention.operators import Shared, proxy_weights
 from segloop.errors import OptionError
-from segloop.feedback import FSA, class_distribution, kl, prune, sharpen, similarity
-from segloop.stages import Readout, on_guide_grid
+from segloop.line import network
+from segloop.line.stages import Readout, on_guide_grid
 from tolerances import NETWORK, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")

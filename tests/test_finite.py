@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 import models
 from command import WORDS, complaint
 from segloop import Segmenter, Vocabulary
+from segloop.attention.purify import SFP
 from segloop.backbones.finite import sound, unsound
 from segloop.errors import ModelError, UserError
-from segloop.purify import SFP
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -187,7 +187,7 @@ def test_text_that_has_no_direction(segloop, street, spoil):
 
 
 def test_one_template_is_enough():
-    from segloop.embeddings import embed
+    from segloop.words.embeddings import embed
 
     class Overflowing:
         fingerprint = "f" * 64

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from golden import MORE, ROOT, Case, cases
 from segloop import Segmenter, Vocabulary
 from segloop.backbones.positions import resample_positions
+from segloop.choice.methods import METHODS
 from segloop.images import normalise, resize_uint8, resized_size
-from segloop.methods import METHODS
-from segloop.refine import PAMR
-from segloop.windows import layout, padding
+from segloop.maps.refine import PAMR
+from segloop.maps.windows import layout, padding
 from tolerances import U
 
 ELSEWHERE = {"coco_ids", "reduce_zero_label"}  # in test_prepare.py and test_labels.py

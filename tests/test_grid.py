@@ -13,15 +13,15 @@ from torch import Tensor
 
 from command import done, record
 from models import BACKBONES, folder, pixels, text_rows
+from segloop.attention.types import LastBlock
 from segloop.backbones.clip import Clip
 from segloop.backbones.families import load_clip
 from segloop.backbones.models import GUIDES
 from segloop.backbones.vision import Guide, load_guide
-from segloop.naming import Choice
-from segloop.network import Network
-from segloop.plan import resolve
-from segloop.stages import Readout, on_guide_grid
-from segloop.types import LastBlock
+from segloop.choice.naming import Choice
+from segloop.choice.plan import resolve
+from segloop.line.network import Network
+from segloop.line.stages import Readout, on_guide_grid
 from tolerances import NETWORK, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,7 +8,7 @@ from transformers import CLIPModel, ViTModel
 
 from golden import Case, cases
 from models import folder
-from segloop import Segmenter, Vocabulary, segmenter
+from segloop import Segmenter, Vocabulary
 from segloop.backbones import half
 from segloop.backbones.device import pick_dtype, pick_dtypes
 from segloop.backbones.families import load_clip
@@ -16,6 +16,7 @@ from segloop.backbones.half import first_that_fits, fits, trial_windows
 from segloop.backbones.vision import load_guide
 from segloop.errors import ModelError, OptionError
 from segloop.images import CLIP, Normalisation
+from segloop.line import segmenter
 from tolerances import U
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,6 +14,8 @@ import browser
 from command import WORDS, complaint, done, left_over
 from models import folder, pixels, text_rows
 from segloop import Segmenter, Vocabulary
+from segloop.attention.purify import SFP, interpolate
+from segloop.choice.settings import Geometry
 from segloop.errors import OptionError
 from segloop.inspection import rows as rows_room
 from segloop.inspection.look import look
@@ -22,10 +24,8 @@ from segloop.inspection.places import check_points, default_points, parse_point,
 from segloop.inspection.record import reach
 from segloop.inspection.rows import matrix_rows, rows_of
 from segloop.inspection.sides import sides_of, split
-from segloop.purified import outlier_mask
-from segloop.purify import SFP, interpolate
-from segloop.settings import Geometry
-from segloop.steps import prepare
+from segloop.line.purified import outlier_mask
+from segloop.line.steps import prepare
 from tolerances import NETWORK, U, summed
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,18 @@ from PIL import Image, PngImagePlugin
 
 from golden import ROOT, Case, cases
 from segloop.errors import ImageError, OptionError
-from segloop.labels import COLOUR, UNLISTED, VOID, WIDE_VOID, LabelRule, Span, read_label, reduce_zero, stored_values
-from segloop.maskcolours import POTSDAM, voc_colour, voc_colours
+from segloop.labels.colours import POTSDAM, voc_colour, voc_colours
+from segloop.labels.read import (
+    COLOUR,
+    UNLISTED,
+    VOID,
+    WIDE_VOID,
+    LabelRule,
+    Span,
+    read_label,
+    reduce_zero,
+    stored_values,
+)
 from tiffs import page_tags, write
 
 RAW = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)

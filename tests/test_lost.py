@@ -12,11 +12,11 @@ from PIL import Image
 
 from command import WORDS, complaint, done, sentence
 from records import write_run
-from segloop import results
-from segloop.earlier import FAILURES, PART, is_a, is_free
+from segloop.common.earlier import FAILURES, PART, is_a, is_free
+from segloop.common.files import lands_at, write_whole
 from segloop.errors import OptionError, OutputError
-from segloop.files import lands_at, write_whole
-from segloop.runfolder import FILES, KEPT
+from segloop.evaluation.runfolder import FILES, KEPT
+from segloop.results import segmentation as results
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, pipes and sockets of POSIX")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -362,7 +362,7 @@ def test_names_of_halves():
 
 
 def test_the_error_of_a_stranger_is_the_users(tmp_path):
-    from segloop.earlier import check_replaced
+    from segloop.common.earlier import check_replaced
 
     with pytest.raises(OptionError, match="is not what segloop wrote"):
         check_replaced({mine(tmp_path / "x"): FAILURES}, "move it away")

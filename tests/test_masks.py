@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from command import complaint
-from segloop.datasets import open_dataset
+from segloop.data.datasets import open_dataset
+from segloop.data.masks import Masks, suffixes, table
+from segloop.data.pairing import both_suffixes, mask_suffix
 from segloop.errors import ImageError, OptionError, VocabularyError
 from segloop.evaluation.preflight import check_labels, orientation_notes
-from segloop.labels import VOID, LabelRule
-from segloop.masks import Masks, suffixes, table
-from segloop.orientation import orientation, upright
-from segloop.pairing import both_suffixes, mask_suffix
+from segloop.labels.orientation import orientation, upright
+from segloop.labels.read import VOID, LabelRule
 from trees import make, make_own
 
 FIELD = Path(__file__).resolve().parents[2] / "shared" / "field" / "eval"

@@ -2,16 +2,16 @@
 
 import pytest
 
+from segloop.attention.feedback import FSA
+from segloop.choice.methods import METHODS, RECIPES
+from segloop.choice.naming import Choice
+from segloop.choice.plan import Plan
+from segloop.choice.plan import resolve as resolve_choice
+from segloop.choice.settings import Deciding, Geometry, Surroundings
+from segloop.common.keys import BENCHMARKS
+from segloop.common.records import override, parse_assignments
 from segloop.errors import OptionError
-from segloop.feedback import FSA
-from segloop.keys import BENCHMARKS
-from segloop.methods import METHODS, RECIPES
-from segloop.naming import Choice
-from segloop.plan import Plan
-from segloop.plan import resolve as resolve_choice
-from segloop.records import override, parse_assignments
-from segloop.refine import PAMR
-from segloop.settings import Deciding, Geometry, Surroundings
+from segloop.maps.refine import PAMR
 
 
 def resolve(method=None, folder=None, **choice) -> Plan:

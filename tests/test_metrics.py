@@ -11,11 +11,11 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from golden import ROOT, Case, cases
-from segloop import bootstrap, metrics
-from segloop.bootstrap import Interval, intervals, paired
-from segloop.boundary import boundary_counts, interior
 from segloop.errors import ImageError, OptionError
-from segloop.metrics import Confusion, Counts, confusion, scores
+from segloop.scoring import bootstrap, metrics
+from segloop.scoring.bootstrap import Interval, intervals, paired
+from segloop.scoring.boundary import boundary_counts, interior
+from segloop.scoring.metrics import Confusion, Counts, confusion, scores
 
 LABELS = Path(__file__).resolve().parents[2] / "shared" / "data" / "VOCdevkit" / "VOC2012" / "SegmentationClass"
 PARTS = ("intersection", "prediction", "label")

@@ -13,11 +13,13 @@ from PIL import Image
 from command import WORDS, complaint, done, sentence
 from records import write_run
 from runs import record_of
-from segloop import Segmenter, results, steps
-from segloop.attempts import Line, attempt
-from segloop.classfiles.read import read_classes
-from segloop.datasets import Opened
+from segloop import Segmenter
+from segloop.common.attempts import Line, attempt
+from segloop.data.datasets import Opened
 from segloop.errors import ImageError, TooLargeError, VocabularyError
+from segloop.line import steps
+from segloop.results import segmentation as results
+from segloop.words.read import read_classes
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,9 +10,9 @@ from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
 import textbook_sfp
-from segloop import outliers
-from segloop.outliers import DETECTORS, BlockAttention, Detection, release_lof, textbook_lof
-from segloop.purify import interpolate
+from segloop.attention import outliers
+from segloop.attention.outliers import DETECTORS, BlockAttention, Detection, release_lof, textbook_lof
+from segloop.attention.purify import interpolate
 from tolerances import EXACT, U
 
 pytestmark = pytest.mark.usefixtures("one_thread")

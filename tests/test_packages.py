@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from command import done
-from segloop import Segmenter, doors
-from segloop.datasets import DATASETS, open_dataset
+from segloop import Segmenter
+from segloop.choice.methods import METHODS
+from segloop.common import doors
+from segloop.data.datasets import DATASETS, open_dataset
 from segloop.errors import Notice, OptionError
-from segloop.methods import METHODS
 from test_contributing import FILES, fenced
 
 BROKEN = """

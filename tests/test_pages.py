@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from segloop.pages import filled
+from segloop.common.pages import filled
 
 
 @pytest.fixture
@@ -56,6 +56,6 @@ def test_odd_bytes_of_a_file_name_pass(template):
 
 
 def test_the_template_engine_waits_for_the_first_page():
-    code = "import sys, segloop.pages, segloop.report.page; print('jinja2' in sys.modules)"
+    code = "import sys, segloop.common.pages, segloop.report.page; print('jinja2' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

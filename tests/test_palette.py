@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from segloop.palette import OKABE_ITO, SIGHTS, _grow, palette, perceived
+from segloop.results.palette import OKABE_ITO, SIGHTS, _grow, palette, perceived
 
 DIGITS = 3e-6  # matrices of six digits: three times 5e-7, a third of it in cube roots, times rows of up to 4.9
 

@@ -1,8 +1,8 @@
 import pytest
 
+from segloop.data.layouts import DATASETS
+from segloop.data.places import Place, files_below, find_root, glimpse, places_of, read_places, suffix_of
 from segloop.errors import OptionError
-from segloop.layouts import DATASETS
-from segloop.places import Place, files_below, find_root, glimpse, places_of, read_places, suffix_of
 from trees import make
 
 

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from golden import cases
-from segloop.coco import compress, run_lengths
 from segloop.errors import ImageError, MachineError, OptionError, OutputError, UserError
 from segloop.prepare import PREPARATIONS, READY, coco, prepare, rle, runner
+from segloop.results.coco import compress, run_lengths
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="real samples are absent")

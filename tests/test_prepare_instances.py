@@ -14,7 +14,7 @@ from golden import ROOT
 from segloop.errors import UserError
 from segloop.prepare import prepare
 from segloop.prepare.instances import categories, place_of, polygons
-from segloop.vocabulary import benchmark_names
+from segloop.words.vocabulary import benchmark_names
 
 FIELD = ROOT.parent / "field" / "prep"
 SQUARE = [[0, 0, 2, 0, 2, 2, 0, 2]]  # columns and rows 0 and 1

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from segloop.coco import compress, run_lengths
 from segloop.errors import UserError
 from segloop.prepare import PREPARATIONS, ade, context, matlab, prepare
 from segloop.prepare.ade_ids import ADE847_INDEX
-from segloop.vocabulary import benchmark_names
+from segloop.results.coco import compress, run_lengths
+from segloop.words.vocabulary import benchmark_names
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="real samples are absent")

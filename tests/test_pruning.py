@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import textbook
-from segloop import feedback, pruning
-from segloop.feedback import FSA, Feedback, class_distribution, similarity
-from segloop.pruning import TIES, prune, settle
+from segloop.attention import feedback, pruning
+from segloop.attention.feedback import FSA, Feedback, class_distribution, similarity
+from segloop.attention.pruning import TIES, prune, settle
 from tolerances import FED, U, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,19 +13,19 @@ import textbook
 import textbook_sfp
 from golden import Case, cases
 from segloop import SFP, Segmenter, Vocabulary
-from segloop.attention import Shared, product
+from segloop.attention.operators import Shared, product
+from segloop.attention.outliers import DETECTORS
+from segloop.attention.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
+from segloop.attention.types import LastBlock
 from segloop.backbones.clip import Clip
 from segloop.backbones.families import load_clip
 from segloop.backbones.vision import load_guide
+from segloop.choice.methods import METHODS
+from segloop.choice.naming import Choice
+from segloop.choice.plan import Guidance, resolve
 from segloop.errors import OptionError
-from segloop.methods import METHODS
-from segloop.naming import Choice
-from segloop.network import Network
-from segloop.outliers import DETECTORS
-from segloop.plan import Guidance, resolve
-from segloop.purified import outlier_mask, states_needed
-from segloop.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
-from segloop.types import LastBlock
+from segloop.line.network import Network
+from segloop.line.purified import outlier_mask, states_needed
 from tolerances import NETWORK, U, close_but_for_flips, summed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -209,7 +209,7 @@ def test_photos_of_a_batch_do_not_meet(choice, monkeypatch):
     together = one.logits(pixels, text)
     for i in range(3):
         close(one.logits(pixels[i : i + 1], text), together[i : i + 1])
-    monkeypatch.setattr("segloop.network.PAIRS", 1)
+    monkeypatch.setattr("segloop.line.network.PAIRS", 1)
     close(one.logits(pixels, text), together)
 
 

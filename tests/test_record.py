@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from segloop.errors import OptionError, UserError
-from segloop.metrics import confusion
-from segloop.record import Inputs, open_record
-from segloop.runfolder import locked, read_run
-from segloop.tally import Failed, Scored
+from segloop.evaluation.record import Inputs, open_record
+from segloop.evaluation.runfolder import locked, read_run
+from segloop.scoring.metrics import confusion
+from segloop.scoring.tally import Failed, Scored
 
 NAMES = ["grass", "sand"]
 

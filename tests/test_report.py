@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from records import EIGHT, edit, write_run
+from segloop.common.records import constants_of
 from segloop.errors import OptionError
-from segloop.records import constants_of
-from segloop.refine import MAP_STEPS
+from segloop.maps.refine import MAP_STEPS
 from segloop.report import cells
 from segloop.report.build import Wanted, build
 from segloop.report.grouping import BY_DATASET

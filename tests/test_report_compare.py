@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from records import edit, write_run
-from segloop.bootstrap import Difference, Interval
 from segloop.errors import OptionError
 from segloop.report.build import Wanted, build
 from segloop.report.cells import text
@@ -26,6 +25,7 @@ from segloop.report.details import (
     paired_pairs,
 )
 from segloop.report.runs import Run, find_runs, read_run
+from segloop.scoring.bootstrap import Difference, Interval
 
 RIGHT, HALF, WRONG = [[0, 0, 1, 1]], [[0, 0, 1, 0]], [[1, 1, 0, 0]]
 TRUTH = [[0, 0, 1, 1]]

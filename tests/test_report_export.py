@@ -15,28 +15,15 @@ from PIL import Image
 
 from command import complaint, done
 from records import write_run
+from segloop.common.sheets import cell_text
 from segloop.errors import OptionError
 from segloop.report import export
 from segloop.report.bars import bar
 from segloop.report.build import Wanted, build
-from segloop.report.cells import (
-    Cell,
-    Column,
-    Gallery,
-    Notes,
-    Picture,
-    Report,
-    Strip,
-    flat,
-    letter,
-    number,
-    table,
-    text,
-)
+from segloop.report.cells import Cell, Column, Gallery, Notes, Picture, Report, Strip, flat, letter, number, table, text
 from segloop.report.page import page
 from segloop.report.runs import find_runs
-from segloop.scenes import CLASSES, write_scenes
-from segloop.sheets import cell_text
+from segloop.scenes.draw import CLASSES, write_scenes
 
 ODD = ["a|b", "=1+1", "<script>alert(1)</script>", "*star*_x_ `tick`", 'quo"te, comma', "zwölf\u2028 名"]
 

@@ -13,7 +13,7 @@ from segloop.report.cells import text
 from segloop.report.protocol import deviations
 from segloop.report.published import against_published, peers_table, published
 from segloop.report.runs import find_runs, read_run
-from segloop.vocabulary import Vocabulary
+from segloop.words.vocabulary import Vocabulary
 
 # the constants of SCLIP on VOC21, as spec 0.7 prints them
 SCLIP_VOC21 = {"short_side": 336, "crop": 224, "stride": 112, "logit_scale": 65.0, "background_threshold": 0.1}

@@ -17,11 +17,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 import segloop
-from segloop.coco import bounding_box, coco_object, compress, run_lengths
 from segloop.errors import MachineError, OptionError, OutputError
-from segloop.overlay import draw_overlay, drawable, view_size
-from segloop.palette import palette
-from segloop.results import FORMATS, Segmentation
+from segloop.results.coco import bounding_box, coco_object, compress, run_lengths
+from segloop.results.overlay import draw_overlay, drawable, view_size
+from segloop.results.palette import palette
+from segloop.results.segmentation import FORMATS, Segmentation
 
 ALL = tuple(FORMATS)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
@@ -193,7 +193,7 @@ import resource, signal, sys
 import numpy as np
 sys.path.insert(0, sys.argv[2])
 from segloop.errors import MachineError
-from segloop.results import Segmentation
+from segloop import Segmentation
 labels = np.random.default_rng(0).integers(0, 2, (300, 300))
 image = np.zeros((300, 300, 3), np.uint8)
 result = Segmentation(labels, ["a", "b"], None, {"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5}, image)

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from command import WORDS, complaint, done, record
-from segloop import Segmenter, Vocabulary, embeddings
-from segloop.embeddings import embed, origin
+from segloop import Segmenter, Vocabulary
+from segloop.choice.plan import known_constants, shared_constants
 from segloop.errors import ModelError, Notice, OptionError
-from segloop.plan import known_constants, shared_constants
-from segloop.rows import MEAN, ROWS, is_alone, row_step, step_name
+from segloop.words import embeddings
+from segloop.words.embeddings import embed, origin
+from segloop.words.rows import MEAN, ROWS, is_alone, row_step, step_name
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TWO = ["a photo of a {}.", "{}"]

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models import folder
-from segloop import Segmenter, Vocabulary, attention, feedback, network, outliers
+from segloop import Segmenter, Vocabulary
+from segloop.attention import feedback, outliers
+from segloop.attention import operators as attention
 from segloop.inspection import rows
+from segloop.line import network
 from tolerances import NETWORK, close_but_for_flips, flips
 from tolerances import network as sums_of
 

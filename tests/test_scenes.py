@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segloop.errors import OptionError
-from segloop.scenes import CLASSES, COLOURS, GROUNDS, SHAPES, caption, scene, write_scenes
+from segloop.scenes.draw import CLASSES, COLOURS, GROUNDS, SHAPES, caption, scene, write_scenes
 
 SMALL = (96, 128)
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from segloop import Segmentation, Segmenter, Vocabulary
+from segloop.choice.methods import METHODS
 from segloop.errors import ImageError, OptionError, UserError
-from segloop.methods import METHODS
 from tolerances import NETWORK, U
 
 WORDS = ["road", "car | automobile", "sky"]
@@ -157,7 +157,7 @@ def test_half_precision_agrees_with_float32():
 
 
 def test_your_own_attention(toy_clip, street):
-    from segloop.attention import product
+    from segloop.attention.operators import product
 
     def mine(block):
         assert block.has_class_token

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from command import done
 from records import write_run
+from segloop.common.sheets import armed, cell_name, cell_text, csv_rows, csv_text
 from segloop.report.runs import find_runs, read_classes, read_images
-from segloop.sheets import armed, cell_name, cell_text, csv_rows, csv_text
 
 COMPUTED = [
     "=1+1",

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from models import folder
 from segloop import Segmenter, Vocabulary
-from segloop.straight import straight_line
+from segloop.line.straight import straight_line
 
 METHODS = {
     "clip": {"method": "clip"},

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from segloop import tally
-from segloop.labels import COLOUR, VOID, WIDE_VOID, LabelRule, Span
-from segloop.metrics import confusion
-from segloop.record import Inputs, open_record
-from segloop.runfolder import locked
-from segloop.strays import KEPT, LISTED, Uncounted, gather, nothing, record, remedy, sentence, uncounted
+from segloop.evaluation.record import Inputs, open_record
+from segloop.evaluation.runfolder import locked
+from segloop.labels.read import COLOUR, VOID, WIDE_VOID, LabelRule, Span
+from segloop.labels.strays import KEPT, LISTED, Uncounted, gather, nothing, record, remedy, sentence, uncounted
+from segloop.scoring import tally
+from segloop.scoring.metrics import confusion
 
 maps = arrays.arrays(np.uint8, (5, 7), elements=st.sampled_from([0, 1, 2, 3, 7, 80, 254, 255]))
 
@@ -119,7 +119,7 @@ def test_a_background_that_was_drawn_as_void_is_not_missed(tmp_path):
 
 def test_the_remedy_is_what_was_meant():
     """Where a remedy names the option, the option gives the classes."""
-    from segloop.masks import table
+    from segloop.data.masks import table
 
     for stored in ([[1, 2, 3, 4]], [[0, 80, 160, 240]], [[0, 85, 170, 255]], [[10, 20, 30, 40]]):
         text = remedy(facts(stored, 4)).rpartition("--mask-values ")[2]

@@ -6,9 +6,9 @@ import io
 import numpy as np
 import pytest
 
-from segloop import tally
-from segloop.metrics import confusion, scores
-from segloop.tally import Failed, Scored
+from segloop.scoring import tally
+from segloop.scoring.metrics import confusion, scores
+from segloop.scoring.tally import Failed, Scored
 
 NAMES = ["grass", "sand", "a, quoted name"]
 

@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity
 
 from command import complaint
-from segloop import Vocabulary, embeddings
+from segloop import Vocabulary
 from segloop.backbones.clip import Clip
 from segloop.backbones.families import load_clip
-from segloop.embeddings import embed
 from segloop.errors import ModelError, Notice, UserError
+from segloop.words import embeddings
+from segloop.words.embeddings import embed
 from tolerances import NETWORK
 
 CPU = torch.device("cpu")

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from transformers import AutoTokenizer, CLIPModel
 
 import segloop
-from segloop.scenes import CLASSES, COLOURS, GROUNDS, scene
-from segloop.textures import texture
+from segloop.scenes.draw import CLASSES, COLOURS, GROUNDS, scene
+from segloop.scenes.textures import texture
 
 FOLDER = Path(segloop.__file__).parent / "backbones" / "tiny"
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
@@ -86,7 +86,7 @@ def test_text_comes_back(tokenizer):
 
 
 def test_published_prompts_fit(tokenizer):
-    path = Path(segloop.__file__).parent / "classes" / "templates.json"
+    path = Path(segloop.__file__).parent / "words" / "classes" / "templates.json"
     prompts = json.loads(path.read_text("utf-8"))["openai80"]
     assert max(len(tokenizer(prompt.format("television monitor"))["input_ids"]) for prompt in prompts) <= 32
 

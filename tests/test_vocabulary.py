@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch.nn import functional as F
 
-from segloop import embeddings
-from segloop.classfiles.tables import ALONE  # headings, which a list of classes cannot begin with
-from segloop.embeddings import METADATA, cache_root, embed
 from segloop.errors import ModelError, Notice, VocabularyError
-from segloop.vocabulary import (
+from segloop.words import embeddings
+from segloop.words.embeddings import METADATA, cache_root, embed
+from segloop.words.tables import ALONE  # headings, which a list of classes cannot begin with
+from segloop.words.vocabulary import (
     BENCHMARKS,
     Vocabulary,
     benchmark_names,
@@ -151,7 +151,7 @@ def test_unknown_lists_name_the_nearest():
 
 def test_lists_are_read_without_torch():
     code = (
-        "import sys, segloop.vocabulary as v; v.Vocabulary(v.parse_classes('a, b'));"
+        "import sys, segloop.words.vocabulary as v; v.Vocabulary(v.parse_classes('a, b'));"
         "v.Vocabulary.benchmark('ade20k'); print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segloop.windows import assemble, cut, interpolation, layout, padding, spans
+from segloop.maps.windows import assemble, cut, interpolation, layout, padding, spans
 from tolerances import summed
 
 PRODUCTS = 24  # of weights that add up to 1: two taps in each of four windows on either axis, and what made the weights

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segloop.layouts import DATASETS
+from segloop.data.layouts import DATASETS
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

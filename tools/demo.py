@@ -15,7 +15,7 @@ COLOURS = ["orange", "white", "black", "blue | purple"]  # all that tiny could s
 def main(clip: str) -> None:
     """Segment a scene and a photo, and say where the pictures lie."""
     from segloop import SegloopError, Segmenter
-    from segloop.console import quiet_libraries
+    from segloop.common.console import quiet_libraries
 
     print(f"opening {clip} ...", flush=True)
     quiet_libraries()

@@ -110,7 +110,7 @@ def main() -> None:
     """Run everything on one thread, so that sums have one order, and write the notebook."""
     import torch
 
-    from segloop.files import write_whole
+    from segloop.common.files import write_whole
 
     torch.set_num_threads(1)
     cells = cells_of(SOURCE.read_text(encoding="utf-8"))

@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segloop.bootstrap import Paired, paired
-from segloop.console import progress, quiet_libraries, say
-from segloop.datasets import open_dataset
+from segloop.common.console import progress, quiet_libraries, say
+from segloop.common.files import write_whole
+from segloop.data.datasets import open_dataset
 from segloop.evaluation.run import evaluate
+from segloop.evaluation.runfolder import read_run
 from segloop.evaluation.sweep import Wish, tasks_of
 from segloop.evaluation.task import Task
-from segloop.files import write_whole
-from segloop.labels import read_label
-from segloop.metrics import Counts, scores
-from segloop.overlay import draw_overlay
-from segloop.runfolder import read_run
-from segloop.scenes import CLASSES, write_scenes
-from segloop.segmenter import Segmenter
-from segloop.textures import GROUNDS
-from segloop.vocabulary import Vocabulary
+from segloop.labels.read import read_label
+from segloop.line.segmenter import Segmenter
+from segloop.results.overlay import draw_overlay
+from segloop.scenes.draw import CLASSES, write_scenes
+from segloop.scenes.textures import GROUNDS
+from segloop.scoring.bootstrap import Paired, paired
+from segloop.scoring.metrics import Counts, scores
+from segloop.words.vocabulary import Vocabulary
 
 HOSTS = ("clip", "maskclip", "sclip", "clearclip", "naclip", "sfp", "sc-clip")
 SEED = 7

@@ -14,8 +14,8 @@ import numpy as np
 from transformers import CLIPTokenizer
 
 import segloop
-from segloop.scenes import COLOURS, SHAPES
-from segloop.textures import GROUNDS
+from segloop.scenes.draw import COLOURS, SHAPES
+from segloop.scenes.textures import GROUNDS
 
 CONCEPTS: tuple[str, ...] = (*GROUNDS, *COLOURS, *SHAPES)
 PRESENT, ABSENT, UNCLEAR = 1, 0, -1
@@ -68,7 +68,7 @@ dry hot cold warm cool hard soft open closed full empty grey gray brown pink bei
 
 def templates() -> list[str]:
     """The 80 published prompt templates."""
-    path = Path(segloop.__file__).parent / "classes" / "templates.json"
+    path = Path(segloop.__file__).parent / "words" / "classes" / "templates.json"
     return list(json.loads(path.read_text("utf-8"))["openai80"])
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from segloop.scenes import CLASSES, GROUNDS, Scene
+from segloop.scenes.draw import CLASSES, GROUNDS, Scene
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)

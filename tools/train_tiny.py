@@ -27,8 +27,8 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from segloop.scenes import CLASSES, COLOURS, SHAPES, Scene, scene
-from segloop.textures import GROUNDS
+from segloop.scenes.draw import CLASSES, COLOURS, SHAPES, Scene, scene
+from segloop.scenes.textures import GROUNDS
 from tiny_captions import ABSENT, CONCEPTS, CONTEXT, PRESENT, UNCLEAR, Captions, build_tokenizer, templates, truth
 from tiny_dense import ATTENTIONS, best_scale, embed, ensemble, evaluate, normalised, tokens
 

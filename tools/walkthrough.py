@@ -19,15 +19,15 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from segloop import FSA, Segmenter, Vocabulary
-from segloop.attention import Shared, product
-from segloop.console import quiet_libraries
-from segloop.feedback import Feedback, class_distribution, kl, prune, sharpen
-from segloop.outliers import DETECTORS
-from segloop.palette import palette
-from segloop.purified import block_attention, outlier_mask, states_needed
-from segloop.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
-from segloop.scenes import CLASSES, scene
-from segloop.stages import Readout
+from segloop.attention.feedback import Feedback, class_distribution, kl, prune, sharpen
+from segloop.attention.operators import Shared, product
+from segloop.attention.outliers import DETECTORS
+from segloop.attention.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
+from segloop.common.console import quiet_libraries
+from segloop.line.purified import block_attention, outlier_mask, states_needed
+from segloop.line.stages import Readout
+from segloop.results.palette import palette
+from segloop.scenes.draw import CLASSES, scene
 
 quiet_libraries()
 same = torch.testing.assert_close

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .attention.feedback import FSA
+    from .attention.purify import SFP
+    from .attention.types import LastBlock, Mix
     from .errors import SegloopError
-    from .feedback import FSA
-    from .purify import SFP
-    from .results import Segmentation, save_coco
-    from .segmenter import Segmenter
-    from .types import LastBlock, Mix
-    from .vocabulary import Vocabulary
+    from .line.segmenter import Segmenter
+    from .results.segmentation import Segmentation, save_coco
+    from .words.vocabulary import Vocabulary
 
 _HOMES = {
-    "FSA": "feedback",
-    "SFP": "purify",
-    "LastBlock": "types",
-    "Mix": "types",
-    "Segmentation": "results",
+    "FSA": "attention.feedback",
+    "SFP": "attention.purify",
+    "LastBlock": "attention.types",
+    "Mix": "attention.types",
+    "Segmentation": "results.segmentation",
     "SegloopError": "errors",
-    "Segmenter": "segmenter",
-    "Vocabulary": "vocabulary",
-    "save_coco": "results",
+    "Segmenter": "line.segmenter",
+    "Vocabulary": "words.vocabulary",
+    "save_coco": "results.segmentation",
 }
 
 __all__ = ["FSA", "SFP", "LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary", "save_coco"]

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from . import __version__, console
+from . import __version__
 from .commands import evaluate, inspect, prepare, report, scenes, segment, tables, tune
+from .common import console
 from .errors import SegloopError
 
 app = typer.Typer(

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..attention.types import LastBlock
 from ..errors import ModelError, UserError
 from ..images import CLIP, Normalisation
-from ..types import LastBlock
 from .finite import sound, unsound
 from .loading import load_weights
 from .models import SIZES

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..common.system import FULL
 from ..errors import ModelError, Notice
-from ..system import FULL
 from .folders import check_indexes, without_config
 from .kept import WEIGHTS, is_whole, kept_folder, parts_of
 from .pixels import PREPROCESSORS

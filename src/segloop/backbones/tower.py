@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..attention.types import LastBlock
 from ..images import Normalisation
-from ..types import LastBlock
 from .positions import Rule
 
 

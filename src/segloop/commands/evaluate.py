@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import console
-from ..console import friendly, say
+from ..common import console
+from ..common.console import friendly, say
 from ..errors import OptionError
 from . import options
 from .taking import flat, taking
@@ -117,9 +117,9 @@ def evaluate(asked: Asked) -> None:
 
 
 def _wish(asked: Asked, key: str, changes: dict[str, Any], device: str) -> "Wish":
+    from ..data.masks import Masks
     from ..evaluation.sweep import Wish
     from ..evaluation.task import Task
-    from ..masks import Masks
 
     own = {field.name for field in fields(Task)} - {"key", "out"}
     common = {name: value for name, value in flat(asked).items() if name in own}
@@ -138,7 +138,7 @@ def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[
 
 
 def _tell(finished: list[Any], json_lines: bool) -> None:
-    from ..strays import sentence
+    from ..labels.strays import sentence
 
     for one in finished:
         if json_lines:

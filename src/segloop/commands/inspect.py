@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import console
-from ..console import friendly
+from ..common import console
+from ..common.console import friendly
 from ..errors import OptionError
 from . import options
 from .taking import taking

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import console
 from ..backbones.models import DEFAULT_CLIP as DEFAULT_CLIP
+from ..common import console
 from ..errors import OptionError
 
 if TYPE_CHECKING:
-    from ..segmenter import Segmenter
-    from ..vocabulary import Vocabulary
+    from ..line.segmenter import Segmenter
+    from ..words.vocabulary import Vocabulary
 
 Classes = Annotated[
     str | None,
@@ -75,7 +75,7 @@ class Words:
 
     def vocabulary(self) -> "Vocabulary":
         """Raises OptionError where none or both of --classes and --classes-file came, VocabularyError for a bad one."""
-        from ..vocabulary import Vocabulary
+        from ..words.vocabulary import Vocabulary
 
         names = words(self.classes, self.classes_file)
         return Vocabulary(names, background=self.background or None, templates=self.templates)
@@ -101,7 +101,7 @@ class Networks:
     def open(self, batch: int, changes: dict[str, Any]) -> "Segmenter":
         """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set."""
         own = {name: attention(getattr(self, name)) for name in ("method", "host")}
-        from ..segmenter import Segmenter  # with torch: after everything that is quickly told
+        from ..line.segmenter import Segmenter  # with torch: after everything that is quickly told
 
         console.quiet_libraries()
         same = ("vision", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline")
@@ -116,7 +116,7 @@ def words(classes: str | None, classes_file: Path | None) -> list[str]:
 
     Raises OptionError where none or both came.
     """
-    from ..classfiles.read import parse_classes, read_classes
+    from ..words.read import parse_classes, read_classes
 
     if (classes is None) == (classes_file is None):
         which = "none" if classes is None else "both"
@@ -132,14 +132,14 @@ def words(classes: str | None, classes_file: Path | None) -> list[str]:
 
 def overrides(sets: list[str] | None) -> dict[str, Any]:
     """Fields of --set with their types. Raises OptionError."""
-    from ..records import parse_assignments
+    from ..common.records import parse_assignments
 
     return parse_assignments(sets or [])
 
 
 def attention(name: str | None) -> Any:
     """A method's name as it is, or the function that FILE.py:function names. Raises OptionError."""
-    from ..custom import attention_from_file, is_file_place
+    from ..attention.custom import attention_from_file, is_file_place
 
     return attention_from_file(name) if name and is_file_place(name) else name
 

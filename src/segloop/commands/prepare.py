@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .. import console
-from ..console import friendly, say, tell
+from ..common import console
+from ..common.console import friendly, say, tell
 from . import options
 
 EXAMPLE = "segloop prepare coco-object --data DIR"

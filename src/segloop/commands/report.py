@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .. import console
-from ..console import friendly
+from ..common import console
+from ..common.console import friendly
 from . import options
 from .taking import taking
 
@@ -62,7 +62,7 @@ class Asked:
 def report(asked: Asked) -> None:
     """Make tables as the papers have them of run records, and say whether a gain is real."""
     with friendly(asked.debug):
-        from ..files import write_whole
+        from ..common.files import write_whole
         from ..report import export
         from ..report.build import Wanted, build
         from ..report.runs import find_runs

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import friendly, say
+from ..common.console import friendly, say
 from ..errors import OptionError, OutputError
 from . import options
 
@@ -21,7 +21,7 @@ def scenes(
 ) -> None:
     """Draw procedural scenes: textured grounds and coloured shapes, with exact masks and captions."""
     with friendly(debug):
-        from ..scenes import write_scenes
+        from ..scenes.draw import write_scenes
 
         height, cross, width = size.partition("x")
         if not (cross and height.isdigit() and width.isdigit()):

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .. import console
-from ..console import friendly
+from ..common import console
+from ..common.console import friendly
 from . import options
 from .taking import taking
 
@@ -39,8 +39,8 @@ def segment(asked: Asked) -> None:
     """Cut photos into the words you give, and write maps, pictures and shares."""
     with friendly(asked.debug):
         from ..images import reading
-        from ..jobs import Job, check_files_of_the_run, check_results, photo_stems, run_segment
-        from ..results import check_formats
+        from ..results.segmentation import check_formats
+        from .photos import Job, check_files_of_the_run, check_results, photo_stems, run_segment
 
         wanted = check_formats(asked.formats)
         vocabulary = asked.words.vocabulary()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from .. import console
-from ..console import friendly
+from ..common import console
+from ..common.console import friendly
 from . import options
 
 
@@ -11,7 +11,7 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
     """List the methods, what they keep of CLIP's last block, the hosts of fsa and the guides of proxyclip."""
     with friendly(debug):
         from ..backbones.models import GUIDES
-        from ..methods import EXAMPLES, METHODS
+        from ..choice.methods import EXAMPLES, METHODS
 
         kept = {name: row.variant(name) for name, row in METHODS.items()}
         hosts = [*(name for name in METHODS if name != "fsa"), *EXAMPLES]
@@ -52,8 +52,8 @@ def models(json_lines: options.Json = False, debug: options.Debug = False) -> No
 def datasets(data: options.Data = None, json_lines: options.Json = False, debug: options.Debug = False) -> None:
     """List the data sets; with --data, say which of them are there and what is missing of the others."""
     with friendly(debug):
-        from ..datasets import check
-        from ..datasets import rows as table
+        from ..data.datasets import check
+        from ..data.datasets import rows as table
 
         columns = ["key", "title", "classes", "photos", "root", "how to get it"]
         rows = [dict(zip(columns, row, strict=True)) for row in table()]

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import console
-from ..console import friendly, tell
+from ..common import console
+from ..common.console import friendly, tell
 from ..errors import OptionError
 from . import options
 

@@ -10,22 +10,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..datasets import Opened, open_dataset
+from ..choice.plan import known_constants
+from ..choice.settings import Deciding
+from ..common.files import regular
+from ..common.keys import OWN
+from ..common.records import constants_of, override, share_out
+from ..data.datasets import Opened, open_dataset
+from ..data.masks import Masks
 from ..errors import OptionError, UserError, nearest
-from ..files import regular
 from ..images import Normalisation, recorded
-from ..keys import OWN
-from ..masks import Masks
-from ..plan import known_constants
-from ..record import Inputs, open_record
-from ..records import constants_of, override, share_out
-from ..refine import MAP_STEPS, MapStep
-from ..runfolder import LOG, locked, read_run
-from ..settings import Deciding
-from ..steps import rule_of
-from ..vocabulary import Vocabulary
+from ..line.steps import rule_of
+from ..maps.refine import MAP_STEPS, MapStep
+from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
+from .record import Inputs, open_record
 from .run import Finished, machine
+from .runfolder import LOG, locked, read_run
 from .source import Kept, check_kept
 from .task import SHARD, Task, images_hash, shards_of
 from .work import Job, Progress, adding, work

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..backbones.shared import Memory, Models
 from ..errors import MachineError, OptionError, SegloopError
-from ..record import Inputs, Record
+from .record import Inputs, Record
 from .task import Task, find, settle
 from .work import job_of, work
 
@@ -141,7 +141,7 @@ def _local(device: str) -> str:
 
 def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, told: Any) -> None:
     """A helper's whole life."""
-    from ..console import quiet_libraries, warnings_as_sentences
+    from ..common.console import quiet_libraries, warnings_as_sentences
 
     quiet_libraries()
     try:

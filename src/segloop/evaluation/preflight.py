@@ -6,12 +6,12 @@ import stat
 from functools import lru_cache, partial
 from pathlib import Path
 
-from ..attempts import attempt
-from ..datasets import Opened, Sample
+from ..common.attempts import attempt
+from ..common.keys import OWN
+from ..data.datasets import Opened, Sample
 from ..errors import ImageError, OptionError
-from ..keys import OWN
-from ..orientation import untold
-from ..strays import Uncounted, gather, nothing, uncounted
+from ..labels.orientation import untold
+from ..labels.strays import Uncounted, gather, nothing, uncounted
 
 
 def labels_hash(data: Opened) -> dict[str, str]:

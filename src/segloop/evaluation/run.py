@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from ..backbones.shared import Memory, Models
-from ..datasets import Opened
+from ..data.datasets import Opened
 from ..errors import OptionError
-from ..record import Record, open_record
-from ..runfolder import locked
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
+from .record import Record, open_record
+from .runfolder import locked
 from .task import Settled, Task, find, settle
 from .work import MAPS, Job, Progress, adding, job_of, work
 

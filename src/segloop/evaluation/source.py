@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets import Sample
-from ..decide import Rule, decide
-from ..earlier import check_replaced
+from ..common.earlier import check_replaced
+from ..common.files import regular, write_whole
+from ..data.datasets import Sample
 from ..errors import ImageError, UserError
-from ..files import regular, write_whole
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
-from ..refine import MapStep
-from ..runfolder import SCORE
-from ..segmenter import Segmenter
-from ..steps import Measured, Photo, blocks
-from ..windows import Layout, ScoreMap, assemble
+from ..line.segmenter import Segmenter
+from ..line.steps import Measured, Photo, blocks
+from ..maps.decide import Rule, decide
+from ..maps.refine import MapStep
+from ..maps.windows import Layout, ScoreMap, assemble
+from .runfolder import SCORE
 
 SCORES = "scores"  # the folder of a run's kept cosines
 

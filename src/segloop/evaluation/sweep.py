@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common.keys import EIGHT
+from ..data.layouts import DATASETS
+from ..data.masks import USUAL
 from ..errors import OptionError, nearest
-from ..keys import EIGHT
-from ..layouts import DATASETS
-from ..masks import USUAL
 from .task import Task
 
 OUT = Path("segloop-out")

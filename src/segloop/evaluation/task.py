@@ -9,22 +9,22 @@ from typing import Any
 
 import torch
 
+from ..attention.custom import attention_from_file, is_file_place
 from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models, weights_hash
-from ..custom import attention_from_file, is_file_place
-from ..datasets import Opened, open_dataset
-from ..decide import Rule
-from ..keys import BENCHMARKS, LARGE, OWN
-from ..masks import USUAL, Masks
-from ..methods import METHODS, RECIPES
-from ..metrics import Void
-from ..opening import folder_settings
-from ..plan import known_constants
-from ..record import Inputs
-from ..runfolder import read_run
-from ..segmenter import Segmenter
-from ..vocabulary import Vocabulary
+from ..choice.methods import METHODS, RECIPES
+from ..choice.plan import known_constants
+from ..common.keys import BENCHMARKS, LARGE, OWN
+from ..data.datasets import Opened, open_dataset
+from ..data.masks import USUAL, Masks
+from ..line.opening import folder_settings
+from ..line.segmenter import Segmenter
+from ..maps.decide import Rule
+from ..scoring.metrics import Void
+from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
+from .record import Inputs
+from .runfolder import read_run
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
 SAME = ("recipe", "vision", "fidelity", "device", "dtype", "offline", "bands", "stretch")

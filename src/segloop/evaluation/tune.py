@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..bootstrap import Paired, paired
-from ..datasets import Sample
-from ..decide import Decision, decide
+from ..data.datasets import Sample
 from ..errors import ImageError, OptionError, UserError
-from ..metrics import Counts, Void, numbered, scores
-from ..steps import blocks
+from ..line.steps import blocks
+from ..maps.decide import Decision, decide
+from ..scoring.bootstrap import Paired, paired
+from ..scoring.metrics import Counts, Void, numbered, scores
 from .anew import KeptRun
 from .source import Kept, KeptPhoto
 from .work import Progress, ahead

@@ -14,19 +14,19 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from ..attempts import attempt
 from ..backbones.shared import Memory
-from ..boundary import boundary_counts
-from ..datasets import Opened, Sample
-from ..earlier import check_replaced
+from ..common.attempts import attempt
+from ..common.earlier import check_replaced
+from ..common.files import write_whole
+from ..data.datasets import Opened, Sample
 from ..errors import ImageError, TooLargeError
-from ..files import write_whole
-from ..metrics import Void, confusion
-from ..record import Record
-from ..results import label_png
-from ..runfolder import MAP
-from ..strays import uncounted
-from ..tally import Failed, Outcome, Scored
+from ..labels.strays import uncounted
+from ..results.segmentation import label_png
+from ..scoring.boundary import boundary_counts
+from ..scoring.metrics import Void, confusion
+from ..scoring.tally import Failed, Outcome, Scored
+from .record import Record
+from .runfolder import MAP
 from .source import Live, Source, write_scores
 from .task import Settled
 

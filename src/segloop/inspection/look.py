@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..decide import Rule, class_scores, decide
-from ..purified import block_attention
-from ..purify import interpolate
-from ..segmenter import Segmenter
-from ..steps import Photo, blocks, statistics
-from ..vocabulary import Vocabulary
-from ..windows import ScoreMap
+from ..attention.purify import interpolate
+from ..line.purified import block_attention
+from ..line.segmenter import Segmenter
+from ..line.steps import Photo, blocks, statistics
+from ..maps.decide import Rule, class_scores, decide
+from ..maps.windows import ScoreMap
+from ..words.vocabulary import Vocabulary
 from .places import Place, Point, Window, check_points, default_points, place, windows_of
 from .rows import matrix_rows, rows_of
 from .sides import Sides

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..palette import palette
+from ..results.palette import palette
 from .look import Change, Inspection, Map
 from .pictures import brightest, shown_classes
 from .words import percent

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pages import filled
+from ..common.pages import filled
 from .closeup import formula, norms, points, rule
 from .colours import PARTING, RISING
 from .constants import constants

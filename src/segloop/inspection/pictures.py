@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..overlay import draw_overlay
-from ..palette import palette
+from ..results.overlay import draw_overlay
+from ..results.palette import palette
 from .colours import Cells, badge, difference, dim, frame, grey, heat, outline, view
 from .look import Inspection, Map, Seen, Tokens
 from .places import Window

@@ -12,8 +12,8 @@ import numpy as np
 from ..errors import OptionError
 
 if TYPE_CHECKING:
-    from ..steps import Photo  # at run time it brings torch, seconds before a wrong point is told
-    from ..windows import Span
+    from ..line.steps import Photo  # at run time it brings torch, seconds before a wrong point is told
+    from ..maps.windows import Span
 
 Point = tuple[int, int]  # x, y in pixels of the photo, from its upper left corner
 MOST_POINTS = 16  # each is five pictures

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..feedback import FSA, Feedback, Readout, prune, sharpen
-from ..types import LastBlock, Mix
+from ..attention.feedback import FSA, Feedback, Readout, prune, sharpen
+from ..attention.types import LastBlock, Mix
 
 BLOCK = 2**22  # floats of a block of rows, over all heads
 ALL = slice(0, 1)  # the one sample that is looked at

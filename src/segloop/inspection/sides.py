@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..feedback import FSA
-from ..methods import METHODS
-from ..naming import PURIFIER
-from ..network import Network
-from ..plan import Plan
-from ..purify import SFP
-from ..records import override
-from ..segmenter import Segmenter
-from ..settings import Surroundings
+from ..attention.feedback import FSA
+from ..attention.purify import SFP
+from ..choice.methods import METHODS
+from ..choice.naming import PURIFIER
+from ..choice.plan import Plan
+from ..choice.settings import Surroundings
+from ..common.records import override
+from ..line.network import Network
+from ..line.segmenter import Segmenter
 
 Constants = Mapping[str, Any]
 

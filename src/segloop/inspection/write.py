@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..earlier import check_replaced, json_of, mark, png_of, saying
-from ..files import write_whole
+from ..common.earlier import check_replaced, json_of, mark, png_of, saying
+from ..common.files import write_whole
 from .look import Inspection
 from .page import page
 from .pictures import pictures

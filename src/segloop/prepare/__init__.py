@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..common.files import write_whole
 from ..errors import OptionError, SegloopError, UserError, nearest
-from ..files import write_whole
 from .runner import Done, run_jobs
 from .table import PREPARATIONS, READY
 from .work import Plan, Preparation, writing

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..common.files import write_whole
 from ..errors import UserError
-from ..files import write_whole
 from ..images import resize_uint8
-from ..vocabulary import benchmark_names
+from ..words.vocabulary import benchmark_names
 from .ade_ids import ADE847_INDEX
 from .work import WIDE_VOID, Job, Plan, Size, colours, image_size, label_job, link_or_copy
 

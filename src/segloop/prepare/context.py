@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..vocabulary import benchmark_names
+from ..words.vocabulary import benchmark_names
 from . import rle
 from .matlab import map_size, read_map, require_scipy
 from .work import WIDE_VOID, Plan, Size, below, entry, label_job, read_json, read_list, reading, through

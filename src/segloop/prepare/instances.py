@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import ImageError, UserError
-from ..vocabulary import benchmark_names
+from ..words.vocabulary import benchmark_names
 from .work import Size, image_size
 
 SHOWN = 3  # examples in a message

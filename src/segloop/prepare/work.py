@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
+from ..common.files import regular, write_whole
 from ..errors import ImageError, OutputError, TooLargeError, UserError
-from ..files import regular, write_whole
 
 Size = tuple[int, int]  # (H, W) in pixels
 WIDE_VOID = 65535

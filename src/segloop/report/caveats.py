@@ -1,7 +1,7 @@
 """What keeps a number from being the number of its data set: unfinished, limited, other images."""
 
-from ..datasets import DATASETS
-from ..strays import sentence
+from ..data.datasets import DATASETS
+from ..labels.strays import sentence
 from .runs import Run
 
 

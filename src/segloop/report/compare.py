@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..bootstrap import Difference, Paired, paired
 from ..errors import OptionError
-from ..metrics import Counts, scores
+from ..scoring.bootstrap import Difference, Paired, paired
+from ..scoring.metrics import Counts, scores
 from . import names
 from .cells import Cell, Column, Table, Value, number, table
 from .grouping import LAYOUT, changes

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ..earlier import LINE, Kind, check_replaced, ending, saying
+from ..common.earlier import LINE, Kind, check_replaced, ending, saying
+from ..common.sheets import armed, csv_text, first_line
+from ..common.visible import visible
 from ..errors import OptionError, nearest
-from ..runfolder import FILES as RECORD_FILES
-from ..runfolder import RUN as RECORD
-from ..sheets import armed, csv_text, first_line
-from ..visible import visible
+from ..evaluation.runfolder import FILES as RECORD_FILES
+from ..evaluation.runfolder import RUN as RECORD
 from .cells import Cell, Column, Report, Table, Value, flat, letter, text
 from .page import page
 from .runs import Run

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..settings import Deciding, Geometry
+from ..choice.settings import Deciding, Geometry
 from . import names
 from .runs import Run
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backbones.models import GUIDES, MODELS
-from ..keys import EIGHT, LARGE, OWN
+from ..common.keys import EIGHT, LARGE, OWN
 from .runs import Run
 
 OTHERS = (*LARGE, "camvid", "loveda", "potsdam", "scenes", "folder")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..pages import filled
+from ..common.pages import filled
 from .bars import Bar, bar, span
 from .cells import Cell, Column, Report, Table, letter, number, text
 from .pictures import data_uri

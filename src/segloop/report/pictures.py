@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..datasets import Opened, Sample, open_dataset
+from ..data.datasets import Opened, Sample, open_dataset
+from ..data.masks import Masks
 from ..errors import ImageError, OptionError
 from ..images import read_image, recorded
-from ..labels import stored_values
-from ..masks import Masks
-from ..overlay import draw_overlay
-from ..palette import palette
+from ..labels.read import stored_values
+from ..results.overlay import draw_overlay
+from ..results.palette import palette
 from .cells import Gallery, Picture, Strip
 from .compare import titles
 from .details import extremes, moved

@@ -25,7 +25,7 @@ def deviations(run: Run) -> list[str]:
 
 
 def _recipe(run: Run, size: str) -> list[str]:
-    from ..methods import METHODS, RECIPES  # with torch
+    from ..choice.methods import METHODS, RECIPES  # with torch
 
     fed_proxy = run.has_feedback and run.base == "proxyclip"
     key = f"{'fsa' if fed_proxy else run.base}/{run.dataset}"
@@ -43,7 +43,7 @@ def _recipe(run: Run, size: str) -> list[str]:
 
 def _words(run: Run, variant: str) -> list[str]:
     """The class list, compared word by word: some variants are one list under two names."""
-    from ..vocabulary import Vocabulary
+    from ..words.vocabulary import Vocabulary
 
     queries = Vocabulary.benchmark(run.dataset, variant).queries
     if run.queries == queries:
@@ -55,8 +55,8 @@ def _words(run: Run, variant: str) -> list[str]:
 
 
 def _constants(run: Run, size: str) -> list[str]:
-    from ..naming import Choice
-    from ..plan import known_constants, resolve, shared_constants
+    from ..choice.naming import Choice
+    from ..choice.plan import known_constants, resolve, shared_constants
 
     guide = names.guide(run)
     method, host = ("fsa", run.base) if run.has_feedback else (run.base, None)

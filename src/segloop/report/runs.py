@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ..common.files import regular
+from ..common.sheets import csv_rows
 from ..errors import OptionError
-from ..files import regular
-from ..metrics import Counts
-from ..runfolder import FORMAT
-from ..runfolder import RUN as RECORD
-from ..sheets import csv_rows
+from ..evaluation.runfolder import FORMAT
+from ..evaluation.runfolder import RUN as RECORD
+from ..scoring.metrics import Counts
 
 AGAIN = "run the same `segloop evaluate` command again, with --overwrite"
 COUNTS = ("intersection", "prediction", "label")

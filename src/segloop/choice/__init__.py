@@ -1,0 +1,1 @@
+"""What a run does: settings, methods, and how options become a plan."""

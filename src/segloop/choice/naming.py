@@ -1,0 +1,118 @@
+"""What the user named: a method, what it stands on, whose constants it takes; recipes and data sets by their names."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..attention.feedback import FSA
+from ..attention.operators import VARIANTS, Variant, variant
+from ..attention.purify import SFP
+from ..attention.types import Attention
+from ..common.keys import BENCHMARKS
+from ..common.records import Constants, constants_of
+from ..errors import OptionError, nearest
+from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, Method, Recipe
+
+DEFAULT_METHOD = "fsa"
+PLUG_INS = "fsa, sfp or sc-clip"
+PURIFIER = "sfp"  # the method that SFP(...) alone means
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for; None where nothing was said."""
+
+    method: str | Attention | None = None
+    host: str | Attention | None = None
+    vision: str | None = None
+    recipe: str | None = None
+    dataset: str | None = None  # of BENCHMARKS: the method's own constants for it, as a recipe has them
+    feedback: FSA | None = None
+    purify: SFP | None = None
+    overrides: Constants = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NamedHost:
+    """An attention that was named: what it is, what it brings, and whose constants it takes."""
+
+    name: str
+    variant: Variant
+    row: Method
+    purify: SFP | None = None
+
+
+def attention_of(choice: Choice, named: Constants) -> tuple[str, str | None, NamedHost, Method]:
+    """Method, host's name (None without a plug-in), host and row, from what was asked for and recipe or folder name."""
+    alone = choice.purify and not (choice.method or choice.host or choice.recipe)
+    default = PURIFIER if alone else named["method"] or DEFAULT_METHOD
+    method: str | Attention = choice.method or ("fsa" if choice.host else default)
+    from_folder = named["host"] if named["method"] == method else None
+    if method == "fsa":
+        from_record = PURIFIER if choice.purify and choice.method else None
+        host = _named(choice.host or from_record or from_folder or PROXY_HOST)
+        return "fsa", host.name, host, METHODS["fsa"] if host.name == PROXY_HOST else host.row
+    if not (choice.host or from_folder):
+        host = _named(method)
+        return host.name, None, host, host.row
+    purify = METHODS[method].purify if isinstance(method, str) and method in METHODS else None
+    if purify is None:
+        told = method if isinstance(method, str) else "an attention of your own"
+        raise OptionError(f"host= came with method {told!r}", f"host= goes with {PLUG_INS}; leave one out")
+    host = _purified(str(method), purify, _named(choice.host or from_folder))
+    return str(method), host.name.partition(":")[2], host, host.row
+
+
+def _named(method: Any) -> NamedHost:
+    """A method that has an attention of its own, also `sfp:proxyclip`. Raises OptionError naming the nearest."""
+    if not isinstance(method, str):
+        return NamedHost(*_own(method))
+    plug_in, colon, inner = method.partition(":")
+    if colon and plug_in in METHODS and (purify := METHODS[plug_in].purify):
+        return _purified(plug_in, purify, _named(inner))
+    if method in METHODS and method != "fsa":
+        row = METHODS[method]
+        return NamedHost(method, row.variant(method), row, row.purify)
+    try:
+        return NamedHost(method, variant(method), PRODUCT)
+    except OptionError:
+        remedy = f"{nearest(method, METHODS)}, or a product such as 'qq+kk'"
+        raise OptionError(f"unknown method {method!r}", remedy) from None
+
+
+def _own(attention: Attention) -> tuple[str, Variant, Method]:
+    """An attention that is given as such: a record of a known variant, perhaps with other constants, or the user's."""
+    for name, row in VARIANTS.items():
+        if constants_of(row.attention) and type(attention) is type(row.attention):
+            return name, replace(row, attention=attention), METHODS[name]
+    name = getattr(attention, "__qualname__", type(attention).__qualname__).split(".")[-1]
+    return f"{getattr(attention, '__module__', 'python')}:{name}", Variant(attention), PRODUCT
+
+
+def _purified(plug_in: str, purify: SFP, host: NamedHost) -> NamedHost:
+    if host.purify:
+        raise OptionError(f"{plug_in} came on {host.name}, which purifies already", "name another host")
+    return replace(host, name=f"{plug_in}:{host.name}", purify=purify)
+
+
+def recipe_of(choice: Choice) -> Recipe:
+    """The row that is named. Raises OptionError where a method or a data set beside it is another than the row's."""
+    named = choice.recipe or ""
+    if named not in RECIPES:
+        raise OptionError(f"unknown recipe {named!r}", nearest(named, RECIPES))
+    recipe = RECIPES[named]
+    method = choice.method or ("fsa" if choice.host else recipe.method)
+    if method != recipe.method:
+        told = method if isinstance(method, str) else "an attention of your own"
+        own = f"{method}/{recipe.dataset}"
+        other = f"take recipe {own}" if own in RECIPES else f"give dataset={recipe.dataset!r} instead of the recipe"
+        raise OptionError(f"recipe {named} came with method {told}", f"leave the method out, or {other}")
+    if choice.dataset not in (None, recipe.dataset):
+        raise OptionError(f"recipe {named} came with data set {choice.dataset}", "leave one of them out")
+    return recipe
+
+
+def known_dataset(key: str | None) -> str | None:
+    """A key of BENCHMARKS, or None for none. Raises OptionError naming the nearest."""
+    if key is not None and key not in BENCHMARKS:
+        raise OptionError(f"no constants are known for data set {key!r}", nearest(key, BENCHMARKS))
+    return key

@@ -1,0 +1,198 @@
+"""What a run does, resolved: options, records, methods and recipes in the order in which they win (design 4)."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..attention.feedback import FSA
+from ..attention.operators import VARIANTS
+from ..attention.purify import SFP
+from ..attention.types import Attention
+from ..common.records import Constants, constants_of, override, share_out
+from ..errors import OptionError, nearest
+from ..maps.refine import MAP_STEPS, MapStep
+from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
+from .methods import THRESHOLDS, Method
+from .naming import Choice, attention_of, known_dataset, recipe_of
+from .settings import Deciding, Geometry, Surroundings
+
+DEFAULT_GUIDE = "dino"
+LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
+LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
+HUGE = "ViT-H/14"
+NAMED = ("method", "host", "vision")  # that a model's folder may name
+RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabulary", "rows", "pixels"}  # of a record
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What is asked of a vision model, where the attention lies on its grid."""
+
+    vision_feature: str = "tokens"  # tokens, q, k or v
+
+    def __post_init__(self) -> None:
+        if self.vision_feature not in ("tokens", "q", "k", "v"):
+            raise OptionError(f"vision_feature={self.vision_feature!r} is not possible", "it must be tokens, q, k or v")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a Segmenter does, resolved: the attention, what is around it, and every constant.
+
+    The fields between `geometry` and `feedback` are records; only those in use are there, and no other's constants.
+    """
+
+    method: str  # as records name it
+    host: str | None  # what a plug-in is attached to
+    row: Method
+    geometry: Geometry
+    around: Surroundings
+    attention: Attention  # the host's; a record where it has constants
+    deciding: Deciding
+    map_steps: tuple[MapStep, ...]
+    rows: RowStep = MEAN  # from every template's text rows to one row a query; a record where it has constants
+    guidance: Guidance | None = None  # where the attention lies on a guide's grid
+    purify: SFP | None = None
+    feedback: FSA | None = None
+    vision: str | None = None  # the guide's name
+    lambda_given: bool = False
+    by_size: Constants = field(default_factory=dict)  # constants that a size of CLIP has instead
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """Every constant that labels depend on, by name; those of FSA and SFP are records of their own."""
+        steps = (step for step in self.map_steps if step.is_on)
+        rows = {} if self.rows == MEAN else {"rows": step_name(self.rows), **constants_of(self.rows)}
+        return _flat(self.geometry, self.around, self.attention, self.guidance, self.deciding, *steps) | rows
+
+    def changed(self, changes: Constants) -> "Plan":
+        """The same with some constants replaced, each in its record; None switches one off. Raises OptionError."""
+        if "rows" in changes:  # first, since a step brings constants of its own
+            return replace(self, rows=row_step(changes["rows"])).changed(_unless(changes, {"rows": None}))
+        parts = _parts(self)
+        shared = share_out(parts, changes)
+        for name in shared.pop(""):
+            _refuse(name, parts)
+        new = {part: override(parts[part], own) if own else parts[part] for part, own in shared.items()}
+        steps = tuple(new.pop(part) for part in [*new] if part in MAP_STEPS)
+        return replace(self, **new, map_steps=steps, lambda_given=self.lambda_given or "lambda_" in changes)
+
+    def for_models(self, depth: int, size: str | None, guide_kind: str | None, reference: bool = False) -> "Plan":
+        """The published constants for this size of CLIP (such as "ViT-L/14") and kind of guide, where none were given.
+
+        Layers of SFP become numbers of its `depth` blocks. Raises OptionError for a CLIP that has too few.
+        """
+        plan = self.changed(self.by_size.get(size or "", {}))
+        purify = plan.purify.on(depth, reference) if plan.purify else None
+        feedback = plan.feedback
+        if feedback and not plan.lambda_given and plan.guidance:
+            published = LAMBDAS.get(guide_kind or "", LAMBDA_HUGE if size == HUGE else LAMBDA)
+            feedback = replace(feedback, lambda_=published)
+        return replace(plan, purify=purify, feedback=feedback, by_size={})
+
+
+def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
+    """Overrides, records, then method, host and vision, then recipe or data set, then the model's folder, then VOC20.
+
+    `folder` is the model's own segloop.json: a method, perhaps a host and a guide, and constants. `host` without
+    `method` means fsa, `purify` alone means sfp. Without anything, fsa on proxyclip with dino. Raises OptionError,
+    naming the nearest.
+    """
+    recipe = recipe_of(choice) if choice.recipe else None
+    dataset = recipe.dataset if recipe else known_dataset(choice.dataset)
+    folder = dict(folder or {})
+    named = {name: folder.pop(name, None) for name in NAMED}
+    if recipe:
+        named = {"method": recipe.method, "host": None, "vision": None}
+    method, host_name, host, row = attention_of(choice, named)
+    guided = host.variant.on_guide_grid
+    plan = Plan(
+        method=method,
+        host=host_name,
+        row=row,
+        geometry=Geometry(),
+        around=Surroundings(host.variant.residual, host.variant.mlp),
+        attention=host.variant.attention,
+        deciding=Deciding(),
+        map_steps=tuple(MAP_STEPS.values()),
+        guidance=Guidance() if guided else None,
+        purify=choice.purify or host.purify,
+        feedback=choice.feedback or (FSA() if method == "fsa" else None),
+        vision=choice.vision or named["vision"] or (DEFAULT_GUIDE if guided else None),
+        lambda_given=choice.feedback is not None,
+    )
+    by_size = {size: _unless(own.get(dataset or "", {}), choice.overrides) for size, own in row.by_size.items()}
+    plan = plan.changed(row.constants(dataset) if dataset else _without_dataset(plan, row, folder))
+    return replace(plan.changed(choice.overrides), by_size=by_size)
+
+
+def _parts(plan: Plan) -> dict[str, Any]:
+    """The records of a plan that have constants, by what it calls them; steps on the map by their table's keys."""
+    names = ("geometry", "around", "deciding", "guidance", "purify", "feedback")
+    records = {name: getattr(plan, name) for name in names}
+    records |= dict(zip(MAP_STEPS, plan.map_steps, strict=True))
+    records |= _unmistakable(records, "attention", plan.attention, plan.host or plan.method)
+    records |= _unmistakable(records, "rows", plan.rows, step_name(plan.rows))
+    return {name: record for name, record in records.items() if constants_of(record)}
+
+
+def _unmistakable(records: Constants, part: str, record: Any, called: str) -> dict[str, Any]:
+    """A record that may be the user's, by its part. Raises OptionError where a constant has another's name."""
+    for name in constants_of(record):
+        if name in RESERVED or any(name in constants_of(other) for other in records.values()):
+            what = f"constant {name!r} of {part} {called} is the name of another setting"
+            raise OptionError(what, "call it something else")
+    return {part: record}
+
+
+def shared_constants() -> dict[str, Any]:
+    """The settings that every method has, with what they are where nothing is said."""
+    return {**_flat(Geometry(), Surroundings(), Deciding(), *MAP_STEPS.values()), "rows": step_name(MEAN)}
+
+
+def known_constants() -> dict[str, Any]:
+    """What a setting that a record does not name was, as `describe` writes them: every known constant's default."""
+    own = _flat(Guidance(), *(row.attention for row in VARIANTS.values()), *ROWS.values())
+    return {**shared_constants(), **own, "feedback": constants_of(FSA()), "purify": constants_of(SFP())}
+
+
+def _flat(*records: Any) -> dict[str, Any]:
+    return {name: value for record in records for name, value in constants_of(record).items()}
+
+
+def _owners() -> dict[str, tuple[str, str]]:
+    """Constants that only some methods have -> whose they are, and how to get one that has them."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, row in VARIANTS.items():
+        found |= dict.fromkeys(constants_of(row.attention), (name, f"add --method {name}, or --host {name}"))
+    for name, step in ROWS.items():
+        found |= dict.fromkeys(constants_of(step), (f"rows {name}", f"add --set rows={name}"))
+    guided = [name for name, row in VARIANTS.items() if row.on_guide_grid]
+    for record, name, remedy in (
+        (Guidance(), guided[0], f"add --method {guided[0]}"),
+        (FSA(), "fsa", "add --method fsa, or --host for another host"),
+        (SFP(), "sfp", "add --method sfp or sc-clip, or fsa with --host sfp"),
+    ):
+        found |= dict.fromkeys(constants_of(record), (name, remedy))
+    return found
+
+
+def _refuse(name: str, parts: Constants) -> None:
+    """Raises OptionError for a constant that this plan does not have."""
+    owners = _owners()
+    if name in owners:
+        owner, remedy = owners[name]
+        raise OptionError(f"setting {name!r} belongs to {owner}", remedy)
+    known = {*owners, *_flat(*parts.values()), *(["rows"] if len(ROWS) > 1 else [])}
+    raise OptionError(f"unknown setting {name!r}", nearest(name, sorted(known)))
+
+
+def _without_dataset(plan: Plan, row: Method, folder: Constants) -> dict[str, Any]:
+    """VOC20's constants, nothing thrown away, then the folder's; of another method's there, nothing is taken."""
+    own = share_out(_parts(plan), folder)[""]
+    skipped = {name for name in own if name in _owners()}
+    kept = {name: value for name, value in folder.items() if name not in skipped}
+    return {**row.constants("voc20"), **dict.fromkeys(THRESHOLDS), **kept}
+
+
+def _unless(constants: Constants, given: Constants) -> dict[str, Any]:
+    return {name: value for name, value in constants.items() if name not in given}

@@ -1,0 +1,50 @@
+"""Constants that every method has: how a photo is cut, what is kept around the attention, how cosines become labels.
+
+Names are those of `Segmenter.from_pretrained(**overrides)`. A method's own constants are a record beside its code.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+from ..common.records import check, constant
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a photo is resized and cut into windows. Raises OptionError for values outside their range."""
+
+    short_side: int = 336  # pixels, of the photo after resizing
+    long_side: int = 2048  # pixels, a limit
+    crop: int = constant(224, off=0)  # pixels, side of a window; 0: the whole photo at once
+    stride: int = 112  # pixels between windows
+
+    def __post_init__(self) -> None:
+        check(self.short_side >= 1, "short_side", self.short_side, "at least 1 pixel")
+        check(self.long_side >= self.short_side, "long_side", self.long_side, f"at least short_side={self.short_side}")
+        check(self.crop >= 0, "crop", self.crop, "0 (whole photo) or a window's side in pixels")
+        check(self.stride >= 1, "stride", self.stride, "at least 1 pixel")
+        fits = self.crop == 0 or self.stride <= self.crop
+        check(fits, "stride", self.stride, f"at most crop={self.crop}, or pixels are skipped")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What of the ordinary last block is kept around the attention (spec 2.1)."""
+
+    residual: bool = False  # add the block's input
+    mlp: bool = False  # then run the block's MLP
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """How cosines become labels (spec 0.6, 5.1, 5.2). Raises OptionError for values outside their range."""
+
+    logit_scale: float = 40.0  # multiplies cosines before the softmax
+    background_threshold: float | None = None  # a best probability below it becomes class 0
+    area_threshold: float | None = None  # a class with at most this share of the foreground is dropped
+
+    def __post_init__(self) -> None:
+        check(0 < self.logit_scale < inf, "logit_scale", self.logit_scale, "above 0, and finite")
+        for name in ("background_threshold", "area_threshold"):
+            value = getattr(self, name)
+            check(value is None or 0 <= value <= 1, name, value, "between 0 and 1, or none")

@@ -1,1 +1,0 @@
-"""Class files of any clear form: one name a line, lists, tables, label maps of other tools."""

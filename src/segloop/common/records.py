@@ -1,0 +1,135 @@
+"""Frozen records of constants, and how options change them: types come from the annotations, words from the fields."""
+
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import field, fields, is_dataclass, replace
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ..errors import OptionError, nearest
+
+Constants = Mapping[str, Any]
+Record = TypeVar("Record")
+
+OFF = "off"  # key of a field's metadata: what None stands for
+PLAIN = {  # a type: what to give, in the singular and the plural
+    bool: ("true or false", "true or false, joined by commas"),
+    int: ("a whole number", "whole numbers joined by commas"),
+    float: ("a number", "numbers joined by commas"),
+    str: ("a word", "words joined by commas"),
+}
+
+
+def constant(default: Any, *, off: Any) -> Any:
+    """A field of a record that `None` switches to `off`; fields that allow None, and switches, need no word."""
+    return field(default=default, metadata={OFF: off})
+
+
+def constants_of(record: Any) -> dict[str, Any]:
+    """Fields of a record by name; nothing for what is no record, such as a plain function."""
+    known = fields(record) if is_dataclass(record) and not isinstance(record, type) else ()
+    values = {item.name: getattr(record, item.name) for item in known if item.init}
+    return {name: value for name, value in values.items() if isinstance(value, (*PLAIN, tuple, type(None)))}
+
+
+def override(record: Record, changes: Constants) -> Record:
+    """A frozen record with some fields replaced; None switches a field off.
+
+    Raises OptionError for an unknown name (naming the nearest), a wrong type, or a field that cannot be off.
+    """
+    known = {item.name: item for item in fields(record)}  # type: ignore[arg-type]
+    unknown = next((name for name in changes if name not in known), None)
+    if unknown is not None:
+        raise OptionError(f"unknown setting {unknown!r}", nearest(unknown, known))
+    hints = _hints(type(record))  # type: ignore[arg-type]
+    ready = {
+        name: _switched_off(name, hints[name], known[name].metadata)
+        if value is None
+        else _converted(name, hints[name], value)
+        for name, value in changes.items()
+    }
+    return replace(record, **ready)  # type: ignore[type-var]
+
+
+def share_out(parts: Mapping[str, Any], changes: Constants) -> dict[str, dict[str, Any]]:
+    """Changes by the part whose record has such a field; a name that no part has goes to ""."""
+    home = {name: part for part, record in parts.items() for name in constants_of(record)}
+    shared: dict[str, dict[str, Any]] = {part: {} for part in ("", *parts)}
+    for name, value in changes.items():
+        shared[home.get(name, "")][name] = value
+    return shared
+
+
+def check(fine: bool, name: str, value: object, allowed: str) -> None:
+    """Raises OptionError where a value is outside its range; `allowed` says what it must be."""
+    if not fine:
+        raise OptionError(f"{name}={value!r} is not possible", f"it must be {allowed}")
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """["stride=80", "background_threshold=none"] -> fields with their types. Raises OptionError."""
+    return dict(_parse_assignment(text) for text in assignments)
+
+
+def _parse_assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not value:
+        raise OptionError(f"setting {text!r} has no value", "write --set field=value, such as --set stride=80")
+    if value.lower() in ("none", "off"):
+        return name, None
+    if value.lower() in ("true", "on", "false"):
+        return name, value.lower() != "false"
+    parts = tuple(_number(part.strip()) for part in value.split(","))
+    return name, parts if "," in value else parts[0]
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@cache
+def _hints(record: Any) -> dict[str, Any]:
+    return get_type_hints(record)
+
+
+def _switched_off(name: str, hint: Any, metadata: Mapping[Any, Any]) -> Any:
+    if OFF in metadata:
+        return metadata[OFF]
+    if type(None) in get_args(hint):
+        return None
+    if hint is bool:
+        return False
+    raise OptionError(f"setting {name!r} cannot be off", "give it a value")
+
+
+def _converted(name: str, hint: Any, value: Any) -> Any:
+    """A value as its annotation has it: whole numbers become floats, a single value a tuple."""
+    hint = _without_none(hint)
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise OptionError(f"setting {name}={value!r}", nearest(str(value), map(str, get_args(hint))))
+        return value
+    if get_origin(hint) is tuple:
+        kind = get_args(hint)[0]
+        items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        return tuple(_of_kind(name, kind, item, value, PLAIN[kind][1]) for item in items)
+    return _of_kind(name, hint, value, value, PLAIN[hint][0]) if hint in PLAIN else value
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) not in (Union, types.UnionType):
+        return hint
+    return next(kind for kind in get_args(hint) if kind is not type(None))
+
+
+def _of_kind(name: str, kind: type, item: Any, value: Any, words: str) -> Any:
+    if kind is float and type(item) is int:
+        return float(item)
+    if type(item) is not kind:
+        raise OptionError(f"setting {name}={value!r}", f"give {words}")
+    return item

@@ -1,0 +1,1 @@
+"""Data sets: their rows, where their files lie, photos beside label maps."""

@@ -1,0 +1,130 @@
+"""The folder of a run: what lies in it, who works on it, and what of it may be taken away."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..common.earlier import FAILED, FAILURES, PART, Kind, beginning, check_replaced, is_a, json_of, npz_of, png_of
+from ..common.files import regular, write_whole
+from ..errors import OptionError, OutputError, UserError
+from ..scoring import tally
+
+FORMAT = 1
+RUN, LOG, PARTS, LOCK = "run.json", "log.json", "parts", ".lock"
+FILES: dict[str, Kind] = {
+    "images.csv": beginning(b"image,height,width,pixels,"),
+    "counts.npz": npz_of(("images", *tally.AREAS)),
+    "classes.csv": beginning(b"class,name,IoU,"),
+    FAILED: FAILURES,
+    LOG: json_of(("starts",)),
+}
+"""What lies beside run.json."""
+
+MAP, SCORE = png_of("classes"), npz_of(("tiles", "size", "target", "direct"))
+KEPT = {"maps": MAP, "scores": SCORE}
+"""Folders of what a run keeps of each image."""
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """run.json of a folder; None where there is none. Raises UserError for one that is none of ours."""
+    path = folder / RUN
+    if not path.is_file():
+        return None
+    run = read_json(path)
+    if run is None or "settings" not in run or "state" not in run:
+        raise UserError(f"{path} is not the record of a run", "choose another --out, or move the file away")
+    if run.get("format") != FORMAT:
+        what = f"{path} has format {run.get('format')}, this segloop writes {FORMAT}"
+        raise UserError(what, "choose another --out")
+    return run
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a run's folder for this process; a process that is killed lets go of it.
+
+    Raises OptionError where another process has it, and before anything is put there where it holds something that
+    is of no run; OutputError where it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    if folder.is_dir():
+        check_own(folder, read_run(folder))
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        what = f"another process is working on {folder}"
+        raise OptionError(what, "wait until it ends, or choose another --out") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write into {folder} ({reason})", "choose another folder with --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_own(folder: Path, kept: dict[str, Any] | None) -> None:
+    """Raises OptionError where the folder of a new run is not empty, or a run that goes on would replace a stranger."""
+    if kept is None:
+        known = FAILED if is_a(folder / FAILED, FAILURES) else None
+        others = sorted(path.name for path in folder.iterdir() if path.name != known and path.name[0] != ".")
+        if others:
+            what = f"{folder} is not empty and holds no run ({others[0]} is there)"
+            raise OptionError(what, "choose another --out")
+    elif kept["state"] != "done":  # the files of one that is done are named by its record, damaged ones too
+        files = {folder / name: kind for name, kind in FILES.items()}
+        check_replaced(files, "move it away, or choose another --out")
+
+
+def clear(folder: Path) -> None:
+    """Take away an earlier record; nothing that is not ours."""
+    for name in (RUN, *FILES):  # run.json first: no half records
+        (folder / name).unlink(missing_ok=True)
+    clear_parts(folder)
+    for name, kind in KEPT.items():
+        for path in (folder / name).rglob("*"):
+            if is_a(path, kind):
+                path.unlink()
+        below = [path for path in (folder / name).rglob("*") if path.is_dir()]
+        _remove_empty(*sorted(below, reverse=True), folder / name)
+
+
+def clear_parts(folder: Path) -> None:
+    """Take away shards that were done."""
+    for path in (folder / PARTS).glob(f"{'[0-9]' * 6}.npz"):
+        path.unlink()
+    _remove_empty(folder / PARTS)
+
+
+def clear_halves(folder: Path) -> None:
+    """Take away what writes that were killed have left."""
+    places = [path for name in (PARTS, *KEPT) for path in (folder / name).rglob(".*.part")]
+    for half in [*folder.glob(".*.part"), *places]:
+        if PART.fullmatch(half.name):
+            half.unlink(missing_ok=True)
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object from a regular file; None for anything else."""
+    try:
+        found = json.loads(regular(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write an object, whole. Raises OutputError, MachineError."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, text.encode("utf-8", "backslashreplace"))

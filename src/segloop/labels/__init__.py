@@ -1,0 +1,1 @@
+"""Label maps: the numbers and colours that are stored, and what they mean."""

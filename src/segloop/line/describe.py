@@ -1,0 +1,32 @@
+"""What made a result, in words and numbers: what every record of a run or a photo says of it."""
+
+from dataclasses import asdict
+from typing import Any
+
+from ..images import Reading
+from ..words.vocabulary import Vocabulary
+from .network import Network
+
+
+def described(network: Network, fidelity: str, reading: Reading, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Model, method and what it stands on, precision, every constant, the class list's name; only what is in use."""
+    plan, clip = network.plan, network.clip
+    guide = {"vision": network.guide.name} if network.guide else {}
+    host = {"host": plan.host} if plan.host else {}
+    feedback = {"feedback": asdict(plan.feedback)} if plan.feedback else {}
+    purify = {"purify": asdict(plan.purify)} if plan.purify else {}
+    return {
+        "model": clip.name,
+        "method": plan.method,
+        **guide,
+        **host,
+        **feedback,
+        **purify,
+        "fidelity": fidelity,
+        "dtype": str(clip.dtype).removeprefix("torch."),
+        **plan.constants,
+        **({"rows": "given"} if vocabulary.is_given else {}),
+        "vocabulary": vocabulary.source,
+        **reading.said(),
+        **clip.normalisation.said(),
+    }

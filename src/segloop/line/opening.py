@@ -1,0 +1,66 @@
+"""From a settled plan to its open networks, and what a model's own folder wants."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ..backbones.half import Pair, first_that_fits
+from ..backbones.loading import resolve as resolve_model
+from ..backbones.shared import Models
+from ..choice.plan import Guidance, Plan
+from ..errors import ModelError, OptionError
+from .network import Network
+
+Fidelity = Literal["default", "reference"]
+
+
+def open_network(
+    model: str,
+    plan: Plan,
+    models: Models,
+    device: torch.device,
+    dtypes: Sequence[torch.dtype],
+    fidelity: Fidelity,
+    offline: bool,
+) -> Network:
+    """The networks that a plan needs, opened in the first of `dtypes` that holds them, and the plan as they settle it.
+
+    Raises ModelError, OptionError.
+    """
+    reference = fidelity == "reference"
+    feature = (plan.guidance or Guidance()).vision_feature
+
+    def open_pair(dtype: torch.dtype) -> Pair:
+        clip = models.clip(model, device, dtype, "published" if reference else "exact", offline)
+        wanted = (device, dtype, fidelity, feature, offline)
+        return clip, models.guide(plan.vision, *wanted) if plan.vision else None
+
+    clip, guide = first_that_fits(dtypes, open_pair)
+    plan = plan.for_models(clip.depth, clip.size, guide.kind if guide else None, reference)
+    return Network(clip, plan, guide, models.memory)
+
+
+def check_options(fidelity: str, batch: int) -> None:
+    """Raises OptionError for a fidelity that there is not, or no window."""
+    if fidelity not in ("default", "reference"):
+        raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
+    if batch < 1:
+        raise OptionError(f"batch={batch} is not possible", "give at least 1 window")
+
+
+def folder_settings(model: str, offline: bool) -> dict[str, Any]:
+    """What the model's own segloop.json names, if it is a folder and has one."""
+    path = Path(resolve_model(model, offline)) / "segloop.json"
+    if not path.is_file():
+        return {}
+    try:
+        settings = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError):
+        raise ModelError(f"{path} is not valid JSON", "mend it or delete it") from None
+    for name in ("method", "host", "vision"):
+        if not isinstance(settings.get(name), (str, type(None))):
+            raise ModelError(f"{path} has {settings[name]!r} as {name}", "put a name there or delete it")
+    return settings

@@ -1,0 +1,268 @@
+"""The public class: a frozen CLIP and a plan, from photos and words to maps."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import lcm
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from ..attention.feedback import FSA
+from ..attention.purify import SFP
+from ..attention.types import Attention
+from ..backbones.device import pick_device, pick_dtypes
+from ..backbones.models import DEFAULT_CLIP
+from ..backbones.shared import Models
+from ..backbones.tower import Tower
+from ..choice.methods import PATCH
+from ..choice.naming import Choice
+from ..choice.plan import Plan, resolve
+from ..common.attempts import Line
+from ..errors import ImageError, OptionError, UserError
+from ..images import PLAIN, Reading, reading
+from ..maps.decide import Rule, class_scores, decide
+from ..maps.windows import ScoreMap, assemble
+from ..results.segmentation import Segmentation
+from ..words.embeddings import embed, origin
+from ..words.vocabulary import Vocabulary
+from .describe import described
+from .network import Network
+from .opening import Fidelity, check_options, folder_settings, open_network
+from .steps import Photo, blocks, full_map, prepare, rule_of, statistics, tiles
+
+Words = Vocabulary | Sequence[str]
+Bands = str | Sequence[int] | None
+
+ALONE = "the only class; add --background (in Python background=True), or name what else there is"
+MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Frozen networks and a plan. Holds what is constant; nothing about any photo."""
+
+    network: Network
+    fidelity: Fidelity = "default"
+    batch: int = 8  # windows that go through the network together
+    reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
+    told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
+
+    @property
+    def clip(self) -> Tower:
+        """The CLIP that was opened."""
+        return self.network.clip
+
+    @property
+    def plan(self) -> Plan:
+        """The method and every constant, resolved."""
+        return self.network.plan
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = DEFAULT_CLIP,
+        *,
+        recipe: str | None = None,
+        dataset: str | None = None,
+        method: str | Attention = "auto",
+        host: str | Attention | None = None,
+        vision: str | Path | None = None,
+        feedback: FSA | None = None,
+        purify: SFP | None = None,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        fidelity: Fidelity = "default",
+        batch: int = 8,
+        offline: bool = False,
+        models: Models | None = None,
+        bands: Bands = None,
+        stretch: str | None = None,
+        **overrides: Any,
+    ) -> "Segmenter":
+        """Open the networks and settle every constant. Raises ModelError, OptionError.
+
+        Args:
+            model: hub id, local folder in Hugging Face format, or "tiny" (bundled; downloads nothing).
+            recipe: a published row such as "fsa/voc21"; a `method` beside it must be the row's own.
+            dataset: key of a benchmark such as "voc21": constants of any method for it, without naming a row.
+            method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
+            host: what fsa is attached to, any of these; without `method` it means fsa.
+            vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, a hub id or a local folder.
+            feedback: constants of FSA instead of the recipe's.
+            purify: constants of SFP instead of the recipe's; without `method` it means sfp.
+            device: auto, cpu, cuda, mps ...
+            dtype: auto is half precision where the hardware is fast at it and a trial does not overflow.
+            fidelity: "reference" is the published pipeline, quirks included, in float32.
+            batch: windows that go through the network together.
+            offline: never ask the hub.
+            models: where open networks are kept, for several Segmenters that share them.
+            bands, stretch: of photos, such as (4, 3, 2) and "percentile"; see `images.reading`.
+            **overrides: any setting of the method, such as stride or lambda_; None switches it off.
+                `rows` is a step on text rows: a name of ROWS, or your own (Q, T, E) -> (Q, E).
+        """
+        check_options(fidelity, batch)
+        where, read = pick_device(device), reading(bands, stretch)
+        precisions = pick_dtypes(dtype, where, fidelity)
+        named, guide = None if method == "auto" else method, None if vision is None else str(vision)
+        choice = Choice(named, host, guide, recipe, dataset, feedback, purify, overrides)
+        plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
+        network = open_network(str(model), plan, models or Models(), where, precisions, fidelity, offline)
+        return cls(network, fidelity, batch, read)
+
+    def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
+        """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
+
+        Pixels are taken as they are: no resize, no padding, a remainder below one patch is dropped. Text is cast,
+        not normalised again. Raises UserError for other shapes, OptionError where an attention of your own
+        returns values of another shape.
+        """
+        self._check_text(text)
+        return self.network.logits(pixels, text)
+
+    @torch.no_grad()
+    def cosines(self, photo: Any, vocabulary: Words, *, limit: int = MAP_BYTES) -> Tensor:
+        """Cosines averaged over windows at the photo's own size, after PAMR: (Q, H0, W0) float32 on the CPU.
+
+        Raises OptionError where the map would be larger than `limit` bytes.
+        """
+        vocabulary = _as_vocabulary(vocabulary)
+        ready = self.prepare(photo)
+        size = len(vocabulary.query_index) * ready.target[0] * ready.target[1] * 4
+        if size > limit:
+            what = f"the cosine map would take {size / 2**30:.1f} GiB, more than {limit / 2**30:.1f}"
+            raise OptionError(what, "call segmenter(photo, words), which works by strips, or raise limit=")
+        (logits,) = self.tiles([ready], self.text(vocabulary))
+        score_map = self.score_map(ready, logits)
+        return full_map(blocks(score_map, ready, self.plan.map_steps), score_map.shape)
+
+    @overload
+    def __call__(
+        self, photo: list | tuple, vocabulary: Words, *, scores: bool = ..., **read: Any
+    ) -> list[Segmentation]: ...
+    @overload
+    def __call__(self, photo: Any, vocabulary: Words, *, scores: bool = ..., **read: Any) -> Segmentation: ...
+    def __call__(
+        self, photo: Any, vocabulary: Words, *, scores: bool = False, **read: Any
+    ) -> Segmentation | list[Segmentation]:
+        """Segment one photo (path, PIL image, array, tensor) or a list of photos by words.
+
+        `scores` adds class probabilities (C, H, W) to each result; `bands=` and `stretch=` read these photos in
+        another way than `from_pretrained` has settled. One photo gives one Segmentation, a list a list.
+        """
+        reader = replace(self, reading=reading(**read)) if read else self
+        if isinstance(photo, (list, tuple)):
+            return list(reader.stream(photo, vocabulary, scores=scores))
+        return next(reader.stream([photo], vocabulary, scores=scores))
+
+    def stream(
+        self,
+        photos: Iterable[Any],
+        vocabulary: Words,
+        *,
+        scores: bool = False,
+        on_error: Callable[[Any, ImageError], None] | None = None,
+    ) -> Iterator[Segmentation]:
+        """Segment photos in order, as many at once as fill a batch of windows.
+
+        A photo that cannot be read, or that memory runs out on, goes to `on_error` and is skipped; without `on_error`
+        its ImageError is raised.
+        """
+        vocabulary = _as_vocabulary(vocabulary)
+        rule = self.rule(vocabulary)
+        text = self.text(vocabulary)
+
+        decided = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores)
+        line = Line(self.prepare, partial(self.tiles, text=text), decided)
+        yield from line.results(photos, self._fill_a_batch, on_error or _raise)
+
+    def text(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
+
+        `progress(done, total)` counts the queries that had to be encoded.
+        """
+        rows = embed(vocabulary, self.clip, progress=progress, step=self.plan.rows).to(self.clip.device)
+        self._check_text(rows)
+        return rows
+
+    def encoded(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Vocabulary:
+        """The same classes with their rows (Q, E) on this device, so that nothing is encoded or read again.
+
+        Rows that another model or another step has made are made anew. `progress` as for `text`.
+        """
+        rows = self.text(vocabulary, progress)
+        return vocabulary.with_embeddings(rows, None if vocabulary.is_given else origin(self.clip, self.plan.rows))
+
+    def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
+        """What made a result, for its record: model, method, precision, every constant, the class list's name."""
+        return described(self.network, self.fidelity, self.reading, vocabulary)
+
+    def prepare(self, photo: Any) -> Photo:
+        """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
+        geometry, patch, guide = self.plan.geometry, self.clip.patch, self.network.guide
+        how = self.reading, self.clip.normalisation
+        if self.fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
+            both = lcm(patch, guide.multiple) if guide else patch
+            return prepare(photo, geometry, both, patch, *how)
+        published = patch if self.plan.row.pad == PATCH else self.plan.row.pad
+        return prepare(photo, geometry, published if geometry.crop else 1, 1, *how)
+
+    @torch.no_grad()
+    def tiles(self, photos: Sequence[Photo], text: Tensor) -> list[Tensor]:
+        """Raw cosines of every window, (n, Q, h, w) float32 for each photo; `text` is (Q, E)."""
+        return tiles(photos, partial(self.network.logits, text=text), self.batch)
+
+    @property
+    def direct(self) -> bool:
+        """Whether a whole photo's grid becomes the map in one step, as in some releases (spec 1.4)."""
+        return self.fidelity == "reference" and self.plan.geometry.crop == 0 and not self.plan.row.whole_in_two_steps
+
+    def score_map(self, photo: Photo, logits: Tensor) -> ScoreMap:
+        """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
+        return assemble(logits, photo.where, photo.size, photo.target, self.direct)
+
+    def _fill_a_batch(self, photos: Sequence[Photo]) -> bool:
+        return sum(len(one.windows) for one in photos) >= self.batch
+
+    @torch.no_grad()
+    def _decide(self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool) -> Segmentation:
+        score_map = self.score_map(photo, logits)
+        parts = blocks(score_map, photo, self.plan.map_steps)
+        decision = decide(parts, photo.target, rule)
+        share, confidence = statistics(decision, vocabulary.classes)
+        return Segmentation(
+            labels=decision.labels.cpu().numpy(),
+            classes=list(vocabulary.classes),
+            scores=class_scores(full_map(parts, score_map.shape), rule).numpy() if scores else None,
+            share=share,
+            confidence=confidence,
+            image=photo.image,
+            source=photo.source,
+            settings=self.describe(vocabulary),
+        )
+
+    def rule(self, vocabulary: Vocabulary) -> Rule:
+        """How cosines of these words become labels. Raises OptionError for a threshold without a background.
+
+        Warns, once for a Segmenter, where there is nothing to decide.
+        """
+        if len(vocabulary.classes) == 1 and vocabulary.classes[0] not in self.told:
+            self.told.add(vocabulary.classes[0])
+            warnings.warn(f"every pixel becomes {vocabulary.classes[0]!r}, {ALONE}", stacklevel=2)
+        return rule_of(vocabulary, self.plan.deciding, self.clip.device)
+
+    def _check_text(self, text: Tensor) -> None:
+        if text.ndim != 2 or text.shape[1] != self.clip.width:
+            what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
+            raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
+
+
+def _raise(photo: Any, error: ImageError) -> None:
+    raise error
+
+
+def _as_vocabulary(words: Words) -> Vocabulary:
+    return words if isinstance(words, Vocabulary) else Vocabulary(words)

@@ -1,0 +1,195 @@
+"""The last block as a line of stages: each takes it opened and gives it back changed, and says what it needs for that.
+
+Host, guide grid, purification and feedback are stages; a method is a row that names some of them, so that feedback on
+purification on a vision model's attention is a composition and no case of its own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from typing import Any, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..attention.operators import product
+from ..attention.types import Attention, LastBlock, Mix
+from ..backbones.tower import Tower
+from ..choice.settings import Surroundings
+from ..errors import OptionError
+
+States = Mapping[int, Tensor]
+"""Outputs of blocks by their number, (B, [1+]N, D); 0 is the input of block 1."""
+
+RunBlock = Callable[[int, Tensor], Tensor]
+"""(number of a block, its input (B, [1+]N, D)) -> its output."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a stage may know of a batch of windows before its last block is opened."""
+
+    tower: Tower
+    grid: tuple[int, int]  # (rows, columns) of the tower's patches
+    text: Tensor  # (Q, E) float32, unit rows
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What stages ask for, gathered into one request before the networks run."""
+
+    states: frozenset[int] = frozenset()  # numbers of the blocks whose outputs are read
+    guide: bool = False  # features of a vision model
+    pairs: bool = False  # an N x N matrix will be held for every window
+    around: Callable[[Batch, RunBlock], RunBlock] | None = None  # how earlier blocks are run instead
+    first_block: int | None = None  # the first of those
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """Both; what the other puts around blocks lies within."""
+        inner, outer = other.around, self.around
+        both = (lambda batch, run: outer(batch, inner(batch, run))) if inner and outer else outer or inner
+        firsts = [first for first in (self.first_block, other.first_block) if first is not None]
+        return Needs(
+            self.states | other.states,
+            self.guide or other.guide,
+            self.pairs or other.pairs,
+            both,
+            min(firsts, default=None),
+        )
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The host's path from mixed values to cosines: W_o [+ residual] [+ MLP], head, text (spec 0.3)."""
+
+    clip: Tower
+    text: Tensor  # (Q, E) float32
+    residual: Tensor | None  # (B, N, D)
+    mlp: bool
+    index: int = -1  # of the block
+    finish: Callable[[Tensor], Tensor] | None = None  # what purification does to the block's output
+
+    @property
+    def positional(self) -> bool:
+        """Whether the same values read differently at different patches."""
+        return self.residual is not None or self.finish is not None
+
+    def __call__(self, mixed: Tensor) -> Tensor:
+        """(B, h, N, d), patches only -> (B, N, Q) float32."""
+        tokens = self.clip.close_block(mixed, self.residual, self.mlp, self.index)
+        return self.clip.cosines(self.finish(tokens) if self.finish else tokens, self.text)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The last block of some windows, opened: what stages change. Made by `open_last` as the tower itself has it."""
+
+    batch: Batch
+    states: States  # what was asked for, and the input of the last block
+    block: LastBlock  # q, k, v on the working grid: the tower's own, or a guide's
+    tokens: Tensor  # (B, N, D) on the working grid, patches only: what the block adds where its input is kept
+    attention: Attention
+    around: Surroundings
+    method: str = "clip"  # whose attention it is, for errors
+    finish: Callable[[Tensor], Tensor] | None = None  # behind W_o: (B, N, D) -> (B, N, D)
+    mixed: Tensor | None = None  # (B, h, N, d), where a stage has mixed already
+
+    @cached_property
+    def mix(self) -> Mix:
+        """The attention's operator for this block."""
+        return self.attention(self.block)
+
+    @property
+    def readout(self) -> Readout:
+        """The path from mixed values to cosines."""
+        kept = self.tokens if self.around.residual else None
+        return Readout(self.batch.tower, self.batch.text, kept, self.around.mlp, finish=self.finish)
+
+    def place(self, tokens: Tensor) -> Tensor:
+        """Patches (B, N, C) of the tower's grid on the working grid: the same, or resampled (B, N', C)."""
+        if self.block.grid == self.batch.grid:
+            return tokens
+        return resample(tokens.mT.unflatten(-1, self.batch.grid), self.block.grid).flatten(2).mT
+
+    def cosines(self) -> Tensor:
+        """(B, Q, h, w) float32 on the working grid. Raises OptionError where the Mix does not keep shapes."""
+        values = self.block.v
+        mixed = self.mix(values) if self.mixed is None else self.mixed
+        if mixed.shape != values.shape:
+            what = f"attention {self.method} made {tuple(mixed.shape)} of values {tuple(values.shape)}"
+            raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")
+        return self.readout(mixed[:, :, self.block.first_patch :]).mT.unflatten(-1, self.block.grid)
+
+
+class Stage(Protocol):
+    """One step of the line. A frozen dataclass; nothing of any window stays in it."""
+
+    def needs(self, depth: int) -> Needs:
+        """What it asks for, of a tower of `depth` blocks. Raises OptionError where that cannot be had."""
+
+    def __call__(self, opened: Opened) -> Opened:
+        """The block as the next stage finds it."""
+
+
+def gather(stages: Sequence[Stage], depth: int) -> Needs:
+    """What all stages need together, of a tower of `depth` blocks; the input of the last block always."""
+    return reduce(lambda found, stage: found | stage.needs(depth), stages, Needs(frozenset({depth - 1})))
+
+
+def open_last(batch: Batch, states: States, guide: Tensor | None = None) -> Opened:
+    """The last block as the tower has it: its own attention, input and MLP kept. `guide` is (B, C, H, W)."""
+    tower = batch.tower
+    x = states[tower.depth - 1]
+    block = replace(tower.open_block(x, batch.grid), guide=guide)
+    return Opened(batch, states, block, x[:, tower.first_patch :], product("qk"), Surroundings(True, True))
+
+
+@dataclass(frozen=True)
+class Host:
+    """The attention that was chosen, and what is kept around it."""
+
+    method: str
+    attention: Attention
+    around: Surroundings
+
+    def needs(self, depth: int) -> Needs:
+        """Nothing but the last block."""
+        return Needs()
+
+    def __call__(self, opened: Opened) -> Opened:
+        """Replaces the tower's own."""
+        return replace(opened, method=self.method, attention=self.attention, around=self.around)
+
+
+@dataclass(frozen=True)
+class OnGuideGrid:
+    """The block without its class token, q, k and v resampled to the grid of a vision model (spec 2.5, step 1)."""
+
+    constants: Any  # of the guide, which has answered by then
+
+    def needs(self, depth: int) -> Needs:
+        """The guide's features; its attention is a stored matrix."""
+        return Needs(guide=True, pairs=True)
+
+    def __call__(self, opened: Opened) -> Opened:
+        """Moves the block, and its input where that is kept. Raises OptionError where there is no guide."""
+        moved = replace(opened, block=on_guide_grid(opened.block))
+        return replace(moved, tokens=moved.place(opened.tokens)) if opened.around.residual else moved
+
+
+def on_guide_grid(block: LastBlock) -> LastBlock:
+    """A block on the tower's grid -> on its guide's, patches only. Raises OptionError where there is none."""
+    if block.guide is None:
+        raise OptionError("this attention needs the features of a vision model", "name one with vision=, such as dino")
+    grid = (block.guide.shape[-2], block.guide.shape[-1])
+
+    def moved(tokens: Tensor) -> Tensor:
+        maps = tokens[:, :, block.first_patch :].mT.flatten(1, 2).unflatten(-1, block.grid)
+        return resample(maps, grid).flatten(2).unflatten(1, (tokens.shape[1], -1)).mT
+
+    return replace(block, q=moved(block.q), k=moved(block.k), v=moved(block.v), grid=grid, has_class_token=False)
+
+
+def resample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, align_corners False, no antialias: (B, C, H, W) -> (B, C, *size)."""
+    return F.interpolate(maps, size=size, mode="bilinear")

@@ -1,0 +1,141 @@
+"""The steps between a photo and its map, as functions: resize and cut, windows through a network, back, decide."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..choice.settings import Deciding, Geometry
+from ..errors import OptionError
+from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
+from ..maps.decide import Block, Blocks, Decision, Rule
+from ..maps.refine import MapStep
+from ..maps.windows import Layout, ScoreMap, cut, layout
+from ..words.vocabulary import Vocabulary
+
+STRIP_BYTES = 4 * 2**20  # of cosines decided at once: on a CPU they stay in its cache
+BAND_BYTES = 64 * 2**20  # of cosines prepared at once
+
+
+class Measured(Protocol):
+    """What deciding has to know of a photo."""
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """(H0, W0)."""
+
+    @property
+    def pixels(self) -> Tensor:
+        """(3, height, width) float32, resized and normalised; only steps on the map look at it."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo on its way: as read, and cut into normalised windows."""
+
+    image: np.ndarray  # (H0, W0, 3) uint8 RGB
+    source: str | None
+    size: tuple[int, int]  # (height, width) after resizing
+    where: Layout
+    pixels: Tensor  # (3, height, width) float32, normalised
+    windows: Tensor  # (n, 3, h, w) float32
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """(H0, W0)."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+def prepare(
+    photo: Any,
+    geometry: Geometry,
+    pad: int,
+    at_least: int,
+    reading: Reading = PLAIN,
+    normalisation: Normalisation = CLIP,
+) -> Photo:
+    """Read, resize and cut a photo; windows are padded to multiples of `pad` pixels, sides are `at_least` pixels.
+
+    Raises ImageError for what is not a photo.
+    """
+    image = read_image(photo, reading)
+    height, width, _ = image.shape
+    size = resized_size(height, width, geometry.short_side, geometry.long_side, at_least=at_least)
+    pixels = torch.from_numpy(normalise(resize_uint8(image, size), normalisation))
+    where = layout(size, geometry.crop, geometry.stride, pad)
+    source = str(photo) if isinstance(photo, (str, Path)) else None
+    return Photo(image, source, size, where, pixels, cut(pixels, where))
+
+
+def tiles(photos: Sequence[Photo], network: Callable[[Tensor], Tensor], batch: int) -> list[Tensor]:
+    """Windows of all photos through `network` ((b, 3, h, w) -> (b, Q, h', w')): (n, Q, h', w') for each photo.
+
+    Windows of one size share batches, whichever photo they come from.
+    """
+    logits: list[list[Tensor]] = [[] for _ in photos]
+    for shape in dict.fromkeys(photo.where.window for photo in photos):
+        members = [i for i, photo in enumerate(photos) if photo.where.window == shape]
+        owners = [i for i in members for _ in photos[i].windows]
+        windows = torch.cat([photos[i].windows for i in members])
+        for start in range(0, len(owners), batch):
+            stop = start + batch
+            for owner, tile in zip(owners[start:stop], network(windows[start:stop]), strict=True):
+                logits[owner].append(tile)
+    return [torch.stack(found) for found in logits]
+
+
+def blocks(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep] = ()) -> Blocks:
+    """The map in parts: strips of rows with all queries; with steps on it, all rows with few queries."""
+    queries, height, width = score_map.shape
+    steps = [step for step in map_steps if step.is_on]
+
+    def by_rows() -> Iterator[Block]:
+        for rows, strip in score_map.strips(STRIP_BYTES, BAND_BYTES):
+            yield Block(rows, slice(0, queries), strip)
+
+    def by_queries() -> Iterator[Block]:
+        step = max(1, BAND_BYTES // (4 * height * width))
+        image = photo.pixels[None].to(score_map.mosaic.device)
+        image = F.interpolate(image, size=photo.target, mode="bilinear")[0]
+        ready = [step.ready(image) for step in steps]
+        for start in range(0, queries, step):
+            part = slice(start, min(start + step, queries))
+            maps = reduce(lambda maps, step: step(maps), ready, score_map.queries(part))
+            yield Block(slice(0, height), part, maps)
+
+    return by_queries if steps else by_rows
+
+
+def rule_of(vocabulary: Vocabulary, deciding: Deciding, device: torch.device | None = None) -> Rule:
+    """How cosines of these words become labels. Raises OptionError for a threshold without a background."""
+    threshold, area = deciding.background_threshold or None, deciding.area_threshold or None
+    if vocabulary.background is None and (threshold or area):
+        name = "background_threshold" if threshold else "area_threshold"
+        remedy = f"add a background (--background), or switch it off with {name}=none"
+        raise OptionError(f"{name} needs a background class and the list has none", remedy)
+    index = torch.tensor(vocabulary.query_index, device=device)
+    return Rule(index, len(vocabulary.classes), deciding.logit_scale, threshold, area)
+
+
+def full_map(parts: Blocks, shape: tuple[int, int, int]) -> Tensor:
+    """All blocks in one: (Q, H0, W0) float32 on the CPU."""
+    full = torch.empty(shape)
+    for block in parts():
+        full[block.queries, block.rows] = block.cosines.cpu()
+    return full
+
+
+def statistics(decision: Decision, classes: Sequence[str]) -> tuple[dict[str, float], dict[str, float | None]]:
+    """Share of the pixels and mean confidence of each class, by name; None for a class that wins nowhere."""
+    labels = decision.labels.flatten()
+    count = torch.bincount(labels, minlength=len(classes)).tolist()
+    total = torch.bincount(labels, decision.confidence.flatten().double(), minlength=len(classes)).tolist()
+    share = {name: n / len(labels) for name, n in zip(classes, count, strict=True)}
+    confidence = {name: t / n if n else None for name, n, t in zip(classes, count, total, strict=True)}
+    return share, confidence

@@ -1,0 +1,1 @@
+"""What comes out: the map of a photo, and the files that others read."""

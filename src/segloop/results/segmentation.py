@@ -1,0 +1,220 @@
+"""What a segmentation is, and the files it is kept in."""
+
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..common.earlier import Kind, json_of, mark, npz_of, png_of
+from ..common.files import write_whole
+from ..errors import OptionError, OutputError, nearest
+from .annotations import collecting
+from .coco import coco_object
+from .overlay import draw_overlay
+from .palette import palette
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One photo, its label map, and what made it."""
+
+    labels: np.ndarray = field(repr=False)  # (H, W) int64, index into classes; every pixel has one
+    classes: list[str]
+    scores: np.ndarray | None = field(repr=False)  # (C, H, W) float32 probabilities, where asked for
+    share: dict[str, float]  # fraction of the pixels, every class
+    confidence: dict[str, float | None]  # mean score where the class wins; None where it wins nowhere
+    image: np.ndarray = field(repr=False)  # (H, W, 3) uint8 RGB, the photo upright
+    source: str | None = None  # the path it came from
+    settings: dict[str, Any] = field(default_factory=dict)  # method, model, vocabulary ...: fit for JSON
+
+    def overlay(self, alpha: float = 0.55, legend: bool = True) -> Image.Image:
+        """The photo under its class colours, with boundaries and a legend: a PIL image in RGB.
+
+        Small photos are enlarged and sides above 2048 pixels reduced. Raises OptionError for an alpha outside
+        [0, 1].
+        """
+        return draw_overlay(self.image, self.labels, self.classes, alpha, legend)
+
+    def record(self) -> dict[str, Any]:
+        """What `<stem>.json` holds, fit for strict JSON: numbers that are not finite become None."""
+        height, width = self.labels.shape
+        return _strict(
+            {
+                "source": self.source,
+                "size": {"height": height, "width": width},
+                "classes": self.classes,
+                "share": self.share,
+                "confidence": self.confidence,
+                "settings": self.settings,
+            }
+        )
+
+    def save(self, stem: str | Path, formats: Sequence[str] = ("png", "overlay", "json")) -> list[Path]:
+        """Write `<stem>.png`, `<stem>.overlay.png` ... -> their paths, in the order of `formats`.
+
+        `png`: 8-bit palette up to 256 classes, 16-bit grey above, with the class list as JSON in the text chunk
+        `segloop:classes`; `overlay`: the picture of `overlay()`; `json`: `record()`; `coco`: this photo alone under its
+        file's name, with one compressed mask a class, category id = class index + 1 (`save_coco` puts many photos
+        into one file); `coco-polygons`: the same with polygons; `npz`: labels, classes, share, confidence, settings
+        and, where present, scores, readable without pickle. Dots in `stem` are kept, each file is written whole or
+        not at all, and files that are there are replaced.
+
+        Raises OptionError for an unknown format before anything is written, OutputError where the place cannot be
+        written to, MachineError where the disk is full.
+        """
+        wanted = check_formats(formats)
+        base = Path(stem)
+        if not base.name:
+            raise OutputError(f"{str(stem)!r} names no file", "give a folder and a name, such as out/photo")
+        paths = []
+        for name in wanted:
+            suffix, encode = FORMATS[name]
+            path = base.with_name(base.name + suffix)
+            write_whole(path, encode(self))
+            paths.append(path)
+        return paths
+
+
+def save_coco(results: Iterable[Segmentation], path: str | Path, *, polygons: bool = False) -> Path:
+    """Write one COCO file for many photos, such as those that `Segmenter.stream` yields, one in memory at a time.
+
+    `file_name` is a photo's path below the folder that all have in common; images come by name, and image and
+    annotation ids count from 1, so that the bytes do not depend on the order of `results`. A mask is compressed run
+    lengths, with `polygons` the outlines of its regions, which pycocotools draws as exactly the same mask. A file
+    that is there is replaced.
+
+    Raises OptionError where no result came, one has no `source`, two are of one photo, or their classes differ;
+    OutputError and MachineError as `Segmentation.save`.
+    """
+    waiting = iter(results)
+    first = next(waiting, None)
+    if first is None:
+        raise OptionError("no result came", "give at least one Segmentation")
+    with collecting(Path(path), first.classes, polygons) as collection:
+        for number, result in enumerate(chain([first], waiting), start=1):
+            if not result.source:
+                what = f"result {number} has no source, so that COCO cannot name its photo"
+                raise OptionError(what, 'say it with dataclasses.replace(result, source="photo.jpg")')
+            if result.classes != first.classes:
+                remedy = "segment all photos with the same words, or write a file for each list"
+                raise OptionError(f"{result.source} has other classes than {first.source}", remedy)
+            if os.path.abspath(result.source) in collection.photos:
+                raise OptionError(f"{result.source} came twice", "give one result for each photo")
+            collection.add(result.source, result.labels)
+        collection.write()
+    return Path(path)
+
+
+def check_formats(formats: str | Sequence[str]) -> list[str]:
+    """ "png,json" or a list of names -> each known name once. Raises OptionError naming the nearest."""
+    names = formats.split(",") if isinstance(formats, str) else formats
+    wanted = list(dict.fromkeys(name.strip() for name in names))
+    for name in wanted:
+        if name not in FORMATS:
+            raise OptionError(f"there is no format {name!r}", nearest(name, FORMATS))
+    return wanted
+
+
+def encode_png(result: Segmentation) -> bytes:
+    """The label map as `label_png` has it."""
+    return label_png(result.labels, result.classes)
+
+
+def label_png(labels: np.ndarray, classes: list[str]) -> bytes:
+    """(H, W) labels as a PNG whose pixel values are class indices, at most 65536 of them."""
+    count = len(classes)
+    if count > 65536:
+        raise OptionError(f"{count} classes do not fit into a PNG of 16 bits", "choose the format npz")
+    if count <= 256:
+        image = Image.fromarray(labels.astype(np.uint8))
+        image.putpalette(palette(256).tobytes())  # a shorter one would make Pillow write fewer than 8 bits
+    else:
+        image = Image.fromarray(labels.astype(np.uint16))
+    return _png(image, pnginfo=mark("classes", json.dumps(classes)))
+
+
+def encode_overlay(result: Segmentation) -> bytes:
+    """The picture with its legend as a PNG."""
+    return _png(result.overlay(), pnginfo=mark("overlay"))
+
+
+def encode_json(result: Segmentation) -> bytes:
+    """The record as indented UTF-8 JSON."""
+    return _json(result.record(), indent=2)
+
+
+def encode_coco(result: Segmentation) -> bytes:
+    """The label map as a COCO object with run lengths, in one line."""
+    return _json(coco_object(result.labels, result.classes, Path(result.source or "").name))
+
+
+def encode_coco_polygons(result: Segmentation) -> bytes:
+    """The label map as a COCO object with polygons, in one line."""
+    return _json(coco_object(result.labels, result.classes, Path(result.source or "").name, polygons=True))
+
+
+def encode_npz(result: Segmentation) -> bytes:
+    """All arrays of the result; `settings` is a JSON string, confidence NaN where a class wins nowhere."""
+    confidence = [result.confidence.get(name) for name in result.classes]
+    arrays: dict[str, Any] = {
+        "labels": result.labels.astype(np.min_scalar_type(max(len(result.classes) - 1, 0))),
+        "classes": np.array(result.classes, dtype=np.str_),
+        "share": np.array([result.share.get(name, 0.0) for name in result.classes]),
+        "confidence": np.array([math.nan if value is None else value for value in confidence]),
+        "settings": np.array(json.dumps(_strict(result.settings))),
+        "source": np.array(result.source or ""),
+    }
+    if result.scores is not None:
+        arrays["scores"] = result.scores.astype(np.float32)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+FORMATS: dict[str, tuple[str, Callable[[Segmentation], bytes]]] = {
+    "png": (".png", encode_png),
+    "overlay": (".overlay.png", encode_overlay),
+    "json": (".json", encode_json),
+    "coco": (".coco.json", encode_coco),
+    "coco-polygons": (".coco-polygons.json", encode_coco_polygons),
+    "npz": (".npz", encode_npz),
+}
+
+KINDS: dict[str, Kind] = {
+    "png": png_of("classes"),
+    "overlay": png_of("overlay"),
+    "json": json_of(("source", "size", "classes", "share", "confidence", "settings")),
+    "npz": npz_of(("labels", "classes", "share", "confidence", "settings")),
+}
+"""What tells an earlier result of a photo from any other file of its name."""
+
+
+def _png(image: Image.Image, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # odd bytes of a file name become \udcXX, which JSON can read
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)

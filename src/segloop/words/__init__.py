@@ -1,0 +1,1 @@
+"""What to look for: class files of any clear form, class lists and templates, their rows from a text tower."""

@@ -1,0 +1,115 @@
+"""A class file, from bytes to classes."""
+
+import errno
+import re
+import warnings
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from ..common.files import regular
+from ..errors import VocabularyError, nearest
+from .entries import NOT_A_CLASS, ClassList, Colours, Form, settle, synonyms, unclear, written
+from .lines import from_lines, lines_of
+from .tables import from_table
+from .trees import LISTS, from_json, from_xml, from_yaml
+
+FIRST = re.compile(rf"({'|'.join(LISTS)})\s*:", re.IGNORECASE)
+OPEN_ALREADY = re.compile(r"/dev/(stdin$|fd/)|/proc/self/fd/")
+LONGEST = 2**24  # bytes that are read of a pipe
+HEADING = re.compile(rf"({'|'.join(LISTS)})\s*:\s*([\[{{].*)?", re.IGNORECASE)  # of a list in YAML
+
+
+def parse_classes(text: str) -> list[str]:
+    """`"road, car|automobile"` -> `["road", "car | automobile"]`. Raises VocabularyError on an empty name."""
+    return [" | ".join(synonyms(part, f"class {n}")) for n, part in enumerate(text.split(","), 1)]
+
+
+def read_class_file(path: str | PathLike[str]) -> list[str]:
+    """The classes of a file, `|` between synonyms: as `read_classes`, with a warning that says an unusual form."""
+    found = read_classes(path)
+    if found.said:
+        warnings.warn(found.said, stacklevel=2)
+    return list(found.names)
+
+
+def read_classes(path: str | PathLike[str]) -> ClassList:
+    """The classes of a UTF-8 file, and what it says of their numbers and colours in masks.
+
+    As documented: one a line, `|` between synonyms, `#` comments, commas belong to names. Other forms are taken where
+    they are clear, and said in `said`: one line of names, numbered lines, names with colours, tables with a heading,
+    lists and mappings in JSON and YAML, label maps of CVAT, labelme, Label Studio, COCO, detectron and transformers.
+
+    Raises VocabularyError where the file is missing, empty, not UTF-8, has an empty name, or can be read in two ways.
+    """
+    text = _text(path)
+    file = str(path)
+    return settle(_form(text, file), file)
+
+
+def read_colours(path: str | PathLike[str], names: Sequence[str]) -> Colours:
+    """A table beside the class file, in any of its forms that have colours -> (0xRRGGBB, class; None: no class).
+
+    A class may have several colours. Raises VocabularyError as `read_classes`, for a name that is no class, a class
+    without colour, and a colour that comes twice.
+    """
+    file = str(path)
+    entries = _form(_text(path), file).entries
+    if any(entry.colour is None for entry in entries):
+        raise unclear(f"{file} has names without colours", "write a colour behind each, as in `grass: 0,128,0`")
+    known = {word.strip().casefold(): place for place, line in enumerate(names) for word in line.split("|")}
+    found: dict[int, int | None] = {}
+    for entry in entries:
+        name = entry.name.strip().casefold()
+        if name not in known and name not in NOT_A_CLASS:
+            what = f"{entry.where} of {file} names {entry.name.strip()!r}, which is no class"
+            raise unclear(what, f"{nearest(name, known)}, or void")
+        if entry.colour in found:
+            raise unclear(f"{file} has the colour {written(entry.colour or 0)} twice", "write it once")
+        found[entry.colour or 0] = known.get(name)
+    bare = [line for place, line in enumerate(names) if place not in found.values()]
+    if bare:
+        raise unclear(f"{file} has no colour for {bare[0]!r}", "write a colour for each class")
+    return tuple(found.items())
+
+
+def _form(text: str, file: str) -> Form:
+    suffix, start = Path(file).suffix.lower(), text.lstrip()[:1]
+    if suffix == ".json" or start in tuple("[{"):
+        return from_json(text, file)
+    if start == "(" and text.rstrip().endswith(")") and "," in text:  # a tuple of Python
+        return from_yaml(f"[{text.strip()[1:-1]}]", file)
+    if start == "<":
+        return from_xml(text, file)
+    lines = lines_of(text)
+    if not lines:
+        raise unclear(f"{file} names no class")
+    listed = all(re.match(r"\s*- \S", line.text) for line in lines)
+    keys = any(HEADING.fullmatch(line.text) for line in lines) or FIRST.match(lines[0].text)
+    if keys or (suffix in (".yaml", ".yml") and (listed or any(":" in line.text for line in lines))):
+        return from_yaml(text, file)
+    return from_table(lines, file) or from_lines(lines, file)
+
+
+def _text(path: str | PathLike[str]) -> str:
+    try:
+        text = _bytes(Path(path)).decode("utf-8-sig")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise VocabularyError(f"cannot read {path} ({reason})", "give a text file with one class a line") from error
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 of plain English decodes without an error
+        raise VocabularyError(f"{path} is not UTF-8", "save it again as UTF-8 text")
+    return text
+
+
+def _bytes(path: Path) -> bytes:
+    """What is in a file, or in a pipe that is open already: of a shell's `<(...)`, or stdin. Raises OSError."""
+    if not OPEN_ALREADY.match(str(path)):
+        return regular(path).read_bytes()
+    with open(path, "rb") as stream:
+        data = stream.read(LONGEST + 1)
+    if len(data) > LONGEST:
+        raise OSError(errno.EFBIG, "it does not end")
+    return data
