@@ -17,7 +17,7 @@ from common import clip_folder, dino_folder, extra, peak_mib, peak_of, report, s
 from segloop import FSA, Segmenter
 from segloop.attention.operators import Shared, proxy_weights
 from segloop.line.network import Network
-from segloop.line.stages import Readout, on_guide_grid
+from segloop.line.stages import BlockReadout, on_guide_grid
 
 CLASSES = (21, 171)
 BARS = {("float32", 21): 6, ("float32", 171): 8, ("bfloat16", 21): 12}  # percent of the host's time
@@ -40,7 +40,7 @@ def networks(dtype: str) -> tuple[Network, Network]:
 
 
 @torch.no_grad()
-def stage_inputs(network: Network, text: Tensor) -> tuple[Shared, Tensor, Readout]:
+def stage_inputs(network: Network, text: Tensor) -> tuple[Shared, Tensor, BlockReadout]:
     """What the feedback stage gets from its host: attention, values (1, 12, N, 64), readout."""
     grid = network.clip.grid(PIXELS)
     x, _ = network.clip.tokens(PIXELS)
@@ -48,11 +48,11 @@ def stage_inputs(network: Network, text: Tensor) -> tuple[Shared, Tensor, Readou
     block = on_guide_grid(replace(network.clip.open_block(x, grid), guide=network.guide(PIXELS)))
     assert block.guide is not None
     mix = Shared(proxy_weights(block.guide).to(block.v.dtype))
-    return mix, block.v, Readout(network.clip, text, None, mlp=False)
+    return mix, block.v, BlockReadout(network.clip, text, None, mlp=False)
 
 
 @torch.no_grad()
-def textbook_stage(matrix: Tensor, values: Tensor, z: Tensor, readout: Readout) -> Tensor:
+def textbook_stage(matrix: Tensor, values: Tensor, z: Tensor, readout: BlockReadout) -> Tensor:
     """Spec 3.1, word for word: A (N, N), values and Z = A V (1, h, N, d), which the host has made."""
     heads = values.shape[1]
     attention = matrix.expand(1, heads, -1, -1)
@@ -87,7 +87,7 @@ class Evaluated:
 
 
 @torch.no_grad()
-def ours_stage(mix: Shared, values: Tensor, z: Tensor, readout: Readout) -> Tensor:
+def ours_stage(mix: Shared, values: Tensor, z: Tensor, readout: BlockReadout) -> Tensor:
     """The same by segloop."""
     return FSA()(Evaluated(mix, values, z), values, readout)
 
@@ -153,7 +153,7 @@ def large_stage(rows: list[tuple[str, str]], record: dict, count: int = 4096) ->
     mix = Shared(proxy_weights(features))
     z = mix(values)
     for queries in CLASSES:
-        readout = Readout(host.clip, text_rows(queries), None, mlp=False)
+        readout = BlockReadout(host.clip, text_rows(queries), None, mlp=False)
         found = side_by_side({"segloop": lambda r=readout: ours_stage(mix, values, z, r)}, 2)["segloop"]
         need = (2 * count**2 * queries + 3 * 12 * count**2) * 4 / 2**30
         record["large"][queries] = {"seconds": found, "textbook_gib": need}

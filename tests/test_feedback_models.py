@@ -15,7 +15,7 @@ from segloop.attention.feedback import FSA, class_distribution, kl, prune, sharp
 from segloop.attention.operators import Shared, proxy_weights
 from segloop.errors import OptionError
 from segloop.line import network
-from segloop.line.stages import Readout, on_guide_grid
+from segloop.line.stages import BlockReadout, on_guide_grid
 from tolerances import NETWORK, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,7 +64,7 @@ class Stages:
             x, _ = clip.tokens(pixels)
             block = clip.open_block(x, clip.grid(pixels))
             block = on_guide_grid(replace(block, guide=guide(pixels, self.params["crop"])))
-        self.block, self.readout = block, Readout(clip, self.arrays["text"], None, mlp=False)
+        self.block, self.readout = block, BlockReadout(clip, self.arrays["text"], None, mlp=False)
 
     def check(self, name: str, found: Tensor) -> None:
         expected = self.arrays[name]

@@ -21,7 +21,7 @@ from segloop.backbones.vision import Guide, load_guide
 from segloop.choice.naming import Choice
 from segloop.choice.plan import resolve
 from segloop.line.network import Network
-from segloop.line.stages import Readout, on_guide_grid
+from segloop.line.stages import BlockReadout, on_guide_grid
 from tolerances import NETWORK, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -134,7 +134,7 @@ def shuffle(block: LastBlock, order: Tensor) -> LastBlock:
 def read(network: Network, block: LastBlock, patches: Tensor, text: Tensor) -> Tensor:
     plan, first = network.plan, int(block.has_class_token)
     mix = plan.attention(block)
-    readout = Readout(network.clip, text, patches if plan.around.residual else None, plan.around.mlp)
+    readout = BlockReadout(network.clip, text, patches if plan.around.residual else None, plan.around.mlp)
     feed = plan.feedback
     mixed = feed(mix, block.v, readout, class_token=block.has_class_token) if feed else mix(block.v)
     return readout(mixed[:, :, first:])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from command import complaint
 from segloop.data.datasets import open_dataset
-from segloop.data.masks import Masks, suffixes, table
+from segloop.data.masks import Masks, suffixes, value_table
 from segloop.data.pairing import both_suffixes, mask_suffix
 from segloop.errors import ImageError, OptionError, VocabularyError
 from segloop.evaluation.preflight import check_labels, orientation_notes
@@ -35,11 +35,11 @@ def truth(root, **masks):
 
 
 def test_values_and_ranges():
-    spans, colours = table("0=0, 10-12=1-3 ,255=void,20-29=Crimson,#E6C878=sand", NAMES, LabelRule())
+    spans, colours = value_table("0=0, 10-12=1-3 ,255=void,20-29=Crimson,#E6C878=sand", NAMES, LabelRule())
     assert [str(span) for span in spans] == ["0=0", "10-12=1-3", "20-29=3", "255=void"]
     assert colours == ((0xE6C878, 1),)
-    assert table("7=grass", NAMES, LabelRule())[0][0].first == 0
-    assert table("#000000=ignore", NAMES, LabelRule())[1] == ((0, VOID),)
+    assert value_table("7=grass", NAMES, LabelRule())[0][0].first == 0
+    assert value_table("#000000=ignore", NAMES, LabelRule())[1] == ((0, VOID),)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_values_and_ranges():
 )
 def test_tables_that_make_no_sense(text, words):
     with pytest.raises(OptionError) as caught:
-        table(text, NAMES, LabelRule())
+        value_table(text, NAMES, LabelRule())
     assert words in str(caught.value)
 
 

@@ -15,7 +15,7 @@ from records import write_run
 from runs import record_of
 from segloop import Segmenter
 from segloop.common.attempts import Line, attempt
-from segloop.data.datasets import Opened
+from segloop.data.datasets import OpenDataset
 from segloop.errors import ImageError, TooLargeError, VocabularyError
 from segloop.line import steps
 from segloop.results import segmentation as results
@@ -183,7 +183,7 @@ def memory_of(sample_name: str, error: Exception, do):
 def test_memory_that_runs_out_on_one_image(evaluate, own, tmp_path, monkeypatch, stage):
     error = OUT_OF_MEMORY["torch"]
     if stage == "mask":
-        monkeypatch.setattr(Opened, "truth", memory_of("000004", error, Opened.truth))
+        monkeypatch.setattr(OpenDataset, "truth", memory_of("000004", error, OpenDataset.truth))
     else:
         place, name = {
             "read": (steps, "read_image"),
@@ -219,14 +219,14 @@ def test_neighbours_that_did_not_fit_beside_it_are_counted(evaluate, own, tmp_pa
 
 
 def test_a_first_label_map_too_large_stops_nothing(evaluate, own, tmp_path, monkeypatch):
-    truth = Opened.truth
+    truth = OpenDataset.truth
 
     def first_fails(data, sample, size=None):
         if sample.name == "000000":
             raise MemoryError
         return truth(data, sample, size)
 
-    monkeypatch.setattr(Opened, "truth", first_fails)
+    monkeypatch.setattr(OpenDataset, "truth", first_fails)
     assert evaluate("--out", "run", data=own).exit_code == 3
     assert list(failed(tmp_path / "run")) == ["000000"]
 

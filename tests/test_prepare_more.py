@@ -313,7 +313,7 @@ def test_nearest_samples_are_those_of_opencv(size, short_side):
     labels = np.arange(size[0] * size[1], dtype=np.int32).reshape(size)
     rows, columns = ade.reduced_size(*size, short_side)
     assert min(rows, columns) == min(short_side, *size)
-    made = ade.nearest(labels, (rows, columns))
+    made = ade.resize_nearest(labels, (rows, columns))
     assert (made == cv2.resize(labels, (columns, rows), interpolation=cv2.INTER_NEAREST)).all()
 
 

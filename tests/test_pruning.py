@@ -9,7 +9,7 @@ from torch import Tensor
 import textbook
 from segloop.attention import feedback, pruning
 from segloop.attention.feedback import FSA, Feedback, class_distribution, similarity
-from segloop.attention.pruning import TIES, prune, settle
+from segloop.attention.pruning import TIES, prune, settle_most
 from tolerances import FED, U, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,14 +99,14 @@ def test_what_float32_is_certain_of_is_so(count, levels, digits, seed, mass):
     k = divergences(count, levels, 10.0**-digits, seed).clamp_min_(0)
     exact, rough = similarity(k.clone()), similarity(k.float())
     assert (rough.double() - exact).abs().max() < pruning.ROUNDED
-    smallest, certain = settle(rough, mass)
+    smallest, certain = settle_most(rough, mass)
     assert torch.equal((rough >= smallest)[certain], prune(exact, mass)[certain])
 
 
 def test_most_rows_need_no_float64():
     exact = similarity(divergences(1764, 0, 0, seed=2).repeat(25, 1)[:, torch.randperm(1764, generator=generator(3))])
     exact = exact * torch.linspace(0.3, 1, 100, dtype=torch.float64)[:, None]
-    assert settle(exact.float(), 0.45)[1].float().mean() > 0.9
+    assert settle_most(exact.float(), 0.45)[1].float().mean() > 0.9
 
 
 def test_sums_of_few_terms_are_good_to_float64():
@@ -118,7 +118,7 @@ def test_sums_of_few_terms_are_good_to_float64():
 def test_rows_with_nan_are_not_certain_and_keep_what_is_largest():
     s = similarity(divergences(40, 0, 0, seed=4))
     s[1, 7] = torch.nan
-    assert settle(s.float(), 0.45)[1].tolist()[1] is False
+    assert settle_most(s.float(), 0.45)[1].tolist()[1] is False
     assert prune(s, 0.45)[1].nonzero().tolist() == [[0]]
     p = cosines("noise", 20, 5, seed=1).softmax(-1).double()
     p[:, 3] = torch.nan

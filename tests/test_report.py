@@ -12,7 +12,7 @@ from segloop.maps.refine import MAP_STEPS
 from segloop.report import cells
 from segloop.report.build import Wanted, build
 from segloop.report.grouping import BY_DATASET
-from segloop.report.runs import find_runs, read_counts, read_images, read_pairs, read_run
+from segloop.report.runs import find_runs, load_run, read_counts, read_images, read_pairs
 from segloop.report.tables import paper_table, runs_table
 
 HEAD = ["V21", "C60", "Obj", "V20", "C59", "Stf", "City", "ADE", "Avg"]
@@ -73,20 +73,20 @@ def test_a_damaged_run_json_is_named(runs, content):
     folder = runs("a")
     (folder / "run.json").write_text(content)
     with pytest.raises(OptionError, match=r"run\.json is damaged \(.+\); run the same `segloop evaluate` command"):
-        read_run(folder)
+        load_run(folder)
 
 
 def test_a_record_of_another_format_says_so(runs):
     folder = runs("a")
     edit(folder, format=2)
     with pytest.raises(OptionError, match="is of format 2, this segloop reads 1; use the segloop that wrote it"):
-        read_run(folder)
+        load_run(folder)
 
 
 @pytest.mark.parametrize("read", [read_counts, read_pairs])
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "text"])
 def test_a_damaged_counts_file_is_named(runs, read, damage):
-    run = read_run(runs("a"))
+    run = load_run(runs("a"))
     path = run.folder / "counts.npz"
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "gone": b"", "text": b"no zip"}[damage])
@@ -100,11 +100,11 @@ def test_counts_of_another_number_of_images_are_damaged(runs):
     folder = runs("a")
     edit(folder, images=7)
     with pytest.raises(OptionError, match=r"counts.npz is damaged \(1 images in it, 7 in run.json\)"):
-        read_counts(read_run(folder))
+        read_counts(load_run(folder))
 
 
 def test_a_damaged_images_file_is_named(runs):
-    run = read_run(runs("a"))
+    run = load_run(runs("a"))
     (run.folder / "images.csv").write_text("image,pixels\nx,many\n")
     with pytest.raises(OptionError, match=r"images\.csv is damaged"):
         read_images(run)

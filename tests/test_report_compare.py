@@ -24,7 +24,7 @@ from segloop.report.details import (
     pair_table,
     paired_pairs,
 )
-from segloop.report.runs import Run, find_runs, read_run
+from segloop.report.runs import Run, find_runs, load_run
 from segloop.scoring.bootstrap import Difference, Interval
 
 RIGHT, HALF, WRONG = [[0, 0, 1, 1]], [[0, 0, 1, 0]], [[1, 1, 0, 0]]
@@ -32,7 +32,7 @@ TRUTH = [[0, 0, 1, 1]]
 
 
 def run_of(folder: Path, *predictions, **settings) -> Run:
-    return read_run(write_run(folder, maps=[(TRUTH, prediction) for prediction in predictions], **settings))
+    return load_run(write_run(folder, maps=[(TRUTH, prediction) for prediction in predictions], **settings))
 
 
 def values(made) -> list[list[str]]:
@@ -111,8 +111,8 @@ def test_the_same_run_twice_has_no_difference(tmp_path):
 def test_a_class_that_few_images_hold_has_no_verdict(tmp_path):
     """Its interval has no width: every draw that holds it holds the same image."""
     few = [([[0, 0, 1, 1]], [[0, 0, 1, 0]])] * 9
-    first = read_run(write_run(tmp_path / "a", maps=[*few, ([[2, 2]], [[2, 0]])]))
-    second = read_run(write_run(tmp_path / "b", maps=[*few, ([[2, 2]], [[2, 2]])], stride=80))
+    first = load_run(write_run(tmp_path / "a", maps=[*few, ([[2, 2]], [[2, 0]])]))
+    second = load_run(write_run(tmp_path / "b", maps=[*few, ([[2, 2]], [[2, 2]])], stride=80))
     tree = values(comparison(first, second))[2]
     assert tree == ["tree", "50.0", "100.0", "+50.0 [+50.0, +50.0]", "1.000", "", "1"]
 
@@ -141,7 +141,7 @@ def test_runs_that_are_no_pair_are_refused_saying_how(tmp_path, other, said):
 
 def test_runs_against_other_labels_are_refused(tmp_path):
     first = run_of(tmp_path / "a", RIGHT)
-    second = read_run(write_run(tmp_path / "b", maps=[([[0, 0, 0, 1]], RIGHT)]))
+    second = load_run(write_run(tmp_path / "b", maps=[([[0, 0, 0, 1]], RIGHT)]))
     with pytest.raises(OptionError, match=r"the labels of 1 of 1 images differ, such as image0"):
         comparison(first, second)
 
@@ -149,8 +149,8 @@ def test_runs_against_other_labels_are_refused(tmp_path):
 def test_labels_that_differ_by_their_void_say_so(tmp_path):
     truth = [[0, 255]]
     classes = [f"class {number}" for number in range(300)]
-    first = read_run(write_run(tmp_path / "a", maps=[(truth, [[0, 1]])], classes=classes))
-    second = read_run(write_run(tmp_path / "b", maps=[(truth, [[0, 1]])], classes=classes, void="reference"))
+    first = load_run(write_run(tmp_path / "a", maps=[(truth, [[0, 1]])], classes=classes))
+    second = load_run(write_run(tmp_path / "b", maps=[(truth, [[0, 1]])], classes=classes, void="reference"))
     with pytest.raises(OptionError, match=r"labels of 1 of 1 images differ \(void corrected and reference\)"):
         comparison(first, second)
 
@@ -222,7 +222,7 @@ def test_the_largest_confusions_in_shares_of_label_and_of_errors(tmp_path):
         ([[0, 0, 0, 0], [1, 1, 2, 2]], [[0, 1, 1, 2], [1, 0, 2, 2]]),
         ([[0, 0, 1, 1]], [[1, 0, 1, 1]]),
     ]
-    run = read_run(write_run(tmp_path / "a", maps=maps))
+    run = load_run(write_run(tmp_path / "a", maps=maps))
     # 5 errors: sky -> road 3 of 6 pixels in 2 images, sky -> tree 1 of 6, road -> sky 1 of 4
     assert values(pair_table([run], 3)) == [
         ["sky", "road", "50.0", "60.0", "3", "2"],
@@ -233,8 +233,8 @@ def test_the_largest_confusions_in_shares_of_label_and_of_errors(tmp_path):
 
 
 def test_confusions_of_two_runs_stand_side_by_side(tmp_path):
-    first = read_run(write_run(tmp_path / "a", maps=[([[0, 0, 1, 1]], [[1, 1, 1, 1]])]))
-    second = read_run(write_run(tmp_path / "b", maps=[([[0, 0, 1, 1]], [[0, 1, 2, 1]])], method="clearclip"))
+    first = load_run(write_run(tmp_path / "a", maps=[([[0, 0, 1, 1]], [[1, 1, 1, 1]])]))
+    second = load_run(write_run(tmp_path / "b", maps=[([[0, 0, 1, 1]], [[0, 1, 2, 1]])], method="clearclip"))
     assert values(paired_pairs(first, second, ("A", "B"), 5)) == [
         ["sky", "road", "100.0", "50.0", "-50.0", "100.0", "50.0"],
         ["road", "tree", "0.0", "50.0", "+50.0", "0.0", "50.0"],
@@ -244,7 +244,7 @@ def test_confusions_of_two_runs_stand_side_by_side(tmp_path):
 def test_pixels_outside_all_classes_are_no_errors_of_a_label(tmp_path):
     classes = [f"class {number}" for number in range(300)]
     maps = [([[65535, 0, 0]], [[1, 0, 1]])]
-    run = read_run(write_run(tmp_path / "a", maps=maps, classes=classes, void="reference"))
+    run = load_run(write_run(tmp_path / "a", maps=maps, classes=classes, void="reference"))
     assert values(pair_table([run], 9)) == [["class 0", "class 1", "50.0", "100.0", "1", "1"]]
 
 
@@ -252,7 +252,7 @@ def test_pixels_outside_all_classes_are_no_errors_of_a_label(tmp_path):
 def test_shares_of_errors_add_up_and_agree_with_counting_pixels(tmp_path_factory, images, seed):
     rng = np.random.default_rng(seed)
     maps = [tuple(rng.integers(0, 3, (2, 3, 4))) for _ in range(images)]
-    run = read_run(write_run(tmp_path_factory.mktemp("run") / "a", maps=maps))
+    run = load_run(write_run(tmp_path_factory.mktemp("run") / "a", maps=maps))
     found = Confusions(run)
     labels, predictions = (np.concatenate([one[side].ravel() for one in maps]) for side in (0, 1))
     for (label, prediction), pixels in found.pixels.items():
@@ -281,7 +281,7 @@ def test_the_best_and_the_worst_images_come_in_order_and_none_twice(tmp_path):
 
 
 def test_images_without_a_score_are_left_out(tmp_path):
-    run = read_run(write_run(tmp_path / "a", maps=[([[255]], [[0]]), (TRUTH, RIGHT)]))
+    run = load_run(write_run(tmp_path / "a", maps=[([[255]], [[0]]), (TRUTH, RIGHT)]))
     assert [row[1] for row in values(image_table([run], 5))] == ["image1"]
 
 
@@ -309,4 +309,4 @@ def test_classes_of_one_record_must_agree(tmp_path):
     folder = write_run(tmp_path / "a")
     edit(folder, classes=["sky", "road", "bush"])
     with pytest.raises(OptionError, match=r"classes.csv is damaged \(its classes are not those of run.json\)"):
-        class_table([read_run(folder)])
+        class_table([load_run(folder)])

@@ -12,7 +12,7 @@ from segloop.backbones.models import GUIDES
 from segloop.report.cells import text
 from segloop.report.protocol import deviations
 from segloop.report.published import against_published, peers_table, published
-from segloop.report.runs import find_runs, read_run
+from segloop.report.runs import find_runs, load_run
 from segloop.words.vocabulary import Vocabulary
 
 # the constants of SCLIP on VOC21, as spec 0.7 prints them
@@ -142,8 +142,8 @@ def test_peers_on_the_same_backbone_are_listed(tmp_path):
 
 
 def test_a_run_of_the_published_recipe_has_nothing_to_say(tmp_path):
-    assert deviations(read_run(sclip(tmp_path / "a"))) == []
-    assert deviations(read_run(fsa_city(tmp_path / "b"))) == []
+    assert deviations(load_run(sclip(tmp_path / "a"))) == []
+    assert deviations(load_run(fsa_city(tmp_path / "b"))) == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_run_of_the_published_recipe_has_nothing_to_say(tmp_path):
     ],
 )
 def test_what_keeps_a_run_from_being_comparable_is_said(tmp_path, changes, said):
-    assert deviations(read_run(sclip(tmp_path / "a", **changes))) == [said]
+    assert deviations(load_run(sclip(tmp_path / "a", **changes))) == [said]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_what_keeps_a_run_from_being_comparable_is_said(tmp_path, changes, said)
     ],
 )
 def test_constants_of_fsa_are_compared_too(tmp_path, changes, said):
-    assert deviations(read_run(fsa_city(tmp_path / "a", **changes))) == [said]
+    assert deviations(load_run(fsa_city(tmp_path / "a", **changes))) == [said]
 
 
 @pytest.mark.parametrize("name", GUIDES)
@@ -184,7 +184,7 @@ def test_every_guide_has_its_own_lambda_however_it_was_named(tmp_path, name):
     lambda_ = 4.5 if GUIDES[name].kind == "mae" else 3.0
     changes = {"feedback": {"lambda_": lambda_, "mass": 0.45}}
     for named in (name, GUIDES[name].hub):
-        assert deviations(read_run(fsa_city(tmp_path / named, vision=named, **changes))) == []
+        assert deviations(load_run(fsa_city(tmp_path / named, vision=named, **changes))) == []
 
 
 def test_a_class_list_under_another_name_is_the_same_list(tmp_path):
@@ -193,7 +193,7 @@ def test_a_class_list_under_another_name_is_the_same_list(tmp_path):
     settings = SCLIP_VOC21 | {"logit_scale": 40.0, "background_threshold": None, "area_threshold": None}
     settings |= {"vocabulary": "context59/P", "dataset": "context59"}
     folder = write_run(tmp_path / "a", 34.0, queries=queries, **settings)
-    assert deviations(read_run(folder)) == []
+    assert deviations(load_run(folder)) == []
 
 
 def test_what_is_not_comparable_is_marked_at_the_number(tmp_path):

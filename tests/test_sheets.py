@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from command import done
 from records import write_run
 from segloop.common.sheets import armed, cell_name, cell_text, csv_rows, csv_text
-from segloop.report.runs import find_runs, read_classes, read_images
+from segloop.report.runs import class_lines, find_runs, read_images
 
 COMPUTED = [
     "=1+1",
@@ -69,7 +69,7 @@ def test_records_and_reports(segloop, tmp_path):
     write_run(tmp_path / "run", classes=classes, names=images, maps=[(labels, labels)] * len(images))
     write_run(tmp_path / "=other", classes=classes, names=images, maps=[(labels, labels[:, ::-1])] * len(images))
     (run,) = find_runs([tmp_path / "run"])
-    assert [row["name"] for row in read_classes(run)] == classes
+    assert [row["name"] for row in class_lines(run)] == classes
     assert [row.image for row in read_images(run)] == images
     for written in ("run/classes.csv", "run/images.csv"):
         assert_shown((tmp_path / written).read_bytes().decode())

@@ -119,11 +119,11 @@ def test_a_background_that_was_drawn_as_void_is_not_missed(tmp_path):
 
 def test_the_remedy_is_what_was_meant():
     """Where a remedy names the option, the option gives the classes."""
-    from segloop.data.masks import table
+    from segloop.data.masks import value_table
 
     for stored in ([[1, 2, 3, 4]], [[0, 80, 160, 240]], [[0, 85, 170, 255]], [[10, 20, 30, 40]]):
         text = remedy(facts(stored, 4)).rpartition("--mask-values ")[2]
-        spans, _ = table(text, ["a", "b", "c", "d"], LabelRule())
+        spans, _ = value_table(text, ["a", "b", "c", "d"], LabelRule())
         assert LabelRule(values=spans).apply(np.array(stored)).tolist() == [[0, 1, 2, 3]]
 
 

@@ -25,7 +25,7 @@ from segloop.attention.outliers import DETECTORS
 from segloop.attention.purify import aggregation, drop_below, enhanced, interpolate, semantic_weights, similarity
 from segloop.common.console import quiet_libraries
 from segloop.line.purified import block_attention, outlier_mask, states_needed
-from segloop.line.stages import Readout
+from segloop.line.stages import BlockReadout
 from segloop.results.palette import palette
 from segloop.scenes.draw import CLASSES, scene
 
@@ -125,7 +125,7 @@ block = clip.open_block(X, grid)  # q, k, v (1, h, 1+N, d)
 V = block.v
 A = product("qq")(block)
 Z = A(V)  # O of all heads
-cosT = Readout(clip, T, residual=None, mlp=False)
+cosT = BlockReadout(clip, T, residual=None, mlp=False)
 cosines = cosT(Z[:, :, 1:])  # (1, N, Q), patches only
 
 same(cosines.mT.unflatten(-1, grid), host.logits(pixels, T))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, nearest
-from .pruning import precise, prune, settle
+from .pruning import precise, prune, settle_most
 from .types import Mix
 
 EPSILON = 1e-10  # inside the logarithm of step 4
@@ -132,7 +132,7 @@ class Feedback:
         s = _similar(divergence, torch.promote_types(dtype or self.p.dtype, torch.float32))
         if s.dtype == divergence.dtype:
             return sharpen(s, prune(s, self.mass), self.lambda_)
-        smallest, certain = settle(s, self.mass)
+        smallest, certain = settle_most(s, self.mass)
         pruned = (s.detach() - smallest).clamp_max_(0).mul_(FAR)
         sharp = torch.addcmul(pruned, s, (s * self.lambda_).exp_())  # a mask would take longer than the exponential
         if not certain.all():

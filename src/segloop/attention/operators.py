@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common.records import check
+from ..common.records import require
 from ..errors import OptionError, nearest
 from .types import Attention, LastBlock, Mix
 
@@ -161,7 +161,7 @@ class NACLIP:
     sigma: float = 5.0  # patches, of the neighbourhood
 
     def __post_init__(self) -> None:
-        check(self.sigma > 0, "sigma", self.sigma, "above 0 patches")
+        require(self.sigma > 0, "sigma", self.sigma, "above 0 patches")
 
     def __call__(self, block: LastBlock) -> Softmax:
         """The operator of an opened block."""
@@ -197,7 +197,7 @@ class ProxyCLIP:
     gamma: float = 3.0  # what similarities are multiplied with
 
     def __post_init__(self) -> None:
-        check(self.gamma > 0, "gamma", self.gamma, "above 0")
+        require(self.gamma > 0, "gamma", self.gamma, "above 0")
 
     def __call__(self, block: LastBlock) -> Shared:
         """The operator of an opened block. Raises OptionError where it has no guide."""

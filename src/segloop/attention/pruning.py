@@ -48,7 +48,7 @@ def prune(s: Tensor, mass: float) -> Tensor:
     return s >= largest.gather(-1, (fitting - 1).clamp_min_(0)) - tie
 
 
-def settle(s: Tensor, mass: float) -> tuple[Tensor, Tensor]:
+def settle_most(s: Tensor, mass: float) -> tuple[Tensor, Tensor]:
     """Step 6 in float32: s (..., N), made of an exact K with an error below ROUNDED -> the smallest entry kept by
     each row, (..., 1), and bool (...): whether that is certain.
 

@@ -16,7 +16,7 @@ from .finite import sound, unsound
 from .loading import load_weights
 from .models import SIZES
 from .pixels import normalisation_of
-from .positions import Rule, resample_positions
+from .positions import PositionRule, resample_positions
 from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
 from .tower import Source
 
@@ -33,7 +33,7 @@ class Clip:
     folder: str  # what transformers opens
     device: torch.device
     dtype: torch.dtype
-    positions: Rule = "exact"
+    positions: PositionRule = "exact"
     normalisation: Normalisation = CLIP
 
     @property

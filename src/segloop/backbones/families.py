@@ -11,7 +11,7 @@ from .folders import entries
 from .hub import files_of
 from .kinds import no_clip
 from .loading import read_config, resolve
-from .positions import Rule
+from .positions import PositionRule
 from .tower import Source, Tower
 
 FAMILIES: dict[str, Callable[[Source], Tower]] = {"clip": open_clip}
@@ -21,7 +21,7 @@ OPENCLIP = "open_clip"
 
 
 def load_clip(
-    name: str, device: torch.device, dtype: torch.dtype, positions: Rule = "exact", offline: bool = False
+    name: str, device: torch.device, dtype: torch.dtype, positions: PositionRule = "exact", offline: bool = False
 ) -> Tower:
     """Open a model of any family: hub id, local folder, or "tiny". Raises ModelError with the remedy."""
     folder = resolve(name, offline)

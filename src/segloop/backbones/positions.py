@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Rule = Literal["published", "dino", "exact"]
+PositionRule = Literal["published", "dino", "exact"]
 
 
-def resample_positions(table: Tensor, grid: tuple[int, int], rule: Rule, first_patch: int = 1) -> Tensor:
+def resample_positions(table: Tensor, grid: tuple[int, int], rule: PositionRule, first_patch: int = 1) -> Tensor:
     """A table ([1+]M*M, D), any class token first, on `grid` (rows, columns) -> ([1+]rows*columns, D) float32.
 
     "published" is what the releases do to CLIP: bicubic by the scale factor (G + 0.1) / M, which shifts the sampling

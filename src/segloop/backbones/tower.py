@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..attention.types import LastBlock
 from ..images import Normalisation
-from .positions import Rule
+from .positions import PositionRule
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Source:
     config: dict[str, Any]
     device: torch.device
     dtype: torch.dtype  # of the vision tower; text is float32
-    positions: Rule = "exact"  # "published" for reference fidelity
+    positions: PositionRule = "exact"  # "published" for reference fidelity
     offline: bool = False  # never ask the hub
 
 

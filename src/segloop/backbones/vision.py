@@ -21,7 +21,7 @@ from .kinds import no_guide
 from .loading import load_weights, read_config, resolve
 from .mae import load_timm
 from .models import GUIDES
-from .positions import Rule, resample_positions
+from .positions import PositionRule, resample_positions
 
 Fidelity = Literal["default", "reference"]
 
@@ -96,7 +96,7 @@ def renormalise(pixels: Tensor, given: Normalisation = CLIP) -> Tensor:
     return pixels.float() * (own_std / std) + (own_mean - mean) / std
 
 
-def _vit_features(guide: Guide, pixels: Tensor, rule: Rule) -> Tensor:
+def _vit_features(guide: Guide, pixels: Tensor, rule: PositionRule) -> Tensor:
     """A plain ViT, block by block: positions by our own rules, tokens in order, q, k or v of the last block.
 
     Not the library's forward: its positions are not the published ones, and its MAE shuffles the tokens.

@@ -6,7 +6,7 @@ Names are those of `Segmenter.from_pretrained(**overrides)`. A method's own cons
 from dataclasses import dataclass
 from math import inf
 
-from ..common.records import check, constant
+from ..common.records import constant, require
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,14 @@ class Geometry:
     stride: int = 112  # pixels between windows
 
     def __post_init__(self) -> None:
-        check(self.short_side >= 1, "short_side", self.short_side, "at least 1 pixel")
-        check(self.long_side >= self.short_side, "long_side", self.long_side, f"at least short_side={self.short_side}")
-        check(self.crop >= 0, "crop", self.crop, "0 (whole photo) or a window's side in pixels")
-        check(self.stride >= 1, "stride", self.stride, "at least 1 pixel")
+        require(self.short_side >= 1, "short_side", self.short_side, "at least 1 pixel")
+        require(
+            self.long_side >= self.short_side, "long_side", self.long_side, f"at least short_side={self.short_side}"
+        )
+        require(self.crop >= 0, "crop", self.crop, "0 (whole photo) or a window's side in pixels")
+        require(self.stride >= 1, "stride", self.stride, "at least 1 pixel")
         fits = self.crop == 0 or self.stride <= self.crop
-        check(fits, "stride", self.stride, f"at most crop={self.crop}, or pixels are skipped")
+        require(fits, "stride", self.stride, f"at most crop={self.crop}, or pixels are skipped")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Deciding:
     area_threshold: float | None = None  # a class with at most this share of the foreground is dropped
 
     def __post_init__(self) -> None:
-        check(0 < self.logit_scale < inf, "logit_scale", self.logit_scale, "above 0, and finite")
+        require(0 < self.logit_scale < inf, "logit_scale", self.logit_scale, "above 0, and finite")
         for name in ("background_threshold", "area_threshold"):
             value = getattr(self, name)
-            check(value is None or 0 <= value <= 1, name, value, "between 0 and 1, or none")
+            require(value is None or 0 <= value <= 1, name, value, "between 0 and 1, or none")

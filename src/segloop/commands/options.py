@@ -100,7 +100,7 @@ class Networks:
 
     def open(self, batch: int, changes: dict[str, Any]) -> "Segmenter":
         """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set."""
-        own = {name: attention(getattr(self, name)) for name in ("method", "host")}
+        own = {name: own_attention(getattr(self, name)) for name in ("method", "host")}
         from ..line.segmenter import Segmenter  # with torch: after everything that is quickly told
 
         console.quiet_libraries()
@@ -137,7 +137,7 @@ def overrides(sets: list[str] | None) -> dict[str, Any]:
     return parse_assignments(sets or [])
 
 
-def attention(name: str | None) -> Any:
+def own_attention(name: str | None) -> Any:
     """A method's name as it is, or the function that FILE.py:function names. Raises OptionError."""
     from ..attention.custom import attention_from_file, is_file_place
 

@@ -18,7 +18,7 @@ from ..common.files import write_whole
 from ..common.visible import shortened
 from ..errors import ImageError, OptionError
 from ..images import expand_photos, read_image
-from ..results.annotations import Collection, collecting, common_folder, look
+from ..results.annotations import Collection, collecting, common_folder, look_into
 from ..results.segmentation import FORMATS, KINDS, Segmentation
 from ..words.vocabulary import Vocabulary
 
@@ -32,7 +32,7 @@ OF_A_PHOTO = [name for name in FORMATS if name not in OF_THE_RUN]
 
 
 @dataclass(frozen=True)
-class Job:
+class SegmentRun:
     """A settled command."""
 
     segmenter: "Segmenter"
@@ -114,10 +114,10 @@ def check_files_of_the_run(out: Path, formats: Sequence[str], classes: list[str]
     """See that the files of all photos can be written, before seconds of work. Raises OptionError as `look`."""
     for name in formats:
         if name in OF_THE_RUN:
-            look(out / OF_THE_RUN[name], None if overwrite else classes)
+            look_into(out / OF_THE_RUN[name], None if overwrite else classes)
 
 
-def run_segment(job: Job) -> int:
+def run_segment(job: SegmentRun) -> int:
     """Segment, write, tell -> exit code. A photo that cannot be used costs a line in failed.jsonl, no more."""
     failed: list[tuple[str, ImageError]] = []
     report = job.out / FAILED
@@ -168,13 +168,13 @@ def _line(failure: tuple[str, ImageError]) -> str:
     return json.dumps({"source": photo, "error": error.what, "remedy": error.remedy}) + "\n"
 
 
-def _encoded(job: Job) -> Vocabulary:
+def _encoded(job: SegmentRun) -> Vocabulary:
     total = len(job.vocabulary.query_index)
     with console.progress("words", total) as advance:
         return job.segmenter.encoded(job.vocabulary, progress=advance)
 
 
-def _keep(job: Job, result: Segmentation, collections: Sequence[Collection]) -> None:
+def _keep(job: SegmentRun, result: Segmentation, collections: Sequence[Collection]) -> None:
     stem = job.stems[Path(result.source or "")]
     paths = result.save(stem, [name for name in job.formats if name not in OF_THE_RUN])
     for collection in collections:
@@ -187,7 +187,7 @@ def _keep(job: Job, result: Segmentation, collections: Sequence[Collection]) -> 
         console.tell(f"{result.source} -> {shown}  {console.summary(result.share)}")
 
 
-def _keep_together(job: Job, collections: Sequence[Collection]) -> None:
+def _keep_together(job: SegmentRun, collections: Sequence[Collection]) -> None:
     """Write the files of the run with what was finished, however the run ends."""
     root = common_folder(job.stems)
     listed = {one: one.write(root, job.overwrite) for one in collections if one.photos}

@@ -68,7 +68,7 @@ def report(asked: Asked) -> None:
         from ..report.runs import find_runs
 
         out = asked.out
-        chosen = export.check(asked.form, out, asked.pictures, asked.against)
+        chosen = export.check_format(asked.form, out, asked.pictures, asked.against)
         own = {field.name: getattr(asked, field.name) for field in fields(Wanted) if hasattr(asked, field.name)}
         wanted = Wanted(**{**own, "published": asked.against is not None, "data": tuple(asked.data or ())})
         runs = find_runs(asked.places)

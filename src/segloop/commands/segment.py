@@ -40,7 +40,7 @@ def segment(asked: Asked) -> None:
     with friendly(asked.debug):
         from ..images import reading
         from ..results.segmentation import check_formats
-        from .photos import Job, check_files_of_the_run, check_results, photo_stems, run_segment
+        from .photos import SegmentRun, check_files_of_the_run, check_results, photo_stems, run_segment
 
         wanted = check_formats(asked.formats)
         vocabulary = asked.words.vocabulary()
@@ -51,7 +51,7 @@ def segment(asked: Asked) -> None:
         console.ensure_folder(asked.out)
         check_results(named, asked.out, wanted, asked.overwrite)
         segmenter = asked.networks.open(asked.batch, changes)
-        job = Job(segmenter, vocabulary, named, asked.out, wanted, asked.json_lines, asked.overwrite)
+        job = SegmentRun(segmenter, vocabulary, named, asked.out, wanted, asked.json_lines, asked.overwrite)
         code = run_segment(job)
         if code:
             raise typer.Exit(code)

@@ -60,7 +60,7 @@ def share_out(parts: Mapping[str, Any], changes: Constants) -> dict[str, dict[st
     return shared
 
 
-def check(fine: bool, name: str, value: object, allowed: str) -> None:
+def require(fine: bool, name: str, value: object, allowed: str) -> None:
     """Raises OptionError where a value is outside its range; `allowed` says what it must be."""
     if not fine:
         raise OptionError(f"{name}={value!r} is not possible", f"it must be {allowed}")

@@ -19,7 +19,7 @@ from .pairing import check_whole, pair
 from .places import find_root, glimpse, places_of, read_places
 from .splits import Part, is_list, part_of, read_list
 
-__all__ = ["DATASETS", "Check", "Dataset", "Opened", "Sample", "check", "open_dataset", "rows"]
+__all__ = ["DATASETS", "Check", "Dataset", "OpenDataset", "Sample", "check", "open_dataset", "rows"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenDataset:
     """A data set whose files are all there."""
 
     dataset: Dataset  # `classes`, `names` and `rule` filled in for folders of your own
@@ -73,7 +73,7 @@ class Check:
 
     key: str
     root: Path | None  # None: not found at all
-    opened: Opened | None
+    opened: OpenDataset | None
     problem: UserError | None  # why it was not opened: what is missing, what is there, how to get it
 
 
@@ -83,7 +83,7 @@ def open_dataset(
     split: str | None = None,
     limit: int | None = None,
     masks: Masks = USUAL,
-) -> Opened:
+) -> OpenDataset:
     """Find a data set at `places` (`DIR` or `key=DIR`), check its layout, and pair photos with labels.
 
     `split` is None for the published one, a name such as "train", or a list file. `limit` takes the first samples
@@ -154,7 +154,7 @@ def _find(
     return dataset, root or find_root(dataset, places, *published)  # there to say which splits it has
 
 
-def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, masks: Masks) -> Opened:
+def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, masks: Masks) -> OpenDataset:
     if limit is not None and limit < 1:
         raise OptionError(f"a limit of {limit} leaves no photo", "give at least 1, or no limit")
     part = part_of(dataset, root, split)
@@ -170,7 +170,7 @@ def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, ma
         dataset, said = with_own_classes(dataset, root, masks)
         notes = (*notes, *said)
     samples = tuple(Sample(name, part.images / images[name], part.labels / labels[name]) for name in names)
-    return Opened(dataset, root, part.name, samples, notes, masks)
+    return OpenDataset(dataset, root, part.name, samples, notes, masks)
 
 
 def _notes(dataset: Dataset, part: Part, count: int, limit: int | None) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def suffixes(text: str, known: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(made))
 
 
-def table(text: str, names: Sequence[str], rule: LabelRule) -> tuple[tuple[Span, ...], Colours]:
+def value_table(text: str, names: Sequence[str], rule: LabelRule) -> tuple[tuple[Span, ...], Colours]:
     """--mask-values -> (spans of stored values, colours), classes by their number or name.
 
     Raises OptionError for what is no such table, a class that does not exist, and a value that comes twice.

@@ -11,7 +11,7 @@ from ..words.entries import ClassList
 from ..words.read import read_classes, read_colours
 from ..words.vocabulary import Vocabulary
 from .layouts import BYTES, WIDE, Dataset
-from .masks import Colours, Masks, table
+from .masks import Colours, Masks, value_table
 
 CLASS_FILES = ("classes.txt", "classes.json", "classes.yaml", "classes.yml", "classes.csv", "labelmap.txt")
 COLOUR_FILES = (
@@ -34,7 +34,7 @@ def with_own_classes(dataset: Dataset, root: Path, masks: Masks) -> tuple[Datase
     if found.numbers:
         rule = replace(rule, numbered_by=str(file))
     if masks.values:
-        spans, painted = table(masks.values, found.names, rule)
+        spans, painted = value_table(masks.values, found.names, rule)
         rule = replace(rule, values=spans, numbered_by="", colours=painted or rule.colours)
     rule = replace(rule, by_palette=bool(rule.colours))
     dataset = replace(dataset, names=found.names, classes=len(found.names), rule=rule)

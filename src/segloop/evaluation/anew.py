@@ -15,7 +15,7 @@ from ..choice.settings import Deciding
 from ..common.files import regular
 from ..common.keys import OWN
 from ..common.records import constants_of, override, share_out
-from ..data.datasets import Opened, open_dataset
+from ..data.datasets import OpenDataset, open_dataset
 from ..data.masks import Masks
 from ..errors import OptionError, UserError, nearest
 from ..images import Normalisation, recorded
@@ -39,7 +39,7 @@ class KeptRun:
 
     folder: Path
     run: dict[str, Any]  # run.json
-    data: Opened
+    data: OpenDataset
     vocabulary: Vocabulary
     split: str | None  # as it was given
 

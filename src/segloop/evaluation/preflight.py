@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ..common.attempts import attempt
 from ..common.keys import OWN
-from ..data.datasets import Opened, Sample
+from ..data.datasets import OpenDataset, Sample
 from ..errors import ImageError, OptionError
 from ..labels.orientation import untold
 from ..labels.strays import Uncounted, gather, nothing, uncounted
 
 
-def labels_hash(data: Opened) -> dict[str, str]:
+def labels_hash(data: OpenDataset) -> dict[str, str]:
     """SHA-256 of what the label maps of a folder of your own hold, for its record; benchmarks do not change."""
     if data.dataset.key not in OWN:
         return {}
@@ -46,7 +46,7 @@ def _hash(files: tuple[File, ...]) -> str:
     return found.hexdigest()
 
 
-def orientation_notes(data: Opened) -> list[str]:
+def orientation_notes(data: OpenDataset) -> list[str]:
     """What to know of photos of your own that are turned so that nothing tells how their label maps lie."""
     if data.masks.turned or data.dataset.key not in OWN:
         return []
@@ -57,7 +57,7 @@ def orientation_notes(data: Opened) -> list[str]:
     return [f"{what}: their label maps are taken as upright; --turn-masks is for those drawn on photos as stored"]
 
 
-def check_labels(data: Opened) -> None:
+def check_labels(data: OpenDataset) -> None:
     """Read label maps until one has a pixel that counts, or all where a class file numbers its classes itself.
 
     Raises UserError where no pixel of any counts, saying what is there instead; OptionError for a folder of your own
@@ -82,5 +82,5 @@ def check_labels(data: Opened) -> None:
         raise nothing(facts, failure)
 
 
-def _uncounted(data: Opened, sample: Sample) -> Uncounted:
+def _uncounted(data: OpenDataset, sample: Sample) -> Uncounted:
     return uncounted(data.truth(sample), data.dataset.classes, data.dataset.rule)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..backbones.shared import Memory, Models
-from ..data.datasets import Opened
+from ..data.datasets import OpenDataset
 from ..errors import OptionError
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
@@ -62,7 +62,7 @@ def evaluate(
     return finished
 
 
-def _check_apart(task: Task, data: Opened) -> None:
+def _check_apart(task: Task, data: OpenDataset) -> None:
     """Raises OptionError where a run that begins anew would take away label maps that it is judged by."""
     gone = Path(os.path.realpath(task.out / MAPS))
     folders = {sample.label.parent for sample in data.samples} if task.overwrite else set()
@@ -71,7 +71,7 @@ def _check_apart(task: Task, data: Opened) -> None:
 
 
 def _side_by_side(
-    group: Sequence[tuple[Task, Opened]], models: Models, crew: Crew, say: Say, progress: Progress
+    group: Sequence[tuple[Task, OpenDataset]], models: Models, crew: Crew, say: Say, progress: Progress
 ) -> list[Finished]:
     with ExitStack() as stack:
         if crew.leads:

@@ -15,7 +15,7 @@ from ..backbones.shared import Models, weights_hash
 from ..choice.methods import METHODS, RECIPES
 from ..choice.plan import known_constants
 from ..common.keys import BENCHMARKS, LARGE, OWN
-from ..data.datasets import Opened, open_dataset
+from ..data.datasets import OpenDataset, open_dataset
 from ..data.masks import USUAL, Masks
 from ..line.opening import folder_settings
 from ..line.segmenter import Segmenter
@@ -78,7 +78,7 @@ class Settled:
     """A task with its data set, its networks, its words, and all that determines the numbers."""
 
     task: Task
-    data: Opened
+    data: OpenDataset
     segmenter: Segmenter
     vocabulary: Vocabulary  # with its rows
     rule: Rule
@@ -96,12 +96,12 @@ def shards_of(images: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, images)) for start in range(0, images, size)]
 
 
-def find(task: Task) -> Opened:
+def find(task: Task) -> OpenDataset:
     """The task's data set, its files checked. Raises as `open_dataset` does."""
     return open_dataset(task.key, task.places, task.split, task.limit, task.masks)
 
 
-def settle(task: Task, data: Opened, models: Models | None = None) -> Settled:
+def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settled:
     """Open the networks, encode the words.
 
     What a run on another day must not decide anew (precision, batch, shard, threads, kind of device) comes from the
@@ -158,7 +158,9 @@ def _recipe_name(task: Task) -> str | None:
     return task.recipe or (name if _dataset(task) and name in RECIPES else None)
 
 
-def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabulary, void: Void) -> dict[str, Any]:
+def _settings(
+    task: Task, data: OpenDataset, segmenter: Segmenter, vocabulary: Vocabulary, void: Void
+) -> dict[str, Any]:
     images = [sample.name for sample in data.samples]
     guide = segmenter.network.guide
     described = segmenter.describe(vocabulary)
@@ -187,7 +189,7 @@ def _settings(task: Task, data: Opened, segmenter: Segmenter, vocabulary: Vocabu
     }
 
 
-def _masks(data: Opened) -> dict[str, Any]:
+def _masks(data: OpenDataset) -> dict[str, Any]:
     """How label maps are read, where that is not as usual."""
     said = data.masks.as_settings(data.dataset.rule, data.dataset.key in OWN)
     return {"masks": said} if said else {}

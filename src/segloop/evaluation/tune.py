@@ -22,7 +22,7 @@ THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(17))  # 0 is off
 
 
 @dataclass(frozen=True)
-class Choice:
+class Pair:
     """A pair of constants and its mIoU in percent on both halves."""
 
     logit_scale: float
@@ -35,13 +35,13 @@ class Choice:
 class Tuned:
     """What was tried, what is best on the tuning half, and whether the gain holds on the other."""
 
-    choices: tuple[Choice, ...]  # by falling mIoU on the tuning half
-    recorded: Choice  # the run's own constants
+    choices: tuple[Pair, ...]  # by falling mIoU on the tuning half
+    recorded: Pair  # the run's own constants
     images: tuple[int, int]  # how many in each half
     gain: Paired  # best against recorded, on the held-out half
 
     @property
-    def best(self) -> Choice:
+    def best(self) -> Pair:
         """The first of the choices."""
         return self.choices[0]
 
@@ -153,6 +153,6 @@ def _half(counts: Counts, scale: int, limit: int, held_out: bool) -> Counts:
     return Counts(*(area[part, scale, limit] for area in areas))
 
 
-def _choice(counts: Counts, scales: Sequence[float], limits: Sequence[float], i: int, j: int) -> Choice:
+def _choice(counts: Counts, scales: Sequence[float], limits: Sequence[float], i: int, j: int) -> Pair:
     tuned, held_out = (float(scores(_half(counts, i, j, held_out=half).total()).mIoU) for half in (False, True))
-    return Choice(scales[i], limits[j] or None, tuned, held_out)
+    return Pair(scales[i], limits[j] or None, tuned, held_out)

@@ -18,7 +18,7 @@ from ..backbones.shared import Memory
 from ..common.attempts import attempt
 from ..common.earlier import check_replaced
 from ..common.files import write_whole
-from ..data.datasets import Opened, Sample
+from ..data.datasets import OpenDataset, Sample
 from ..errors import ImageError, TooLargeError
 from ..labels.strays import uncounted
 from ..results.segmentation import label_png
@@ -46,7 +46,7 @@ class Job:
     """One run in work: where labels come from, what they are counted against, where outcomes go."""
 
     record: Record
-    data: Opened
+    data: OpenDataset
     source: Source
     classes: list[str]
     void: Void

@@ -23,7 +23,7 @@ AVIF = "install Pillow 11.3 or newer, or convert it to JPEG or PNG first"
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """What a file is."""
 
     name: str  # with its article: "a PNG"
@@ -40,26 +40,26 @@ class Kind:
         return f"{file} is not a photo that can be read but {self.name}"
 
 
-def _photo(name: str, remedy: str = CONVERT) -> Kind:
-    return Kind(name, remedy, photo=True)
+def _photo(name: str, remedy: str = CONVERT) -> FileKind:
+    return FileKind(name, remedy, photo=True)
 
 
-def _readable(name: str) -> Kind:
-    return Kind(name, SAVE_AGAIN, photo=True, readable=True)
+def _readable(name: str) -> FileKind:
+    return FileKind(name, SAVE_AGAIN, photo=True, readable=True)
 
 
 RAW = _photo("a camera's raw file", DEVELOP)
 HEIC_PHOTO, AVIF_PHOTO = _photo("a HEIC photo (as phones make them)", HEIC), _photo("an AVIF photo", AVIF)
 TIFF = _readable("a TIFF")
 PNG = _readable("a PNG")
-GZIP = Kind("a gzip archive", UNPACK)
-ZIP = Kind("a zip archive", UNPACK)
-VIDEO = Kind("a video", FRAME)
-SVG = Kind("a drawing (SVG)", EXPORT)
-HTML = Kind("a web page (HTML)", PICTURE)
-TEXT = Kind("a text file", CHECK)
+GZIP = FileKind("a gzip archive", UNPACK)
+ZIP = FileKind("a zip archive", UNPACK)
+VIDEO = FileKind("a video", FRAME)
+SVG = FileKind("a drawing (SVG)", EXPORT)
+HTML = FileKind("a web page (HTML)", PICTURE)
+TEXT = FileKind("a text file", CHECK)
 
-SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (  # offset, bytes, kind; the first that fits counts
+SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (  # offset, bytes, kind; the first that fits counts
     (0, b"\xff\xd8\xff", _readable("a JPEG")),
     (0, b"\x89PNG\r\n\x1a\n\0\0\0\x04CgBI", _photo("a PNG crushed for iPhones", "save it as a plain PNG first")),
     (0, b"\x89PNG\r\n\x1a\n", PNG),
@@ -74,7 +74,7 @@ SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (  # offset, bytes, kind; the 
     (0, b"II\xbc\x01", _photo("a JPEG XR")),
     (0, b"BPG\xfb", _photo("a BPG")),
     (0, b"FLIF", _photo("a FLIF")),
-    (0, b"AT&TFORM", Kind("a DjVu document", EXPORT)),
+    (0, b"AT&TFORM", FileKind("a DjVu document", EXPORT)),
     (0, b"gimp xcf", _photo("a GIMP file", EXPORT)),
     (0, b"Paint Shop Pro Image File", _photo("a Paint Shop Pro file", EXPORT)),
     (0, b"v/1\x01", _photo("an OpenEXR picture", TONE)),
@@ -96,11 +96,11 @@ SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (  # offset, bytes, kind; the 
     (0, b"MM\0*", TIFF),
     (0, b"II+\0", TIFF),
     (0, b"MM\0+", TIFF),
-    (0, b"%!PS", Kind("a drawing (PostScript)", EXPORT)),
-    (0, b"\xc5\xd0\xd3\xc6", Kind("a drawing (EPS)", EXPORT)),
-    (0, b"\xd7\xcd\xc6\x9a", Kind("a drawing (WMF)", EXPORT)),
-    (40, b" EMF", Kind("a drawing (EMF)", EXPORT)),
-    (0, b"AC10", Kind("a drawing (DWG)", EXPORT)),
+    (0, b"%!PS", FileKind("a drawing (PostScript)", EXPORT)),
+    (0, b"\xc5\xd0\xd3\xc6", FileKind("a drawing (EPS)", EXPORT)),
+    (0, b"\xd7\xcd\xc6\x9a", FileKind("a drawing (WMF)", EXPORT)),
+    (40, b" EMF", FileKind("a drawing (EMF)", EXPORT)),
+    (0, b"AC10", FileKind("a drawing (DWG)", EXPORT)),
     (0, b"\x1a\x45\xdf\xa3", VIDEO),  # Matroska, WebM
     (8, b"AVI ", VIDEO),
     (0, b"FLV\x01", VIDEO),
@@ -110,16 +110,16 @@ SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (  # offset, bytes, kind; the 
     (4, b"moov", VIDEO),  # QuickTime before it had brands
     (4, b"mdat", VIDEO),
     (4, b"wide", VIDEO),
-    (0, b"OggS", Kind("an Ogg recording", FRAME)),
-    (8, b"WAVE", Kind("a sound", CHECK)),
-    (0, b"ID3", Kind("a sound", CHECK)),
-    (0, b"fLaC", Kind("a sound", CHECK)),
-    (0, b"Rar!\x1a\x07", Kind("a RAR archive", UNPACK)),
-    (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7z archive", UNPACK)),
-    (257, b"ustar", Kind("a tar archive", UNPACK)),
-    (0, b"BZh", Kind("a bzip2 archive", UNPACK)),
-    (0, b"\xfd7zXZ\0", Kind("an xz archive", UNPACK)),
-    (0, b"\x28\xb5\x2f\xfd", Kind("a Zstandard archive", UNPACK)),
+    (0, b"OggS", FileKind("an Ogg recording", FRAME)),
+    (8, b"WAVE", FileKind("a sound", CHECK)),
+    (0, b"ID3", FileKind("a sound", CHECK)),
+    (0, b"fLaC", FileKind("a sound", CHECK)),
+    (0, b"Rar!\x1a\x07", FileKind("a RAR archive", UNPACK)),
+    (0, b"7z\xbc\xaf\x27\x1c", FileKind("a 7z archive", UNPACK)),
+    (257, b"ustar", FileKind("a tar archive", UNPACK)),
+    (0, b"BZh", FileKind("a bzip2 archive", UNPACK)),
+    (0, b"\xfd7zXZ\0", FileKind("an xz archive", UNPACK)),
+    (0, b"\x28\xb5\x2f\xfd", FileKind("a Zstandard archive", UNPACK)),
     (128, b"DICM", _photo("a DICOM file", SLICE)),
     (344, b"n+1\0", _photo("a NIfTI volume", SLICE)),
     (344, b"ni1\0", _photo("a NIfTI volume", SLICE)),
@@ -130,21 +130,21 @@ SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (  # offset, bytes, kind; the 
     (0, b"\xda\xce\xbe\x0a", _photo("a Nikon microscope file", SLICE)),
     (0, b"msid", _photo("a MrSID picture", "convert it to GeoTIFF first, such as with gdal_translate")),
     (0, b"SIMPLE  =", _photo("a FITS file", ARRAY)),
-    (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", ARRAY)),
-    (0, b"\x0e\x03\x13\x01", Kind("an HDF4 file", ARRAY)),
-    (0, b"CDF\x01", Kind("a NetCDF file", ARRAY)),
-    (0, b"CDF\x02", Kind("a NetCDF file", ARRAY)),
-    (0, b"GRIB", Kind("a GRIB file", ARRAY)),
-    (0, b"\x93NUMPY", Kind("a NumPy array", ARRAY)),
-    (0, b"PAR1", Kind("a Parquet table", ARRAY)),
-    (0, b"SQLite format 3\0", Kind("a database", "export its pictures as files first")),
-    (0, b"LASF", Kind("a point cloud (LAS)", CHECK)),
-    (0, b"\x00\x05\x16\x07", Kind("what macOS notes beside a file", "give the file without ._ before its name")),
-    (0, b"bplist00", Kind("a property list", CHECK)),
-    (0, b"L\0\0\0\x01\x14\x02\0", Kind("a Windows shortcut", "give the file that it points to")),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind("an Office document", EXPORT)),
-    (0, b"\x7fELF", Kind("a program", CHECK)),
-    (0, b"MZ\x90\0", Kind("a program", CHECK)),
+    (0, b"\x89HDF\r\n\x1a\n", FileKind("an HDF5 file", ARRAY)),
+    (0, b"\x0e\x03\x13\x01", FileKind("an HDF4 file", ARRAY)),
+    (0, b"CDF\x01", FileKind("a NetCDF file", ARRAY)),
+    (0, b"CDF\x02", FileKind("a NetCDF file", ARRAY)),
+    (0, b"GRIB", FileKind("a GRIB file", ARRAY)),
+    (0, b"\x93NUMPY", FileKind("a NumPy array", ARRAY)),
+    (0, b"PAR1", FileKind("a Parquet table", ARRAY)),
+    (0, b"SQLite format 3\0", FileKind("a database", "export its pictures as files first")),
+    (0, b"LASF", FileKind("a point cloud (LAS)", CHECK)),
+    (0, b"\x00\x05\x16\x07", FileKind("what macOS notes beside a file", "give the file without ._ before its name")),
+    (0, b"bplist00", FileKind("a property list", CHECK)),
+    (0, b"L\0\0\0\x01\x14\x02\0", FileKind("a Windows shortcut", "give the file that it points to")),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileKind("an Office document", EXPORT)),
+    (0, b"\x7fELF", FileKind("a program", CHECK)),
+    (0, b"MZ\x90\0", FileKind("a program", CHECK)),
     (0, b"BM", _readable("a BMP")),
     (0, b"\0\0\x01\0", _readable("an icon")),
 )
@@ -154,36 +154,39 @@ BRANDS = {  # of ISO media files, which begin with a box `ftyp`
     **dict.fromkeys((b"avif", b"avis"), AVIF_PHOTO),
     **dict.fromkeys((b"mif1", b"mif2", b"msf1", b"miaf", b"MiHE", b"MiHB"), HEIC_PHOTO),
     b"crx ": RAW,
-    **dict.fromkeys((b"M4A ", b"M4B "), Kind("a sound", CHECK)),
+    **dict.fromkeys((b"M4A ", b"M4B "), FileKind("a sound", CHECK)),
 }
 
 INSIDE_ZIP = (  # bytes of a zip archive's beginning
-    (b"word/", Kind("a Word document", EXPORT)),
-    (b"ppt/", Kind("a PowerPoint document", EXPORT)),
-    (b"xl/", Kind("an Excel table", CHECK)),
+    (b"word/", FileKind("a Word document", EXPORT)),
+    (b"ppt/", FileKind("a PowerPoint document", EXPORT)),
+    (b"xl/", FileKind("an Excel table", CHECK)),
     (b"application/x-krita", _photo("a Krita file", EXPORT)),
     (b"image/openraster", _photo("an OpenRaster file", EXPORT)),
-    (b"application/vnd.oasis.opendocument", Kind("an OpenDocument file", EXPORT)),
-    (b"application/epub", Kind("a book (EPUB)", EXPORT)),
-    (b"data.pkl", Kind("weights or tensors of PyTorch", CHECK)),
-    (b".npy", Kind("NumPy arrays (npz)", ARRAY)),
+    (b"application/vnd.oasis.opendocument", FileKind("an OpenDocument file", EXPORT)),
+    (b"application/epub", FileKind("a book (EPUB)", EXPORT)),
+    (b"data.pkl", FileKind("weights or tensors of PyTorch", CHECK)),
+    (b".npy", FileKind("NumPy arrays (npz)", ARRAY)),
 )
 
-PDF = Kind("a PDF", "export the page you want as PNG first")
-BASE64 = Kind("a picture written as text (base64)", "decode it to a file first")
+PDF = FileKind("a PDF", "export the page you want as PNG first")
+BASE64 = FileKind("a picture written as text (base64)", "decode it to a file first")
 MARKUP = {b"svg": SVG, b"html": HTML, b"!doctype html": HTML, b"head": HTML, b"body": HTML, b"script": HTML}
 
 TEXTS = (  # patterns of the beginning of a text, in lower case
-    (rb"version https://git-lfs\.github\.com/spec/", Kind("a Git LFS pointer", FETCH)),
-    (rb"(\.\./)*\.git/annex/objects/|/annex/objects/", Kind("a git-annex pointer", "fetch it with `git annex get`")),
-    (rb"\{\\rtf", Kind("a document (RTF)", EXPORT)),
-    (rb"[{\[]", Kind("a JSON text", CHECK)),
+    (rb"version https://git-lfs\.github\.com/spec/", FileKind("a Git LFS pointer", FETCH)),
+    (
+        rb"(\.\./)*\.git/annex/objects/|/annex/objects/",
+        FileKind("a git-annex pointer", "fetch it with `git annex get`"),
+    ),
+    (rb"\{\\rtf", FileKind("a document (RTF)", EXPORT)),
+    (rb"[{\[]", FileKind("a JSON text", CHECK)),
     (rb"data:image/", BASE64),
     (rb"(/9j/|ivborw0kggo|r0lgod)[a-z0-9+/\s=]", BASE64),
 )
 
 
-def recognise(head: bytes) -> Kind | None:
+def recognise(head: bytes) -> FileKind | None:
     """What a file is whose first bytes (up to HEAD) are `head`; None where they say nothing."""
     if head[4:8] == b"ftyp":
         return _iso_media(head)
@@ -199,11 +202,11 @@ def recognise(head: bytes) -> Kind | None:
     if b"%PDF-" in head[:1024]:
         return PDF
     if not head.strip(b"\0"):
-        return Kind("nothing but zero bytes", "copy or download it again, whole")
+        return FileKind("nothing but zero bytes", "copy or download it again, whole")
     return _text(head)
 
 
-def _iso_media(head: bytes) -> Kind:
+def _iso_media(head: bytes) -> FileKind:
     size = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(size, len(head)), 4))]
     known = [BRANDS[brand] for brand in brands if brand in BRANDS]
@@ -213,15 +216,15 @@ def _iso_media(head: bytes) -> Kind:
     return (pictures or known or [VIDEO])[0]
 
 
-def _inside_gzip(head: bytes) -> Kind:
+def _inside_gzip(head: bytes) -> FileKind:
     try:
         inner = recognise(zlib.decompressobj(31).decompress(head, HEAD))
     except zlib.error:
         return GZIP
-    return GZIP if inner is None else Kind(f"{inner.name} packed with gzip", UNPACK)
+    return GZIP if inner is None else FileKind(f"{inner.name} packed with gzip", UNPACK)
 
 
-def _text(head: bytes) -> Kind | None:
+def _text(head: bytes) -> FileKind | None:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         head = head.decode("utf-16", "replace").encode()
     try:
@@ -234,5 +237,5 @@ def _text(head: bytes) -> Kind | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith(b"<"):
         tag = re.search(rb"<(?:\w+:)?(svg|html|!doctype html|head|body|script)\b", start)
-        return MARKUP[tag[1]] if tag else Kind("an XML text", CHECK)
+        return MARKUP[tag[1]] if tag else FileKind("an XML text", CHECK)
     return next((kind for pattern, kind in TEXTS if re.match(pattern, start, re.DOTALL)), TEXT)

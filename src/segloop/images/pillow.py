@@ -43,7 +43,7 @@ def from_pillow(image: Image.Image, name: str, reading: Reading = PLAIN, head: b
     except SegloopError:
         raise
     except Exception as error:
-        raise explain(error, name, head) from error
+        raise explain_failure(error, name, head) from error
 
 
 def upright(rgb: np.ndarray, turned: Any) -> np.ndarray:
@@ -83,7 +83,7 @@ def deep_colours(image: Image.Image, stream: IO[bytes], name: str) -> Stored | N
     return Stored(name, values, 65535, alpha)
 
 
-def explain(error: Exception, name: str, head: bytes = b"") -> SegloopError:
+def explain_failure(error: Exception, name: str, head: bytes = b"") -> SegloopError:
     """What went wrong while a photo was read, and what to do about it."""
     if memory_ran_out(error):
         return TooLargeError(f"{name} does not fit into memory", "make it smaller first")

@@ -15,7 +15,7 @@ from .arrays import from_array, from_tensor
 from .kinds import HEAD, HEIC_PHOTO, TIFF, recognise
 from .levels import PLAIN, Reading, note, quiet, to_rgb
 from .paths import open_file
-from .pillow import deep_colours, explain, from_pillow, orientation, tell_of_others, upright
+from .pillow import deep_colours, explain_failure, from_pillow, orientation, tell_of_others, upright
 
 
 def read_image(photo: object, reading: Reading = PLAIN) -> np.ndarray:
@@ -59,7 +59,7 @@ def _from_file(name: str, reading: Reading) -> np.ndarray:
         except SegloopError:
             raise
         except Exception as error:  # readers raise whatever a broken header makes them stumble over
-            raise explain(error, name, head) from error
+            raise explain_failure(error, name, head) from error
 
 
 def _opened(stream: IO[bytes], name: str, reading: Reading, head: bytes, frame: int = 0) -> np.ndarray:
@@ -79,7 +79,7 @@ def _opened(stream: IO[bytes], name: str, reading: Reading, head: bytes, frame: 
     except SegloopError:
         raise
     except Exception as error:
-        raise explain(error, name, head) from error
+        raise explain_failure(error, name, head) from error
 
 
 def _open(stream: IO[bytes], head: bytes) -> Image.Image:

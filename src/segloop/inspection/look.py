@@ -15,7 +15,7 @@ from ..line.steps import Photo, blocks, statistics
 from ..maps.decide import Rule, class_scores, decide
 from ..maps.windows import ScoreMap
 from ..words.vocabulary import Vocabulary
-from .places import Place, Point, Window, check_points, default_points, place, windows_of
+from .places import Point, Spot, Window, check_points, default_points, place, windows_of
 from .rows import matrix_rows, rows_of
 from .sides import Sides
 
@@ -67,7 +67,7 @@ class Tokens:
 class Seen:
     """One patch, and what it listens to."""
 
-    place: Place
+    place: Spot
     host: np.ndarray  # (h, P) float32, a row of A between patches; h is 1 where heads share it
     fed: np.ndarray  # (h, P) float32, a row of A*
     class_token: tuple[float, float] | None  # what A and A* give to the class token, mean over heads
@@ -119,7 +119,7 @@ def look(
     windows = windows_of(ready, host.grid)
     places = _places(ready, windows, points, host, fsa)
     numbers = sorted({spot.window for spot in places})
-    seen: dict[Place, Seen] = {}
+    seen: dict[Spot, Seen] = {}
     kept_share = {}
     for number in numbers:
         here = [spot for spot in places if spot.window == number]
@@ -183,11 +183,11 @@ def _distribution(cosines: Tensor, rule: Rule) -> Tensor:
     return total.index_add_(0, rule.query_index.to(cosines.device), probability).clamp_(max=1)  # of rounding
 
 
-def _places(ready: Photo, windows: Sequence[Window], points: Sequence[Point], host: Map, fsa: Map) -> list[Place]:
+def _places(ready: Photo, windows: Sequence[Window], points: Sequence[Point], host: Map, fsa: Map) -> list[Spot]:
     """The patches of the points, or of points chosen, each once."""
     chosen = dict.fromkeys(points, "as asked")
     chosen = chosen or default_points(host.distribution, fsa.distribution, host.entropy, ready.target)
-    found: dict[tuple[int, tuple[int, int]], Place] = {}
+    found: dict[tuple[int, tuple[int, int]], Spot] = {}
     for point, why in chosen.items():
         spot = place(ready, windows, point, why)
         found.setdefault((spot.window, spot.patch), spot)
@@ -204,7 +204,7 @@ def _change(before: Map, after: Map) -> Change:
 
 
 def _window(
-    sides: Sides, ready: Photo, window: Window, places: Sequence[Place], text: Tensor, vocabulary: Vocabulary
+    sides: Sides, ready: Photo, window: Window, places: Sequence[Spot], text: Tensor, vocabulary: Vocabulary
 ) -> tuple[list[Seen], float]:
     """Rows of the patches that are looked at in one window, and the share of its pairs that pruning keeps."""
     pixels = ready.windows[window.number][None]

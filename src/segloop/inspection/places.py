@@ -41,7 +41,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Place:
+class Spot:
     """A patch that is looked at."""
 
     why: str
@@ -91,7 +91,7 @@ def _scaled(span: Span, scale: float) -> Span:
     return math.floor(span[0] * scale + 1e-6), math.ceil(span[1] * scale - 1e-6)  # at least one pixel
 
 
-def place(photo: Photo, windows: Sequence[Window], point: Point, why: str) -> Place:
+def place(photo: Photo, windows: Sequence[Window], point: Point, why: str) -> Spot:
     """The patch under a point, in the window whose middle is nearest to it."""
     x, y = (
         (at + 0.5) * size / target for at, size, target in zip(point, photo.size[::-1], photo.target[::-1], strict=True)
@@ -107,7 +107,7 @@ def place(photo: Photo, windows: Sequence[Window], point: Point, why: str) -> Pl
         min(int((at - span[0] + pad[0]) * count / (span[1] - span[0] + sum(pad))), count - 1)
         for at, span, pad, count in zip((y, x), (window.rows, window.columns), window.pads, window.grid, strict=True)
     )
-    return Place(why, point, window.number, (row, column))
+    return Spot(why, point, window.number, (row, column))
 
 
 def default_points(host: np.ndarray, fed: np.ndarray, entropy: np.ndarray, size: tuple[int, int]) -> dict[Point, str]:

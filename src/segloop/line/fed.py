@@ -7,7 +7,7 @@ from torch import Tensor
 from ..attention.feedback import FSA
 from ..attention.operators import product
 from ..errors import OptionError
-from .stages import Batch, Needs, Opened, Readout, RunBlock
+from .stages import Batch, BlockReadout, Needs, Opened, RunBlock
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Fed:
             if number < first:
                 return run(number, x)
             block = tower.open_block(x, batch.grid, number - 1)
-            readout = Readout(tower, batch.text, x[:, tower.first_patch :], mlp=True, index=number - 1)
+            readout = BlockReadout(tower, batch.text, x[:, tower.first_patch :], mlp=True, index=number - 1)
             mixed = self.fsa(product("qk")(block), block.v, readout, class_token=block.has_class_token)
             return tower.close_block(mixed, x, mlp=True, index=number - 1)
 

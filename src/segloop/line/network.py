@@ -17,7 +17,7 @@ from ..choice.plan import Guidance, Plan
 from ..errors import UserError
 from .fed import Fed
 from .purified import Purified
-from .stages import Batch, Host, Needs, OnGuideGrid, Opened, Stage, States, gather, open_last
+from .stages import Batch, Host, Needs, OnGuideGrid, Opened, Stage, States, gather_needs, open_last
 
 PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
 
@@ -56,7 +56,7 @@ class Network:
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
         batch, states, features = self.encoded(pixels, text)
-        together = _samples_together(batch.grid, features, gather(self.stages, self.clip.depth))
+        together = _samples_together(batch.grid, features, gather_needs(self.stages, self.clip.depth))
         cosines = []
         for start in range(0, max(1, len(pixels)), together):
             part = slice(start, start + together)
@@ -82,7 +82,7 @@ class Network:
         (B, 3, H, W), (Q, E) -> the batch, {number: (B, [1+]N, D)} as the stages need them, (B, C, H', W') or None.
         """
         tower = self.clip
-        needs = gather(self.stages, tower.depth)
+        needs = gather_needs(self.stages, tower.depth)
         pixels, text = pixels.to(tower.device), text.to(tower.device, torch.float32)
         batch = Batch(tower, tower.grid(pixels), text)
         return batch, self._states(batch, pixels, needs), self._features(pixels)

@@ -59,7 +59,7 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Readout:
+class BlockReadout:
     """The host's path from mixed values to cosines: W_o [+ residual] [+ MLP], head, text (spec 0.3)."""
 
     clip: Tower
@@ -100,10 +100,10 @@ class Opened:
         return self.attention(self.block)
 
     @property
-    def readout(self) -> Readout:
+    def readout(self) -> BlockReadout:
         """The path from mixed values to cosines."""
         kept = self.tokens if self.around.residual else None
-        return Readout(self.batch.tower, self.batch.text, kept, self.around.mlp, finish=self.finish)
+        return BlockReadout(self.batch.tower, self.batch.text, kept, self.around.mlp, finish=self.finish)
 
     def place(self, tokens: Tensor) -> Tensor:
         """Patches (B, N, C) of the tower's grid on the working grid: the same, or resampled (B, N', C)."""
@@ -131,7 +131,7 @@ class Stage(Protocol):
         """The block as the next stage finds it."""
 
 
-def gather(stages: Sequence[Stage], depth: int) -> Needs:
+def gather_needs(stages: Sequence[Stage], depth: int) -> Needs:
     """What all stages need together, of a tower of `depth` blocks; the input of the last block always."""
     return reduce(lambda found, stage: found | stage.needs(depth), stages, Needs(frozenset({depth - 1})))
 

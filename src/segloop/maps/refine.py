@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common.records import check, constant
+from ..common.records import constant, require
 
 CENTRE_FLOOR = 1e-8  # added to the standard deviation
 CONTRAST = 0.1  # fraction of the local standard deviation that counts as one unit of difference
@@ -37,9 +37,9 @@ class PAMR:
     pamr_dilations: tuple[int, ...] = (8, 16)  # pixels
 
     def __post_init__(self) -> None:
-        check(self.pamr_steps >= 0, "pamr_steps", self.pamr_steps, "0 (off) or more")
+        require(self.pamr_steps >= 0, "pamr_steps", self.pamr_steps, "0 (off) or more")
         dilations = bool(self.pamr_dilations) and min(self.pamr_dilations) >= 1
-        check(dilations, "pamr_dilations", self.pamr_dilations, "one or more distances of at least 1 pixel")
+        require(dilations, "pamr_dilations", self.pamr_dilations, "one or more distances of at least 1 pixel")
 
     @property
     def is_on(self) -> bool:

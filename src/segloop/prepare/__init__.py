@@ -10,7 +10,7 @@ from ..common.files import write_whole
 from ..errors import OptionError, SegloopError, UserError, nearest
 from .runner import Done, run_jobs
 from .table import PREPARATIONS, READY
-from .work import Plan, Preparation, writing
+from .work import Preparation, SplitPlan, writing
 
 __all__ = ["PREPARATIONS", "READY", "Preparation", "Prepared", "prepare"]
 
@@ -79,7 +79,7 @@ def _named(key: str) -> Preparation:
 
 def _plans(
     preparation: Preparation, root: Path, splits: str | Sequence[str] | None, short_side: int
-) -> dict[str, Plan]:
+) -> dict[str, SplitPlan]:
     if short_side and preparation.key != "ade847":
         raise OptionError(f"short_side was given, and {preparation.key} keeps the size of its maps", "leave it out")
     if short_side < 0:
@@ -94,7 +94,7 @@ def _plans(
     return {split: _plan(preparation, find, root, split) for split in wanted}
 
 
-def _plan(preparation: Preparation, find: Callable[[Path, str], Plan | None], root: Path, split: str) -> Plan:
+def _plan(preparation: Preparation, find: Callable[[Path, str], SplitPlan | None], root: Path, split: str) -> SplitPlan:
     """The plan below `root` itself, or below a place where the data set usually lies. Raises UserError."""
     if not root.is_dir():
         raise UserError(f"there is no folder {root}", "check the path")
@@ -111,7 +111,7 @@ def _plan(preparation: Preparation, find: Callable[[Path, str], Plan | None], ro
     raise UserError(f"{what}there is {found}{instead}", preparation.get)
 
 
-def _write_lists(plan: Plan, overwrite: bool) -> list[str]:
+def _write_lists(plan: SplitPlan, overwrite: bool) -> list[str]:
     """Write list files where there are none; a list that says something else is the user's, and told."""
     told = []
     for path, ids in plan.lists.items():
@@ -124,7 +124,7 @@ def _write_lists(plan: Plan, overwrite: bool) -> list[str]:
     return told
 
 
-def _check(preparation: Preparation, split: str, plan: Plan, done: Iterable[Done]) -> list[str]:
+def _check(preparation: Preparation, split: str, plan: SplitPlan, done: Iterable[Done]) -> list[str]:
     """Sentences on one split: origin, counts, numbers found, what looks odd."""
     labels = [one for one in done if not one.job.photo]
     right = [one for one in labels if one.error is None]

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..images import resize_uint8
 from ..words.vocabulary import benchmark_names
 from .ade_ids import ADE847_INDEX
-from .work import WIDE_VOID, Job, Plan, Size, colours, image_size, label_job, link_or_copy
+from .work import WIDE_VOID, Making, Size, SplitPlan, colours, image_size, label_job, link_or_copy
 
 FOLDERS = {"val": "validation", "train": "training"}
 COMPARED = 20  # descriptions that are read to see that the release is the one of the table
@@ -30,7 +30,7 @@ def _table() -> np.ndarray:
 TABLE = _table()  # (6656,) place in ADE20K's object list, from 1 -> train id, 65535 for all other objects
 
 
-def plan(root: Path, split: str, short_side: int = 0) -> Plan | None:
+def plan(root: Path, split: str, short_side: int = 0) -> SplitPlan | None:
     """`images_detectron2/<split>/X.jpg` and `annotations_detectron2/<split>/X.tif` from `images/ADE/<split>/**`.
 
     Photos are linked and maps keep their size, unless `short_side` is given: then both are reduced to it where
@@ -41,16 +41,16 @@ def plan(root: Path, split: str, short_side: int = 0) -> Plan | None:
     if not maps:
         return None
     notes = _compare(folder)
-    jobs: list[Job] = []
+    jobs: list[Making] = []
     for path in maps:
         photo = path.with_name(path.name.removesuffix("_seg.png") + ".jpg")
         pixels = root / "images_detectron2" / FOLDERS[split] / photo.name
         labels = root / "annotations_detectron2" / FOLDERS[split] / f"{photo.stem}.tif"
         size = partial(_size, path, short_side)
         jobs.append(label_job(path, labels, partial(_labels, path, short_side), size))
-        jobs.append(Job(photo, pixels, partial(_photo, photo, pixels, short_side), size, photo=True))
+        jobs.append(Making(photo, pixels, partial(_photo, photo, pixels, short_side), size, photo=True))
     reduced = f", reduced to a short side of {short_side}" if short_side else ""
-    return Plan(jobs, f"the maps of all objects in {folder.relative_to(root)}{reduced}", notes=notes)
+    return SplitPlan(jobs, f"the maps of all objects in {folder.relative_to(root)}{reduced}", notes=notes)
 
 
 def train_ids(rgb: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def reduced_size(height: int, width: int, short_side: int) -> Size:
     return round(height / width * short_side), short_side
 
 
-def nearest(labels: np.ndarray, size: Size) -> np.ndarray:
+def resize_nearest(labels: np.ndarray, size: Size) -> np.ndarray:
     """(H, W) -> (h, w) by OpenCV's INTER_NEAREST: the sample at floor(i * n / m)."""
     (height, width), (rows, columns) = labels.shape, size
     if (height, width) == (rows, columns):
@@ -85,7 +85,7 @@ def _size(path: Path, short_side: int) -> Size:
 def _labels(path: Path, short_side: int) -> np.ndarray:
     labels = train_ids(colours(path))
     height, width = labels.shape
-    return nearest(labels, reduced_size(height, width, short_side))
+    return resize_nearest(labels, reduced_size(height, width, short_side))
 
 
 def _photo(source: Path, target: Path, short_side: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import ImageError
-from .work import Job, Plan, Size, image_size, label_job, reading, stored_ids, through
+from .work import Making, Size, SplitPlan, decoding, image_size, label_job, stored_ids, through
 
 VOID = 255
 # fmt: off
@@ -35,10 +35,10 @@ def _table() -> np.ndarray:
 TRAIN_IDS = _table()  # (256,) label id -> train id; -1 where there is no such label
 
 
-def plan(root: Path, split: str) -> Plan | None:
+def plan(root: Path, split: str) -> SplitPlan | None:
     """`gtFine/<split>/<city>/*_gtFine_labelTrainIds.png` beside the label ids or polygons they come from."""
     folder = root / "gtFine" / split
-    frames: dict[Path, Job] = {}
+    frames: dict[Path, Making] = {}
     for ending, labels, size in (
         ("_gtFine_polygons.json", _drawn, _described_size),
         ("_gtFine_labelIds.png", _stored, image_size),  # later: wins over polygons of the same frame
@@ -50,7 +50,7 @@ def plan(root: Path, split: str) -> Plan | None:
         return None
     jobs = [frames[target] for target in sorted(frames)]
     drawn = sum(job.source.suffix == ".json" for job in jobs)
-    return Plan(jobs, f"{len(jobs) - drawn} label id maps and {drawn} polygon files in gtFine/{split}")
+    return SplitPlan(jobs, f"{len(jobs) - drawn} label id maps and {drawn} polygon files in gtFine/{split}")
 
 
 def _stored(path: Path) -> np.ndarray:
@@ -62,7 +62,7 @@ def _drawn(path: Path) -> np.ndarray:
     data = _polygons(path)
     canvas = Image.new("L", (data["imgWidth"], data["imgHeight"]), VOID)
     pen = ImageDraw.Draw(canvas)
-    with reading(path):
+    with decoding(path):
         for thing in data["objects"]:
             if not thing.get("deleted") and thing["label"] != UNDRAWN:
                 outline = [(x, y) for x, y in thing["polygon"]]
@@ -84,7 +84,7 @@ def _described_size(path: Path) -> Size:
 
 
 def _polygons(path: Path) -> Any:
-    with reading(path):
+    with decoding(path):
         data = json.loads(path.read_bytes())
         if not {"imgHeight", "imgWidth", "objects"} <= set(data):
             raise ValueError("it has no imgHeight, imgWidth and objects")

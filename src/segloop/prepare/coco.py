@@ -12,7 +12,19 @@ import numpy as np
 from ..errors import ImageError, UserError
 from . import instances, rle
 from .instances import Record
-from .work import Job, Plan, Size, colours, entry, image_size, label_job, read_json, reading, stored_ids, through
+from .work import (
+    Making,
+    Size,
+    SplitPlan,
+    colours,
+    decoding,
+    entry,
+    image_size,
+    label_job,
+    read_json,
+    stored_ids,
+    through,
+)
 
 ABSENT = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)  # raw ids that no annotation has
 VOID = 255
@@ -44,18 +56,20 @@ def object_ids(raw: np.ndarray, path: Path = Path("the map")) -> np.ndarray:
     return through(OBJECT, raw, path, RAW).astype(np.uint8)
 
 
-def plan_stuff(root: Path, split: str) -> Plan | None:
+def plan_stuff(root: Path, split: str) -> SplitPlan | None:
     """`annotations/<split>2017/<name>_labelTrainIds.png` from the raw maps."""
     return _from_raw(root, split, stuff_ids, "_labelTrainIds.png")
 
 
-def plan_object(root: Path, split: str) -> Plan | None:
+def plan_object(root: Path, split: str) -> SplitPlan | None:
     """`annotations/<split>2017/<name>_instanceTrainIds.png` from raw maps, else panoptic maps, else instances."""
     plan = _from_raw(root, split, object_ids, "_instanceTrainIds.png")
     return plan or _from_panoptic(root, split) or _from_instances(root, split)
 
 
-def _from_raw(root: Path, split: str, convert: Callable[[np.ndarray, Path], np.ndarray], ending: str) -> Plan | None:
+def _from_raw(
+    root: Path, split: str, convert: Callable[[np.ndarray, Path], np.ndarray], ending: str
+) -> SplitPlan | None:
     for place in RAW_FOLDERS:
         folder = root / place / f"{split}2017"
         raw = sorted(path for path in folder.glob("*.png") if not path.stem.endswith("TrainIds"))
@@ -71,17 +85,17 @@ def _from_raw(root: Path, split: str, convert: Callable[[np.ndarray, Path], np.n
         label_job(path, _target(root, split, path.stem, ending), partial(make, path), partial(image_size, path))
         for path in raw
     ]
-    return Plan(jobs, f"the raw stuff-and-things maps in {folder.relative_to(root)}")
+    return SplitPlan(jobs, f"the raw stuff-and-things maps in {folder.relative_to(root)}")
 
 
-def _from_panoptic(root: Path, split: str) -> Plan | None:
+def _from_panoptic(root: Path, split: str) -> SplitPlan | None:
     name = f"panoptic_{split}2017"
     described = root / "annotations" / f"{name}.json"
     folder = next((at for at in (root / "annotations" / name, root / name) if at.is_dir()), None)
     if not described.is_file() or folder is None:
         return None
     data, jobs = read_json(described, "annotations"), []
-    with reading(described):
+    with decoding(described):
         table = instances.categories(data.get("categories"), THINGS, described)
         for number, photo in enumerate(instances.records(data, "annotations", described), start=1):
             missing = next((key for key in ("file_name", "segments_info") if key not in photo), None)
@@ -94,10 +108,10 @@ def _from_panoptic(root: Path, split: str) -> Plan | None:
             target = _target(root, split, path.stem, "_instanceTrainIds.png")
             make = partial(panoptic_ids, path, segments, table)
             jobs.append(label_job(path, target, make, partial(image_size, path)))
-    return Plan(jobs, f"the panoptic maps in {folder.relative_to(root)}, crowds included")
+    return SplitPlan(jobs, f"the panoptic maps in {folder.relative_to(root)}, crowds included")
 
 
-def panoptic_ids(path: Path, segments: Mapping[int, int], table: instances.Table | None = None) -> np.ndarray:
+def panoptic_ids(path: Path, segments: Mapping[int, int], table: instances.TrainIds | None = None) -> np.ndarray:
     """A panoptic PNG, segment id = R + 256 G + 65536 B, and segment -> category: (H, W) uint8, things 1..80.
 
     `table` is by default COCO's own. Raises ImageError for a segment or a category that is not described.
@@ -115,12 +129,12 @@ def panoptic_ids(path: Path, segments: Mapping[int, int], table: instances.Table
     return np.array(classes, np.uint8)[place].reshape(image_size(path))
 
 
-def _from_instances(root: Path, split: str) -> Plan | None:
+def _from_instances(root: Path, split: str) -> SplitPlan | None:
     described = root / "annotations" / f"instances_{split}2017.json"
     if not described.is_file():
         return None
     data = read_json(described, "images", "annotations")
-    with reading(described):
+    with decoding(described):
         listed, found = (instances.records(data, name, described) for name in ("images", "annotations"))
         if not listed:
             raise UserError(f"{described} lists no images", instances.WHOLE)
@@ -136,7 +150,7 @@ def _from_instances(root: Path, split: str) -> Plan | None:
         jobs = [_instance_job(photo, root, split, described, table) for photo in photos]
         notes = _left_out(listed, found)
     origin = f"the instances of {described.name}: crowds lowest, smaller objects over larger ones"
-    return Plan(jobs, origin, notes=notes)
+    return SplitPlan(jobs, origin, notes=notes)
 
 
 def _left_out(listed: Sequence[Record], found: Sequence[Record]) -> tuple[str, ...]:
@@ -149,7 +163,9 @@ def _left_out(listed: Sequence[Record], found: Sequence[Record]) -> tuple[str, .
     return tuple(f"left out: {instances.some(these)} {what}" for these, what in kinds if these)
 
 
-def _instance_job(photo: instances.Photo, root: Path, split: str, described: Path, table: instances.Table) -> Job:
+def _instance_job(
+    photo: instances.PhotoInstances, root: Path, split: str, described: Path, table: instances.TrainIds
+) -> Making:
     source = entry(described, photo.name)
     size = partial(instances.size_of, photo, root, split, source)
 
@@ -159,7 +175,9 @@ def _instance_job(photo: instances.Photo, root: Path, split: str, described: Pat
     return label_job(source, _target(root, split, photo.name, "_instanceTrainIds.png"), make, size)
 
 
-def instance_ids(found: Sequence[Record], size: Size, path: Path, table: instances.Table | None = None) -> np.ndarray:
+def instance_ids(
+    found: Sequence[Record], size: Size, path: Path, table: instances.TrainIds | None = None
+) -> np.ndarray:
     """One photo's instances -> (H, W) uint8, things 1..80, 0 where there is none; `table` is by default COCO's own.
 
     Crowd regions are included, as COCO-Stuff includes them, and lie lowest; of what overlaps, the smaller lies
@@ -168,7 +186,7 @@ def instance_ids(found: Sequence[Record], size: Size, path: Path, table: instanc
     """
     table = instances.categories(None, THINGS, path) if table is None else table
     canvas = np.zeros(size, np.uint8)
-    with reading(path):
+    with decoding(path):
         areas = [instances.positive(one.get("area")) for one in found]
         if None in areas:
             areas = [int(_mask(one, size, path).sum()) for one in found]

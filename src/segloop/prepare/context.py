@@ -11,7 +11,7 @@ import numpy as np
 from ..words.vocabulary import benchmark_names
 from . import rle
 from .matlab import map_size, read_map, require_scipy
-from .work import WIDE_VOID, Plan, Size, below, entry, label_job, read_json, read_list, reading, through
+from .work import WIDE_VOID, Size, SplitPlan, below, decoding, entry, label_job, read_json, read_list, through
 
 DETAIL = "trainval_merged.json"
 LISTS = "ImageSets/SegmentationContext"
@@ -32,20 +32,20 @@ def _all_table() -> np.ndarray:
     return np.concatenate([[WIDE_VOID], np.arange(459)])
 
 
-def plan_frequent(root: Path, split: str) -> Plan | None:
+def plan_frequent(root: Path, split: str) -> SplitPlan | None:
     """`SegmentationClassContext/<id>.png`, 0 background and 1..59: from the Detail API's JSON, else from .mat files."""
     if (root / DETAIL).is_file():
         return _from_detail(root, split)
     return _from_mats(root, split, lambda name: root / "SegmentationClassContext" / f"{name}.png", _frequent_table())
 
 
-def plan_all(root: Path, split: str) -> Plan | None:
+def plan_all(root: Path, split: str) -> SplitPlan | None:
     """`annotations_detectron2/pc459_<split>/<id>.tif`, 0..458 and 65535: from .mat files only."""
     folder = root / "annotations_detectron2" / f"pc459_{split}"
     return _from_mats(root, split, lambda name: folder / f"{name}.tif", _all_table())
 
 
-def _from_detail(root: Path, split: str) -> Plan:
+def _from_detail(root: Path, split: str) -> SplitPlan:
     """The JSON's own phases are the splits; a list that is there decides instead.
 
     The Detail API's reader drops one of 5,105 validation photos (it deletes from the list that it walks
@@ -54,14 +54,14 @@ def _from_detail(root: Path, split: str) -> Plan:
     source = root / DETAIL
     data = read_json(source, "images", "annos_segmentation")
     owned: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    with reading(source):
+    with decoding(source):
         images = {Path(image["file_name"]).stem: image for image in data["images"] if image["phase"] == split}
         for found in data["annos_segmentation"]:
             owned[found["image_id"]].append(found)
     listed = root / LISTS / f"{split}.txt"
     ids = read_list(listed) if listed.is_file() else sorted(images)
     table, jobs = _frequent_table(), []
-    with reading(source):
+    with decoding(source):
         for name, image in ((name, images[name]) for name in ids if name in images):
             size = (int(image["height"]), int(image["width"]))
             make = partial(detail_ids, owned[image["image_id"]], size, table, entry(source, name))
@@ -69,19 +69,19 @@ def _from_detail(root: Path, split: str) -> Plan:
             jobs.append(label_job(entry(source, name), target, make, partial(_same, size)))
     strange = len(ids) - len(jobs)
     notes = (f"{strange} photos of {listed} are not in {DETAIL}",) if strange else ()
-    return Plan(jobs, f"the Detail API's {DETAIL}", {} if listed.is_file() else {listed: ids}, notes)
+    return SplitPlan(jobs, f"the Detail API's {DETAIL}", {} if listed.is_file() else {listed: ids}, notes)
 
 
 def detail_ids(found: Sequence[Mapping[str, Any]], size: Size, table: np.ndarray, path: Path) -> np.ndarray:
     """Regions painted in the order of the file, later over earlier -> (H, W) uint8."""
     canvas = np.zeros(size, np.uint16)
-    with reading(path):
+    with decoding(path):
         for one in found:
             canvas[rle.decode(one["segmentation"])] = one["category_id"]
     return through(table, canvas, path, RAW).astype(np.uint8)
 
 
-def _from_mats(root: Path, split: str, place: Callable[[str], Path], table: np.ndarray) -> Plan | None:
+def _from_mats(root: Path, split: str, place: Callable[[str], Path], table: np.ndarray) -> SplitPlan | None:
     folder = below(root, *MAT_FOLDERS)
     listed = root / LISTS / f"{split}.txt"
     main = root / "ImageSets" / "Main" / f"{split}.txt"  # VOC 2010's own split is PASCAL-Context's
@@ -95,7 +95,7 @@ def _from_mats(root: Path, split: str, place: Callable[[str], Path], table: np.n
         make = partial(_mapped, path, table, np.uint16 if table[0] else np.uint8)
         jobs.append(label_job(path, place(name), make, partial(map_size, path, _label_map)))
     lists = {} if listed.is_file() else {listed: names}
-    return Plan(jobs, f"the raw maps of 459 classes in {folder.relative_to(root)}", lists)
+    return SplitPlan(jobs, f"the raw maps of 459 classes in {folder.relative_to(root)}", lists)
 
 
 def _mapped(path: Path, table: np.ndarray, kind: type) -> np.ndarray:

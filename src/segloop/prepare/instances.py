@@ -20,11 +20,11 @@ SHOWN = 3  # examples in a message
 WHOLE = "give the original annotation file"
 
 Record = Mapping[str, Any]
-Table = Mapping[Any, int | None]  # category id -> train id, 0 for stuff, None for what COCO does not have
+TrainIds = Mapping[Any, int | None]  # category id -> train id, 0 for stuff, None for what COCO does not have
 
 
 @dataclass(frozen=True)
-class Photo:
+class PhotoInstances:
     """An image that the file lists."""
 
     name: str  # below the folder of photos, without suffix
@@ -41,7 +41,7 @@ def records(data: Any, key: str, path: Path) -> list[Record]:
     return found
 
 
-def categories(described: Any, things: Mapping[int, int], path: Path) -> Table:
+def categories(described: Any, things: Mapping[int, int], path: Path) -> TrainIds:
     """A file's `categories` as a table; `things` are the 80 objects by COCO's own numbers.
 
     Names count, whatever their numbers are: other programs number anew. Without categories the numbers are COCO's.
@@ -64,7 +64,7 @@ def categories(described: Any, things: Mapping[int, int], path: Path) -> Table:
     return {key(one["id"]): train_id(one) for one in described}
 
 
-def refuse_foreign(used: Iterable[Record], table: Table, described: Any, path: Path) -> None:
+def refuse_foreign(used: Iterable[Record], table: TrainIds, described: Any, path: Path) -> None:
     """Raise UserError where annotations are of categories that COCO's 80 objects and its stuff are not."""
     ids = {key(one.get("category_id")) for one in used}
     foreign = [
@@ -78,7 +78,9 @@ def refuse_foreign(used: Iterable[Record], table: Table, described: Any, path: P
         raise UserError(f"{path} has categories that are none of COCO's: {listed}", remedy)
 
 
-def photos(images: Sequence[Record], found: Iterable[Record], place: Callable[[str], str], path: Path) -> list[Photo]:
+def photos(
+    images: Sequence[Record], found: Iterable[Record], place: Callable[[str], str], path: Path
+) -> list[PhotoInstances]:
     """The images with their annotations. Raises UserError for an id or a name that is missing or comes twice."""
     owned: dict[Any, list[Record]] = defaultdict(list)
     for one in found:
@@ -89,7 +91,9 @@ def photos(images: Sequence[Record], found: Iterable[Record], place: Callable[[s
         if missing:
             raise UserError(f"{path}: image {number} of the list has no {missing}", WHOLE)
         stated = image.get("height"), image.get("width")
-        made.append(Photo(place(str(image["file_name"])), str(image["file_name"]), stated, owned[key(image["id"])]))
+        made.append(
+            PhotoInstances(place(str(image["file_name"])), str(image["file_name"]), stated, owned[key(image["id"])])
+        )
     for what, values in (
         ("two images with the id", [key(image["id"]) for image in images]),
         ("two images whose labels would be called", [photo.name for photo in made]),
@@ -116,7 +120,7 @@ def photo_files(name: str, root: Path, split: str) -> list[Path]:
     return [root / "images" / f"{split}2017" / name, root / f"{split}2017" / name]
 
 
-def size_of(photo: Photo, root: Path, split: str, path: Path) -> Size:
+def size_of(photo: PhotoInstances, root: Path, split: str, path: Path) -> Size:
     """(H, W): as stated, else of the photo itself, else of its run lengths. Raises ImageError."""
     if all(type(side) is int and side > 0 for side in photo.stated):
         return photo.stated

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from .work import Size, reading
+from .work import Size, decoding
 
 
 def require_scipy() -> Any:
@@ -23,7 +23,7 @@ def require_scipy() -> Any:
 def read_map(path: Path, pick: Callable[[Any], Any]) -> np.ndarray:
     """(H, W) of whole numbers that `pick` finds among the file's variables. Raises ImageError."""
     api = require_scipy()
-    with reading(path), path.open("rb") as stream:  # scipy's own message for a missing file is another error
+    with decoding(path), path.open("rb") as stream:  # scipy's own message for a missing file is another error
         found = np.asarray(pick(api.loadmat(stream)))
         if found.ndim != 2 or found.dtype.kind not in "iu":
             raise ValueError(f"a variable of shape {found.shape} and type {found.dtype} is no map")

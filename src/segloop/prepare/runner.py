@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, SegloopError
-from .work import Job, stored_ids, writing
+from .work import Making, stored_ids, writing
 
 AHEAD = 4  # jobs a worker that are started before the first result is taken
 
@@ -23,14 +23,14 @@ AHEAD = 4  # jobs a worker that are started before the first result is taken
 class Done:
     """What became of a job."""
 
-    job: Job
+    job: Making
     kept: bool = False  # the target was there, and right
     ids: frozenset[int] = frozenset()  # class numbers it holds
     error: SegloopError | None = None
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[Making],
     allowed: frozenset[int],
     *,
     workers: int,
@@ -61,7 +61,7 @@ def run_jobs(
         pool.shutdown(cancel_futures=True)
 
 
-def _one(job: Job, allowed: frozenset[int], overwrite: bool) -> Done:
+def _one(job: Making, allowed: frozenset[int], overwrite: bool) -> Done:
     try:
         if not overwrite and job.target.is_file():
             seen = _look(job)
@@ -91,7 +91,7 @@ def _is_picture(path: Path) -> bool:
     return True
 
 
-def _look(job: Job) -> frozenset[int] | None:
+def _look(job: Making) -> frozenset[int] | None:
     """The numbers a target holds (a photo: none); None where it does not decode or has another size."""
     size = job.size()
     try:

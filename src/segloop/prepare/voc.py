@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .matlab import map_size, read_map, require_scipy
-from .work import Plan, image_size, label_job, read_list, stored_ids, through
+from .work import SplitPlan, image_size, label_job, read_list, stored_ids, through
 
 # fmt: off
 SBD_PLACES = ("dataset/cls", "benchmark_RELEASE/dataset/cls", "SBD/cls", "VOCaug/dataset/cls", "cls",
@@ -18,7 +18,7 @@ CLASSES[:21] = np.arange(21)
 CLASSES[255] = 255
 
 
-def plan(root: Path, split: str) -> Plan | None:
+def plan(root: Path, split: str) -> SplitPlan | None:
     """`SegmentationClassAug/<id>.png` for SBD's photos and VOC's training photos, without VOC's validation photos.
 
     A photo that VOC itself labels keeps VOC's map, which is finer and has void borders; the others get SBD's.
@@ -41,7 +41,7 @@ def plan(root: Path, split: str) -> Plan | None:
             jobs.append(label_job(path, target, partial(_sbd, path), partial(map_size, path, _segmentation)))
     taken = sum(job.source.suffix == ".png" for job in jobs)
     origin = f"{len(jobs) - taken} maps of SBD and {taken} of VOC itself"
-    return Plan(jobs, origin, {lists / f"{split}.txt": ids})
+    return SplitPlan(jobs, origin, {lists / f"{split}.txt": ids})
 
 
 def _own(path: Path) -> np.ndarray:

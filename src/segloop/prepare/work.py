@@ -21,7 +21,7 @@ WIDE_VOID = 65535
 
 
 @dataclass(frozen=True)
-class Job:
+class Making:
     """One file to make."""
 
     source: Path  # the raw file, named where it cannot be read
@@ -32,10 +32,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """What is to be done for one split."""
 
-    jobs: list[Job]
+    jobs: list[Making]
     origin: str  # which raw files it rests on
     lists: Mapping[Path, list[str]] = field(default_factory=dict)  # list files that are written where absent
     notes: tuple[str, ...] = ()
@@ -53,13 +53,13 @@ class Preparation:
     expected: Mapping[str, int]  # split -> label files; the first split is the usual one
     ids: int  # class numbers 0 .. ids - 1
     void: int | None
-    plan: Callable[..., Plan | None]  # of (root, split); None: no raw files of this split below that root
+    plan: Callable[..., SplitPlan | None]  # of (root, split); None: no raw files of this split below that root
     roots: tuple[str, ...] = ()  # where the root may lie below the folder given
 
 
-def label_job(source: Path, target: Path, labels: Callable[[], np.ndarray], size: Callable[[], Size]) -> Job:
+def label_job(source: Path, target: Path, labels: Callable[[], np.ndarray], size: Callable[[], Size]) -> Making:
     """A job whose target holds the map that `labels` returns, (H, W) uint8 for .png or uint16 for .tif."""
-    return Job(source, target, lambda: write_whole(target, encode(labels(), target.suffix)), size)
+    return Making(source, target, lambda: write_whole(target, encode(labels(), target.suffix)), size)
 
 
 def encode(labels: np.ndarray, suffix: str) -> bytes:
@@ -74,7 +74,7 @@ def encode(labels: np.ndarray, suffix: str) -> bytes:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def decoding(path: Path) -> Iterator[None]:
     """Turn whatever a decoder stumbles over into ImageError naming `path`."""
     try:
         yield
@@ -99,13 +99,13 @@ def writing() -> Iterator[None]:
 
 def image_size(path: Path) -> Size:
     """(H, W) from an image's header."""
-    with reading(path), Image.open(regular(path)) as image:
+    with decoding(path), Image.open(regular(path)) as image:
         return image.height, image.width
 
 
 def stored_ids(path: Path) -> np.ndarray:
     """Stored class numbers of a palette or grey image: (H, W) uint8 or uint16. Raises ImageError."""
-    with reading(path), Image.open(regular(path)) as image:
+    with decoding(path), Image.open(regular(path)) as image:
         if image.mode not in ("L", "P", "I;16", "I;16B", "I"):
             what = f"{path} holds colours ({image.mode}), not class numbers"
             raise ImageError(what, "give the original files, not pictures of them")
@@ -115,7 +115,7 @@ def stored_ids(path: Path) -> np.ndarray:
 
 def colours(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB as stored, without turning by EXIF. Raises ImageError."""
-    with reading(path), Image.open(regular(path)) as image:
+    with decoding(path), Image.open(regular(path)) as image:
         return np.array(image.convert("RGB"))
 
 
@@ -142,7 +142,7 @@ def read_json(path: Path, *keys: str) -> Any:
 
 def read_list(path: Path) -> list[str]:
     """The ids of a split: the first word of each line, with no suffix."""
-    with reading(path):
+    with decoding(path):
         lines = regular(path).read_text().splitlines()
     return [line.split()[0].removesuffix(".jpg") for line in lines if line.strip()]
 
@@ -157,7 +157,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         part.unlink(missing_ok=True)  # two names of one file: the rename did nothing
     except OSError:
         part.unlink(missing_ok=True)
-        with reading(source):
+        with decoding(source):
             data = source.read_bytes()
         write_whole(target, data)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from string import ascii_lowercase
 from typing import Literal
 
-Kind = Literal["text", "count", "percent", "points", "p"]
+ColumnKind = Literal["text", "count", "percent", "points", "p"]
 Value = str | int | float | None
 ABSENT = "-"
 
@@ -16,7 +16,7 @@ class Column:
     """What stands under one heading. `points` are signed differences of percentages."""
 
     name: str  # unique within its table
-    kind: Kind = "text"
+    kind: ColumnKind = "text"
     digits: int = 1  # decimals of percentages and points
     interval: bool = False  # cells may carry the ends of a 95 % interval
     bar: bool = False  # worth a drawing where a format can draw

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .cells import Cell, Column, Table, Value, table
-from .runs import ImageRow, Run, damaged, read_classes, read_counts, read_images, read_pairs
+from .runs import ImageRow, Run, class_lines, damaged, read_counts, read_images, read_pairs
 
 OUTSIDE = "(no class)"  # a value of a map that none of the classes has
 
@@ -17,7 +17,7 @@ def class_table(runs: Sequence[Run], digits: int = 1) -> Table:
     """IoU with its interval, Acc and areas of every class."""
     rows: list[list[Cell | Value]] = []
     for run in runs:
-        for line in read_classes(run):
+        for line in class_lines(run):
             iou = Cell(line["IoU"], line["IoU_low"], line["IoU_high"])
             areas = (int(line[key]) for key in ("label", "prediction"))
             rows.append([*_run(runs, run), line["name"], iou, line["Acc"], *areas])

@@ -26,7 +26,7 @@ MARK = b"\n<!-- written by segloop report -->\n"  # the last line of a file in M
 WIDEST = 60  # letters of a column in a workbook
 
 
-def check(form: str | None, out: Path | None, pictures: int = 0, against: str | None = None) -> str:
+def check_format(form: str | None, out: Path | None, pictures: int = 0, against: str | None = None) -> str:
     """The format that is meant: `form`, or what `out` ends in, or md.
 
     Raises OptionError before any work for an unknown one, and for wishes that it cannot hold.

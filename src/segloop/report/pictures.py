@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..data.datasets import Opened, Sample, open_dataset
+from ..data.datasets import OpenDataset, Sample, open_dataset
 from ..data.masks import Masks
 from ..errors import ImageError, OptionError
 from ..images import read_image, recorded
@@ -101,7 +101,7 @@ class _Drawer:
         return np.where((labels < 0) | (labels > void), void, labels)
 
 
-def _open(run: Run, places: Sequence[str]) -> Opened:
+def _open(run: Run, places: Sequence[str]) -> OpenDataset:
     known = last_start(run).get("data") or []
     where = [str(place) for place in places or known if Path(str(place).rpartition("=")[2]).is_dir()]
     if not where:

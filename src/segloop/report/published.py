@@ -18,7 +18,7 @@ UNKNOWN = "no published figure"
 
 
 @dataclass(frozen=True)
-class Source:
+class Paper:
     """Where figures come from."""
 
     key: str
@@ -31,7 +31,7 @@ class Source:
 class Figures:
     """One row of a published table, mIoU in percent."""
 
-    source: Source
+    source: Paper
     method: str  # the host's key
     title: str
     backbone: str
@@ -46,7 +46,7 @@ class Figures:
 def published() -> tuple[Figures, ...]:
     """All rows that this package carries."""
     raw = json.loads(files(__package__).joinpath("published.json").read_text(encoding="utf-8"))
-    sources = {key: Source(key, **facts) for key, facts in raw["sources"].items()}
+    sources = {key: Paper(key, **facts) for key, facts in raw["sources"].items()}
     return tuple(_figures(row, sources) for row in raw["figures"])
 
 
@@ -89,7 +89,7 @@ def peers_table(runs: Sequence[Run], digits: int = 1) -> Table:
     return table("peers", "Published on these backbones, mIoU in percent", columns, rows, notes=notes)
 
 
-def source_cell(source: Source, notes: Notes) -> Cell:
+def source_cell(source: Paper, notes: Notes) -> Cell:
     """The name of a source, with its note."""
     title = Cell(f"{source.title}, reconstructed" if source.reconstructed else source.title)
     return notes.mark(title, source.note) if source.note else title
@@ -123,7 +123,7 @@ class _Lines:
             lines.append(self._line(column, title, [*cells, Cell(_minus(pair[1], pair[0])), delta]))
         return lines
 
-    def _source(self, source: Source) -> Cell:
+    def _source(self, source: Paper) -> Cell:
         title = source_cell(source, self.notes)
         unnamed = self.row.vision and source.key not in self.guided
         return self.notes.mark(title, NO_GUIDE) if unnamed else title
@@ -161,9 +161,9 @@ def _couples(group: Sequence[Row]) -> list[tuple[Row | None, Row | None]]:
     return [*((host, None) for host in hosts if host not in taken), *couples]
 
 
-def _by_source(row: Row, column: str) -> dict[Source, tuple[float | None, float | None]]:
+def _by_source(row: Row, column: str) -> dict[Paper, tuple[float | None, float | None]]:
     """(host, +FSA) figures of each source that has one of them."""
-    found: dict[Source, list[float | None]] = {}
+    found: dict[Paper, list[float | None]] = {}
     for figures in published():
         fits = figures.method == row.base and figures.backbone == row.backbone
         if not fits or (figures.guide is not None and figures.guide != row.vision):
@@ -174,7 +174,7 @@ def _by_source(row: Row, column: str) -> dict[Source, tuple[float | None, float 
     return {source: (pair[0], pair[1]) for source, pair in found.items()}
 
 
-def _figures(row: dict, sources: dict[str, Source]) -> Figures:
+def _figures(row: dict, sources: dict[str, Paper]) -> Figures:
     guide, feedback = row.get("guide"), row.get("feedback", False)
     return Figures(
         source=sources[row["source"]],

@@ -96,10 +96,10 @@ def find_runs(places: Sequence[str | Path]) -> list[Run]:
         for folder in _folders(place):
             folders.setdefault(folder.resolve(), folder)
     names = _names(list(folders))
-    return [read_run(folder, name) for folder, name in zip(folders.values(), names, strict=True)]
+    return [load_run(folder, name) for folder, name in zip(folders.values(), names, strict=True)]
 
 
-def read_run(folder: Path, name: str | None = None) -> Run:
+def load_run(folder: Path, name: str | None = None) -> Run:
     """The run in `folder`. Raises OptionError naming the file where it is damaged or of another format."""
     path = folder / RECORD
     try:
@@ -183,7 +183,7 @@ def read_images(run: Run) -> list[ImageRow]:
         raise damaged(path, error) from None
 
 
-def read_classes(run: Run) -> list[dict[str, Any]]:
+def class_lines(run: Run) -> list[dict[str, Any]]:
     """The lines of classes.csv: name as text, everything else as numbers (NaN where undefined)."""
     path = run.folder / "classes.csv"
     try:

@@ -78,7 +78,7 @@ class Collection:
         return len(images)
 
     def _take_over(self) -> Listed | None:
-        before = look(self.target, self.classes)
+        before = look_into(self.target, self.classes)
         if before is None:
             return None
         start = self.spool.seek(0, os.SEEK_END)
@@ -104,7 +104,7 @@ def common_folder(photos: Iterable[str | Path]) -> str:
     return os.path.commonpath([os.path.dirname(os.path.abspath(photo)) for photo in photos])
 
 
-def look(target: Path, classes: list[str] | None) -> Listed | None:
+def look_into(target: Path, classes: list[str] | None) -> Listed | None:
     """What `target` lists, None where nothing is there; with `classes`, as something that will be continued.
 
     Raises OptionError where it is no file of segloop's, or has other classes, or the folder of its photos is gone;

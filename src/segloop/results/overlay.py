@@ -73,13 +73,13 @@ def _blend(photo: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: fl
     return np.rint(mixed).astype(np.uint8)
 
 
-Entry = tuple[tuple[int, ...] | None, str, str]  # colour, name, share as text
+LegendEntry = tuple[tuple[int, ...] | None, str, str]  # colour, name, share as text
 
 
-def _entries(labels: np.ndarray, classes: list[str], colours: np.ndarray) -> list[Entry]:
+def _entries(labels: np.ndarray, classes: list[str], colours: np.ndarray) -> list[LegendEntry]:
     counts = np.bincount(labels.ravel(), minlength=len(classes))
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda index: -counts[index])
-    entries: list[Entry] = [
+    entries: list[LegendEntry] = [
         (tuple(colours[index].tolist()), drawable(classes[index], index), _percent(counts[index] / labels.size))
         for index in order[:ROWS]
     ]
@@ -101,7 +101,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.0005 else "< 0.1 %"
 
 
-def _with_legend(picture: Image.Image, entries: list[Entry]) -> Image.Image:
+def _with_legend(picture: Image.Image, entries: list[LegendEntry]) -> Image.Image:
     width, height = picture.size
     text = min(max(round(0.022 * max(width, height)), 12), 36)
     font = ImageFont.load_default(text)
@@ -126,7 +126,9 @@ def _with_legend(picture: Image.Image, entries: list[Entry]) -> Image.Image:
     return sheet
 
 
-def _draw_entry(pen: Any, font: ImageFont.FreeTypeFont, entry: Entry, corner: tuple[int, int], width: int) -> None:
+def _draw_entry(
+    pen: Any, font: ImageFont.FreeTypeFont, entry: LegendEntry, corner: tuple[int, int], width: int
+) -> None:
     (colour, name, share), (x, y) = entry, corner
     size = round(font.size)
     middle = y + round(0.85 * size)

@@ -93,7 +93,7 @@ def written(colour: int) -> str:
     return f"{colour >> 16},{colour >> 8 & 255},{colour & 255}"
 
 
-def settle(form: Form, file: str) -> ClassList:
+def settle_entries(form: Form, file: str) -> ClassList:
     """Classes in the order of their numbers, else of the file.
 
     Raises VocabularyError where some classes have a number or a colour and others not, where numbers leave some out or

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..common.files import regular
 from ..errors import VocabularyError, nearest
-from .entries import NOT_A_CLASS, ClassList, Colours, Form, settle, synonyms, unclear, written
+from .entries import NOT_A_CLASS, ClassList, Colours, Form, settle_entries, synonyms, unclear, written
 from .lines import from_lines, lines_of
 from .tables import from_table
 from .trees import LISTS, from_json, from_xml, from_yaml
@@ -44,7 +44,7 @@ def read_classes(path: str | PathLike[str]) -> ClassList:
     """
     text = _text(path)
     file = str(path)
-    return settle(_form(text, file), file)
+    return settle_entries(_form(text, file), file)
 
 
 def read_colours(path: str | PathLike[str], names: Sequence[str]) -> Colours:
