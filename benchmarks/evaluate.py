@@ -17,10 +17,11 @@ from PIL import Image
 
 from common import clip_folder, photo, report, side_by_side
 from segloop.common.console import quiet_libraries
-from segloop.evaluation.record import open_record
+from segloop.evaluation.record import COUNTED, finish
 from segloop.evaluation.run import job_of
 from segloop.evaluation.task import Settled, Task, find, settle
 from segloop.evaluation.work import work
+from segloop.runs.record import open_record
 
 BAR = 1.1
 SIZE = (375, 500)  # pixels, height x width
@@ -89,9 +90,9 @@ def measure(settled: Settled, folder: Path, repeats: int) -> dict[str, float]:
     def evaluate() -> None:
         run = folder / f"run-{next(numbers)}"
         run.mkdir()
-        job = job_of(settled, open_record(run, settled.inputs), range(len(settled.shards)))
+        job = job_of(settled, open_record(run, settled.inputs, COUNTED), range(len(settled.shards)))
         work([job], range(len(job.shards)), lambda images: None)
-        job.record.finish(len(job.shards))
+        finish(job.record, len(job.shards))
 
     def network() -> None:
         for batch in batches:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command import done
-from segloop.evaluation.record import versions
+from segloop.runs.record import versions
 
 BEFORE = Path(__file__).parent / "before"
 OPTIONS = {"sclip": ("--method", "sclip"), "sfp": ("--host", "sfp")}

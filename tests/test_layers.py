@@ -25,6 +25,7 @@ ROOMS = [
     "choice",
     "line",
     "inspection",
+    "runs",
     "evaluation",
     "report",
     "commands",

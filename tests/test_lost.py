@@ -15,7 +15,7 @@ from records import write_run
 from segloop.common.earlier import FAILURES, PART, is_a, is_free
 from segloop.common.files import lands_at, write_whole
 from segloop.errors import OptionError, OutputError
-from segloop.evaluation.runfolder import FILES, KEPT
+from segloop.evaluation.record import LAYOUT
 from segloop.results import segmentation as results
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, pipes and sockets of POSIX")
@@ -313,7 +313,7 @@ def test_a_map_of_the_user_is_not_replaced(evaluate, tmp_path, name):
     assert (tmp_path / "run" / name).read_bytes() == MINE
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", LAYOUT.beside)
 def test_a_run_that_goes_on_replaces_no_stranger(evaluate, tmp_path, name):
     run = json.loads((write_run(tmp_path / "run", state="running") / "run.json").read_text())
     assert run["state"] == "running"
@@ -326,8 +326,8 @@ def test_files_of_a_run_are_known(evaluate, tmp_path, drawn):
     data = Path(shutil.copytree(drawn, tmp_path / "data"))
     next((data / "images").iterdir()).write_text("no photo")
     assert evaluate("--out", "run", "--save-maps", "--scores", data=data).exit_code == 3
-    assert all(is_a(tmp_path / "run" / name, kind) for name, kind in FILES.items())
-    for folder, kind in KEPT.items():
+    assert all(is_a(tmp_path / "run" / name, kind) for name, kind in LAYOUT.beside.items())
+    for folder, kind in LAYOUT.kept.items():
         found = [path for path in (tmp_path / "run" / folder).rglob("*") if path.is_file()]
         assert len(found) == 9 and all(is_a(path, kind) for path in found)
 

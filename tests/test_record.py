@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from segloop.errors import OptionError, UserError
-from segloop.evaluation.record import Inputs, open_record
-from segloop.evaluation.runfolder import locked, read_run
+from segloop.evaluation.record import COUNTED, LAYOUT, finish
+from segloop.runs.folder import locked, read_run
+from segloop.runs.record import Inputs, open_record
 from segloop.scoring.metrics import confusion
 from segloop.scoring.tally import Failed, Scored
 
@@ -25,19 +26,19 @@ def scored(name: str, seed: int = 0) -> Scored:
 
 @pytest.fixture
 def folder(tmp_path):
-    with locked(tmp_path / "run"):
+    with locked(tmp_path / "run", LAYOUT):
         yield tmp_path / "run"
 
 
 def test_a_run_is_begun_continued_and_finished(folder):
-    record = open_record(folder, inputs())
+    record = open_record(folder, inputs(), COUNTED)
     assert read_run(folder)["state"] == "running"
     assert record.missing(2) == [0, 1]
     record.keep(1, [scored("b", 2)])
-    again = open_record(folder, inputs())
+    again = open_record(folder, inputs(), COUNTED)
     assert again.missing(2) == [0]
     again.keep(0, [scored("a", 1), Failed("x", "x.jpg", "x.jpg is empty", "copy it")])
-    run = again.finish(2)
+    run = finish(again, 2)
     assert (run["images"], run["failed"], run["state"]) == (2, 1, "done")
     assert run == read_run(folder) == again.finished
     assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == [
@@ -53,19 +54,19 @@ def test_a_run_is_begun_continued_and_finished(folder):
 def test_the_order_of_work_leaves_no_trace(tmp_path):
     written = []
     for place, order in (("forth", [0, 1, 2]), ("back", [2, 1, 0])):
-        with locked(tmp_path / place):
-            record = open_record(tmp_path / place, inputs())
+        with locked(tmp_path / place, LAYOUT):
+            record = open_record(tmp_path / place, inputs(), COUNTED)
             for shard in order:
                 record.keep(shard, [scored(f"{shard}", shard)])
-            record.finish(3)
+            finish(record, 3)
         written.append({path.name: path.read_bytes() for path in (tmp_path / place).iterdir()})
     assert written[0] == written[1]
 
 
 def test_other_settings_are_refused_and_named(folder):
-    open_record(folder, inputs())
+    open_record(folder, inputs(), COUNTED)
     with pytest.raises(OptionError, match=r"stride 32 there, 16 now.*--overwrite"):
-        open_record(folder, inputs(stride=16))
+        open_record(folder, inputs(stride=16), COUNTED)
 
 
 def test_constants_of_methods_that_are_not_in_use_do_not_matter(folder):
@@ -73,38 +74,38 @@ def test_constants_of_methods_that_are_not_in_use_do_not_matter(folder):
     unsaid = {"sigma": 5.0, "method": "x", "feedback": {"rounds": 1, "old": 2}}
     before = Inputs({"method": "sclip", "sigma": 5.0, "feedback": {"old": 2}}, NAMES, NAMES, (0, 1))
     now = Inputs({"method": "sclip", "feedback": {"rounds": 1}}, NAMES, NAMES, (0, 1), unsaid=unsaid)
-    open_record(folder, before)
-    open_record(folder, now)
+    open_record(folder, before, COUNTED)
+    open_record(folder, now, COUNTED)
     for changed in ({"method": "naclip", "feedback": {"rounds": 1}}, {"method": "sclip", "feedback": {"rounds": 2}}):
         with pytest.raises(OptionError, match="other settings"):
-            open_record(folder, Inputs(changed, NAMES, NAMES, (0, 1), unsaid=unsaid))
+            open_record(folder, Inputs(changed, NAMES, NAMES, (0, 1), unsaid=unsaid), COUNTED)
 
 
 def test_overwrite_starts_anew(folder):
-    record = open_record(folder, inputs())
+    record = open_record(folder, inputs(), COUNTED)
     record.keep(0, [scored("a")])
-    record.finish(1)
-    anew = open_record(folder, inputs(stride=16), overwrite=True)
+    finish(record, 1)
+    anew = open_record(folder, inputs(stride=16), COUNTED, overwrite=True)
     assert anew.finished is None
     assert not (folder / "counts.npz").exists()
 
 
 def test_a_damaged_shard_is_done_again(folder):
-    record = open_record(folder, inputs())
+    record = open_record(folder, inputs(), COUNTED)
     record.keep(0, [scored("a")])
     record.part(0).write_bytes(record.part(0).read_bytes()[:50])
     assert record.missing(1) == [0]
 
 
 def test_two_processes_do_not_share_a_folder(folder):
-    with pytest.raises(OptionError, match="another process is working on"), locked(folder):
+    with pytest.raises(OptionError, match="another process is working on"), locked(folder, LAYOUT):
         pass
 
 
 def test_strangers_are_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(OptionError, match=r"not empty.*thesis\.txt"), locked(tmp_path):
-        open_record(tmp_path, inputs())
+    with pytest.raises(OptionError, match=r"not empty.*thesis\.txt"), locked(tmp_path, LAYOUT):
+        open_record(tmp_path, inputs(), COUNTED)
 
 
 def test_a_file_that_is_no_record(tmp_path):
@@ -114,7 +115,7 @@ def test_a_file_that_is_no_record(tmp_path):
 
 
 def test_logs_keep_every_start(folder):
-    record = open_record(folder, inputs())
+    record = open_record(folder, inputs(), COUNTED)
     record.log({"started": "1"})
     record.log({"started": "2"})
     record.log({"started": "2", "ended": "3"})

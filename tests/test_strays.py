@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from segloop.evaluation.record import Inputs, open_record
-from segloop.evaluation.runfolder import locked
+from segloop.evaluation.record import COUNTED, LAYOUT, finish
 from segloop.labels.read import COLOUR, VOID, WIDE_VOID, LabelRule, Span
 from segloop.labels.strays import KEPT, LISTED, Uncounted, gather, nothing, record, remedy, sentence, uncounted
+from segloop.runs.folder import locked
+from segloop.runs.record import Inputs, open_record
 from segloop.scoring import tally
 from segloop.scoring.metrics import confusion
 
@@ -111,10 +112,10 @@ def test_a_background_that_was_drawn_as_void_is_not_missed(tmp_path):
         counted = tally.Scored("a", (1, 3), confusion(labels, labels, 3), uncounted=uncounted(labels, 3, LabelRule()))
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         settings = {"dataset": "folder", **({"masks": masks} if masks else {})}
-        with locked(folder):
-            begun = open_record(folder, Inputs(settings, names, names, (0, 1, 2)))
+        with locked(folder, LAYOUT):
+            begun = open_record(folder, Inputs(settings, names, names, (0, 1, 2)), COUNTED)
             begun.keep(0, [counted])
-            assert bool(begun.finish(1)["labels"]["remedy"]) == told
+            assert bool(finish(begun, 1)["labels"]["remedy"]) == told
 
 
 def test_the_remedy_is_what_was_meant():

@@ -18,12 +18,12 @@ from segloop.common.console import progress, quiet_libraries, say
 from segloop.common.files import write_whole
 from segloop.data.datasets import open_dataset
 from segloop.evaluation.run import evaluate
-from segloop.evaluation.runfolder import read_run
 from segloop.evaluation.sweep import Wish, tasks_of
 from segloop.evaluation.task import Task
 from segloop.labels.read import read_label
 from segloop.line.segmenter import Segmenter
 from segloop.results.overlay import draw_overlay
+from segloop.runs.folder import read_run
 from segloop.scenes.draw import CLASSES, write_scenes
 from segloop.scenes.textures import GROUNDS
 from segloop.scoring.bootstrap import Paired, paired

@@ -111,7 +111,7 @@ def _is_too_long(stem: Path, out: Path, formats: Iterable[str]) -> bool:
 
 
 def check_files_of_the_run(out: Path, formats: Sequence[str], classes: list[str], overwrite: bool) -> None:
-    """See that the files of all photos can be written, before seconds of work. Raises OptionError as `look`."""
+    """See that the files of all photos can be written, before seconds of work. Raises OptionError as `look_into`."""
     for name in formats:
         if name in OF_THE_RUN:
             look_into(out / OF_THE_RUN[name], None if overwrite else classes)

@@ -21,11 +21,12 @@ from ..errors import OptionError, UserError, nearest
 from ..images import Normalisation, recorded
 from ..line.steps import rule_of
 from ..maps.refine import MAP_STEPS, MapStep
+from ..runs.folder import LOG, locked, read_run
+from ..runs.record import Inputs, open_record
 from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
-from .record import Inputs, open_record
+from .record import COUNTED, LAYOUT, finish
 from .run import Finished, machine
-from .runfolder import LOG, locked, read_run
 from .source import Kept, check_kept
 from .task import SHARD, Task, images_hash, shards_of
 from .work import Job, Progress, adding, work
@@ -117,8 +118,8 @@ def decide_anew(
     inputs = Inputs(settings, kept.run["classes"], kept.run["queries"], kept.run["query_index"], known_constants())
     shards = shards_of(len(kept.data.samples), settings.get("shard") or SHARD)
     started = datetime.now(timezone.utc).isoformat()
-    with locked(out):
-        record = open_record(out, inputs, overwrite)
+    with locked(out, LAYOUT):
+        record = open_record(out, inputs, COUNTED, overwrite)
         if not record.finished:
             missing = frozenset(record.missing(len(shards)))
             names, void, boundary = kept.vocabulary.classes, settings["void"], settings["boundary"]
@@ -127,7 +128,7 @@ def decide_anew(
             place = {"data": [str(kept.data.root)], "split": kept.split, "from_scores": str(kept.folder)}
             made = {"command": shlex.join(sys.argv), "machine": machine(), "seconds": seconds}
             record.log({"started": started, **made, **place})
-        run = record.finished or record.finish(len(shards))
+        run = record.finished or finish(record, len(shards))
     return Finished(Task(settings["dataset"], (), out), out, run)
 
 

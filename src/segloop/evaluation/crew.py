@@ -14,12 +14,13 @@ from typing import Any
 
 from ..backbones.shared import Memory, Models
 from ..errors import MachineError, OptionError, SegloopError
-from .record import Inputs, Record
+from ..runs.record import Inputs, Record
+from .record import COUNTED, Evaluation
 from .task import Task, find, settle
 from .work import job_of, work
 
 Advance = Callable[[int], None]
-Begun = tuple[Record, list[int]]
+Begun = tuple[Evaluation, list[int]]
 """A record and the shards that it misses."""
 
 
@@ -87,7 +88,7 @@ class Ranks(Crew):
         if message[0] is None:
             raise SystemExit(0)  # rank 0 says why
         if not self.leads:
-            begun = [(Record(Path(folder), known), missing) for folder, known, missing in message[0]]
+            begun = [(Record(Path(folder), known, COUNTED), missing) for folder, known, missing in message[0]]
             _check_same([record for record, _ in begun], inputs)
         return begun
 
@@ -148,7 +149,7 @@ def _help(tasks: Sequence[Task], device: str, todo: Sequence[int], heap: Any, to
         models = Models(Memory() if len(tasks) > 1 else None)
         own = [replace(task, device=device, overwrite=False, offline=True) for task in tasks]  # the leader has asked
         settled = [settle(task, find(task), models) for task in own]
-        records = [Record(one.task.out, one.inputs.as_json()) for one in settled]
+        records = [Record(one.task.out, one.inputs.as_json(), COUNTED) for one in settled]
         jobs = [
             job_of(one, record, record.missing(len(one.shards))) for one, record in zip(settled, records, strict=True)
         ]
@@ -197,7 +198,7 @@ def _listen(told: Any, advance: Advance, wait: float = 0.0) -> None:
         advance(news)
 
 
-def _check_same(records: Sequence[Record], inputs: Sequence[Inputs]) -> None:
+def _check_same(records: Sequence[Evaluation], inputs: Sequence[Inputs]) -> None:
     for record, own in zip(records, inputs, strict=True):
         mine, kept = own.as_json(), record.inputs
         differing = [name for name in kept["settings"] if kept["settings"][name] != mine["settings"].get(name)]

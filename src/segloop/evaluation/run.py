@@ -17,12 +17,13 @@ import torch
 from ..backbones.shared import Memory, Models
 from ..data.datasets import OpenDataset
 from ..errors import OptionError
+from ..runs.folder import locked
+from ..runs.record import open_record
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
-from .record import Record, open_record
-from .runfolder import locked
+from .record import COUNTED, LAYOUT, MAPS, Evaluation, finish
 from .task import Settled, Task, find, settle
-from .work import MAPS, Job, Progress, adding, job_of, work
+from .work import Job, Progress, adding, job_of, work
 
 Say = Callable[[str], None]
 
@@ -76,7 +77,7 @@ def _side_by_side(
     with ExitStack() as stack:
         if crew.leads:
             for task, _ in group:
-                stack.enter_context(locked(task.out))
+                stack.enter_context(locked(task.out, LAYOUT))
         settled = [settle(task, data, models) for task, data in group]
         begun = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled])
         jobs = [job_of(one, *own) for one, own in zip(settled, begun, strict=True)]
@@ -87,10 +88,10 @@ def _side_by_side(
         return [_finish(one, record) for one, (record, _) in zip(settled, begun, strict=True)]
 
 
-def _begin(settled: Settled, say: Say) -> tuple[Record, list[int]]:
+def _begin(settled: Settled, say: Say) -> tuple[Evaluation, list[int]]:
     """The record of a task, and which of its shards are missing."""
     task = settled.task
-    record = open_record(task.out, settled.inputs, task.overwrite)
+    record = open_record(task.out, settled.inputs, COUNTED, task.overwrite)
     if record.finished:
         say(f"{task.out} holds this run, done")
         return record, []
@@ -125,8 +126,8 @@ def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew:
         job.record.log({**entry, "ended": ended, "seconds": seconds, "runs_side_by_side": len(jobs)})
 
 
-def _finish(settled: Settled, record: Record) -> Finished:
-    return Finished(settled.task, record.folder, record.finished or record.finish(len(settled.shards)))
+def _finish(settled: Settled, record: Evaluation) -> Finished:
+    return Finished(settled.task, record.folder, record.finished or finish(record, len(settled.shards)))
 
 
 def machine() -> dict[str, Any]:

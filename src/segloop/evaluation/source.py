@@ -21,9 +21,7 @@ from ..line.steps import Measured, Photo, blocks
 from ..maps.decide import Rule, decide
 from ..maps.refine import MapStep
 from ..maps.windows import Layout, ScoreMap, assemble
-from .runfolder import SCORE
-
-SCORES = "scores"  # the folder of a run's kept cosines
+from .record import SCORE, SCORES
 
 
 class Ready(Measured, Protocol):

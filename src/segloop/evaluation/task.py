@@ -20,11 +20,11 @@ from ..data.masks import USUAL, Masks
 from ..line.opening import folder_settings
 from ..line.segmenter import Segmenter
 from ..maps.decide import Rule
+from ..runs.folder import read_run
+from ..runs.record import Inputs
 from ..scoring.metrics import Void
 from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
-from .record import Inputs
-from .runfolder import read_run
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
 SAME = ("recipe", "vision", "fidelity", "device", "dtype", "offline", "bands", "stretch")

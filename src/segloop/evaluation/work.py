@@ -25,14 +25,12 @@ from ..results.segmentation import label_png
 from ..scoring.boundary import boundary_counts
 from ..scoring.metrics import Void, confusion
 from ..scoring.tally import Failed, Outcome, Scored
-from .record import Record
-from .runfolder import MAP
+from .record import MAP, MAPS, Evaluation
 from .source import Live, Source, write_scores
 from .task import Settled
 
 READERS = 4  # threads that read ahead and count
 AHEAD = 12  # photos that are read before they are needed
-MAPS = "maps"  # the folder of a run's label maps
 
 Progress = Callable[[int, int], None]
 """(images done, images in all)"""
@@ -45,7 +43,7 @@ Result = TypeVar("Result")
 class Job:
     """One run in work: where labels come from, what they are counted against, where outcomes go."""
 
-    record: Record
+    record: Evaluation
     data: OpenDataset
     source: Source
     classes: list[str]
@@ -62,7 +60,7 @@ class Job:
         return sum(self.shards[shard].stop - self.shards[shard].start for shard in self.missing)
 
 
-def job_of(settled: Settled, record: Record, missing: Iterable[int]) -> Job:
+def job_of(settled: Settled, record: Evaluation, missing: Iterable[int]) -> Job:
     """The work that a settled task still has: its missing shards."""
     task = settled.task
     rows = settled.vocabulary.embeddings

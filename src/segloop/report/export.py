@@ -13,8 +13,8 @@ from ..common.earlier import LINE, Kind, check_replaced, ending, saying
 from ..common.sheets import armed, csv_text, first_line
 from ..common.visible import visible
 from ..errors import OptionError, nearest
-from ..evaluation.runfolder import FILES as RECORD_FILES
-from ..evaluation.runfolder import RUN as RECORD
+from ..evaluation.record import LAYOUT
+from ..runs.folder import RUN as RECORD
 from .cells import Cell, Column, Report, Table, Value, flat, letter, text
 from .page import page
 from .runs import Run
@@ -65,7 +65,7 @@ def check_files(written: Mapping[Path, bytes], form: str, runs: Sequence[Run]) -
 
     Raises OptionError, OutputError.
     """
-    records = {os.path.realpath(run.folder / name) for run in runs for name in (RECORD, *RECORD_FILES)}
+    records = {os.path.realpath(run.folder / name) for run in runs for name in (RECORD, *LAYOUT.beside)}
     for path in written:
         if os.path.realpath(path) in records:
             raise OptionError(f"{path} is a part of the run that is reported", "choose another --out")

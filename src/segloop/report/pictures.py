@@ -11,6 +11,7 @@ from PIL import Image
 from ..data.datasets import OpenDataset, Sample, open_dataset
 from ..data.masks import Masks
 from ..errors import ImageError, OptionError
+from ..evaluation.record import MAPS
 from ..images import read_image, recorded
 from ..labels.read import stored_values
 from ..results.overlay import draw_overlay
@@ -22,7 +23,6 @@ from .runs import Run, last_start
 
 LARGEST = 420  # pixels, of a picture's longer side
 QUALITY = 88
-MAPS = "maps"
 VOID = "void"  # of the truth: no class
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from ..common.files import regular
 from ..common.sheets import csv_rows
 from ..errors import OptionError
-from ..evaluation.runfolder import FORMAT
-from ..evaluation.runfolder import RUN as RECORD
+from ..runs.folder import FORMAT
+from ..runs.folder import RUN as RECORD
 from ..scoring.metrics import Counts
 
 AGAIN = "run the same `segloop evaluate` command again, with --overwrite"

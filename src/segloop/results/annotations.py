@@ -66,7 +66,7 @@ class Collection:
 
         `file_name` is a photo's path below `root`, by default the photos' common folder. Unless `anew`, photos that
         the file lists already stay, save those that came again; names are then below the folder common to all.
-        Raises OptionError as `look`, OutputError, MachineError.
+        Raises OptionError as `look_into`, OutputError, MachineError.
         """
         root = common_folder(self.photos) if root is None else root
         with explaining(self.target):

@@ -3,28 +3,32 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.earlier import FAILED, FAILURES, PART, Kind, beginning, check_replaced, is_a, json_of, npz_of, png_of
+from ..common.earlier import FAILED, FAILURES, PART, Kind, check_replaced, is_a, json_of
 from ..common.files import regular, write_whole
 from ..errors import OptionError, OutputError, UserError
-from ..scoring import tally
 
 FORMAT = 1
 RUN, LOG, PARTS, LOCK = "run.json", "log.json", "parts", ".lock"
-FILES: dict[str, Kind] = {
-    "images.csv": beginning(b"image,height,width,pixels,"),
-    "counts.npz": npz_of(("images", *tally.AREAS)),
-    "classes.csv": beginning(b"class,name,IoU,"),
-    FAILED: FAILURES,
-    LOG: json_of(("starts",)),
-}
-"""What lies beside run.json."""
+BESIDE: dict[str, Kind] = {FAILED: FAILURES, LOG: json_of(("starts",))}
+"""What lies beside run.json in a run of any kind."""
 
-MAP, SCORE = png_of("classes"), npz_of(("tiles", "size", "target", "direct"))
-KEPT = {"maps": MAP, "scores": SCORE}
-"""Folders of what a run keeps of each image."""
+
+@dataclass(frozen=True)
+class Layout:
+    """What a kind of run keeps in its folder; files are told by what they hold."""
+
+    files: Mapping[str, Kind]  # beside run.json
+    kept: Mapping[str, Kind]  # folders of what is kept of each photo
+    part: str  # suffix of a shard's file
+
+    @property
+    def beside(self) -> dict[str, Kind]:
+        """Every file beside run.json."""
+        return {**self.files, **BESIDE}
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -42,7 +46,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, layout: Layout) -> Iterator[None]:
     """Keep a run's folder for this process; a process that is killed lets go of it.
 
     Raises OptionError where another process has it, and before anything is put there where it holds something that
@@ -51,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     if folder.is_dir():
-        check_own(folder, read_run(folder))
+        check_own(folder, layout, read_run(folder))
     lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +72,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_own(folder: Path, kept: dict[str, Any] | None) -> None:
+def check_own(folder: Path, layout: Layout, kept: dict[str, Any] | None) -> None:
     """Raises OptionError where the folder of a new run is not empty, or a run that goes on would replace a stranger."""
     if kept is None:
         known = FAILED if is_a(folder / FAILED, FAILURES) else None
@@ -77,16 +81,16 @@ def check_own(folder: Path, kept: dict[str, Any] | None) -> None:
             what = f"{folder} is not empty and holds no run ({others[0]} is there)"
             raise OptionError(what, "choose another --out")
     elif kept["state"] != "done":  # the files of one that is done are named by its record, damaged ones too
-        files = {folder / name: kind for name, kind in FILES.items()}
+        files = {folder / name: kind for name, kind in layout.beside.items()}
         check_replaced(files, "move it away, or choose another --out")
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, layout: Layout) -> None:
     """Take away an earlier record; nothing that is not ours."""
-    for name in (RUN, *FILES):  # run.json first: no half records
+    for name in (RUN, *layout.beside):  # run.json first: no half records
         (folder / name).unlink(missing_ok=True)
-    clear_parts(folder)
-    for name, kind in KEPT.items():
+    clear_parts(folder, layout)
+    for name, kind in layout.kept.items():
         for path in (folder / name).rglob("*"):
             if is_a(path, kind):
                 path.unlink()
@@ -94,16 +98,16 @@ def clear(folder: Path) -> None:
         _remove_empty(*sorted(below, reverse=True), folder / name)
 
 
-def clear_parts(folder: Path) -> None:
+def clear_parts(folder: Path, layout: Layout) -> None:
     """Take away shards that were done."""
-    for path in (folder / PARTS).glob(f"{'[0-9]' * 6}.npz"):
+    for path in (folder / PARTS).glob(f"{'[0-9]' * 6}{layout.part}"):
         path.unlink()
     _remove_empty(folder / PARTS)
 
 
-def clear_halves(folder: Path) -> None:
+def clear_halves(folder: Path, layout: Layout) -> None:
     """Take away what writes that were killed have left."""
-    places = [path for name in (PARTS, *KEPT) for path in (folder / name).rglob(".*.part")]
+    places = [path for name in (PARTS, *layout.kept) for path in (folder / name).rglob(".*.part")]
     for half in [*folder.glob(".*.part"), *places]:
         if PART.fullmatch(half.name):
             half.unlink(missing_ok=True)

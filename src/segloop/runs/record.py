@@ -1,0 +1,146 @@
+"""The record of a run: what was asked for, which shards are done, what varies from start to start (design 4).
+
+`run.json` holds only what the inputs determine; `log.json` holds the rest. While a run is going on, finished shards lie
+in `parts/`, each whole or absent, so that it can be killed at any moment.
+"""
+
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from ..common.files import write_whole
+from ..errors import MachineError
+from .folder import (
+    FORMAT,
+    LOG,
+    PARTS,
+    RUN,
+    Layout,
+    check_own,
+    clear,
+    clear_halves,
+    clear_parts,
+    read_json,
+    read_run,
+    write_json,
+)
+from .sameness import check_same
+
+PACKAGES = ("segloop", "torch", "transformers", "numpy", "pillow")
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that determines the numbers, fit for JSON."""
+
+    settings: Mapping[str, Any]
+    classes: Sequence[str]
+    queries: Sequence[str]
+    query_index: Sequence[int]
+    unsaid: Mapping[str, Any] = field(default_factory=dict)  # what settings are that a record does not name
+
+    def as_json(self) -> dict[str, Any]:
+        """The part of run.json that is known before the first image."""
+        lists = {"classes": list(self.classes), "queries": list(self.queries), "query_index": list(self.query_index)}
+        known = {"format": FORMAT, "settings": dict(self.settings), "versions": versions(), **lists}
+        return json.loads(json.dumps(known))  # as it will be read back: lists for tuples
+
+
+@dataclass(frozen=True)
+class Shards(Generic[Outcome]):
+    """How a kind of run keeps what came of each photo of a shard."""
+
+    layout: Layout
+    encode: Callable[[Sequence[Outcome]], bytes]
+    decode: Callable[[bytes, Mapping[str, Any]], list[Outcome] | None]  # with the run's inputs; None: damaged
+
+
+@dataclass(frozen=True)
+class Record(Generic[Outcome]):
+    """A run's folder, made by `open_record`."""
+
+    folder: Path
+    inputs: dict[str, Any]
+    shards: Shards[Outcome]
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """run.json of a run that has ended, else None."""
+        kept = read_run(self.folder)
+        return kept if kept and kept["state"] == "done" else None
+
+    def part(self, shard: int) -> Path:
+        """Where the outcomes of a shard lie."""
+        return self.folder / PARTS / f"{shard:06d}{self.shards.layout.part}"
+
+    def keep(self, shard: int, outcomes: Sequence[Outcome]) -> None:
+        """Write a shard's outcomes, whole. Raises OutputError, MachineError."""
+        write_whole(self.part(shard), self.shards.encode(outcomes))
+
+    def outcomes(self, shard: int) -> list[Outcome] | None:
+        """A shard's outcomes; None where it is not done, or was damaged by a failing machine."""
+        path = self.part(shard)
+        return self.shards.decode(path.read_bytes(), self.inputs) if path.is_file() else None
+
+    def missing(self, shards: int) -> list[int]:
+        """Numbers of the shards that are still to be done."""
+        return [shard for shard in range(shards) if self.outcomes(shard) is None]
+
+    def all_outcomes(self, shards: int) -> list[Outcome]:
+        """Those of every shard, in order. Raises MachineError where one is missing."""
+        parts = [self.outcomes(shard) for shard in range(shards)]
+        if None in parts:
+            what = f"a helping process was lost before {self.folder} was done"
+            raise MachineError(what, "run the same command again, it goes on where it stopped")
+        return [outcome for part in parts for outcome in part or []]
+
+    def end(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Write run.json with what was found -> as written. It comes last: with it the run is done."""
+        done = {**self.inputs, "state": "done", **found}
+        write_json(self.folder / RUN, done)
+        clear_parts(self.folder, self.shards.layout)
+        return done
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Add an entry to log.json, or replace the one that began at the same time."""
+        path = self.folder / LOG
+        starts = (read_json(path) or {}).get("starts", [])
+        others = [start for start in starts if start.get("started") != entry["started"]]
+        write_json(path, {"starts": [*others, dict(entry)]})
+
+
+def open_record(folder: Path, inputs: Inputs, shards: Shards[Outcome], overwrite: bool = False) -> Record[Outcome]:
+    """Begin a run in a `locked` folder, or go on with the one that is there; `overwrite` begins that one anew.
+
+    Raises OptionError where another run lies there, or something that is of no run; OutputError where the folder
+    cannot be written.
+    """
+    wanted, layout = inputs.as_json(), shards.layout
+    kept = read_run(folder)
+    check_own(folder, layout, kept)
+    clear_halves(folder, layout)
+    if overwrite or kept is None:
+        clear(folder, layout)
+        write_json(folder / RUN, {**wanted, "state": "running"})
+    else:
+        check_same(folder, kept, wanted, json.loads(json.dumps(dict(inputs.unsaid))))
+        if kept["state"] == "done":
+            clear_parts(folder, layout)
+    return Record(folder, wanted, shards)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, for the record."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
