@@ -17,11 +17,11 @@ from PIL import Image
 
 from common import clip_folder, photo, report, side_by_side
 from segloop.common.console import quiet_libraries
+from segloop.evaluation.counting import job_of
 from segloop.evaluation.record import COUNTED, finish
-from segloop.evaluation.run import job_of
 from segloop.evaluation.task import Settled, Task, find, settle
-from segloop.evaluation.work import work
 from segloop.runs.record import open_record
+from segloop.runs.work import work
 
 BAR = 1.1
 SIZE = (375, 500)  # pixels, height x width

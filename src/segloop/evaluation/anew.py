@@ -23,13 +23,14 @@ from ..line.steps import rule_of
 from ..maps.refine import MAP_STEPS, MapStep
 from ..runs.folder import LOG, locked, read_run
 from ..runs.record import Inputs, open_record
+from ..runs.work import Progress, adding, work
 from ..words.vocabulary import Vocabulary
+from .counting import Counting
 from .preflight import labels_hash
 from .record import COUNTED, LAYOUT, finish
 from .run import Finished, machine
 from .source import Kept, check_kept
 from .task import SHARD, Task, images_hash, shards_of
-from .work import Job, Progress, adding, work
 
 DECIDING = [name for record in (Deciding(), *MAP_STEPS.values()) for name in constants_of(record)]
 
@@ -123,7 +124,7 @@ def decide_anew(
         if not record.finished:
             missing = frozenset(record.missing(len(shards)))
             names, void, boundary = kept.vocabulary.classes, settings["void"], settings["boundary"]
-            job = Job(record, kept.data, source, names, void, shards, missing, boundary)
+            job = Counting(record, kept.data, source, names, void, shards, missing, boundary)
             seconds = work([job], sorted(missing), adding(progress, job.images))
             place = {"data": [str(kept.data.root)], "split": kept.split, "from_scores": str(kept.folder)}
             made = {"command": shlex.join(sys.argv), "machine": machine(), "seconds": seconds}

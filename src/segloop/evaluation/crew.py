@@ -15,9 +15,10 @@ from typing import Any
 from ..backbones.shared import Memory, Models
 from ..errors import MachineError, OptionError, SegloopError
 from ..runs.record import Inputs, Record
+from ..runs.work import work
+from .counting import job_of
 from .record import COUNTED, Evaluation
 from .task import Task, find, settle
-from .work import job_of, work
 
 Advance = Callable[[int], None]
 Begun = tuple[Evaluation, list[int]]

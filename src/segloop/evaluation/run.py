@@ -19,11 +19,12 @@ from ..data.datasets import OpenDataset
 from ..errors import OptionError
 from ..runs.folder import locked
 from ..runs.record import open_record
+from ..runs.work import Progress, adding, work
+from .counting import Counting, job_of
 from .crew import Crew
 from .preflight import check_labels, orientation_notes
 from .record import COUNTED, LAYOUT, MAPS, Evaluation, finish
 from .task import Settled, Task, find, settle
-from .work import Job, Progress, adding, job_of, work
 
 Say = Callable[[str], None]
 
@@ -101,7 +102,7 @@ def _begin(settled: Settled, say: Say) -> tuple[Evaluation, list[int]]:
     return record, missing
 
 
-def _work(jobs: Sequence[Job], settled: Sequence[Settled], models: Models, crew: Crew, progress: Progress) -> None:
+def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, crew: Crew, progress: Progress) -> None:
     """The missing shards of jobs whose shards are alike, by this process and those that help it."""
     todo = sorted(set().union(*(job.missing for job in jobs)))
     total = sum(job.images for job in jobs)

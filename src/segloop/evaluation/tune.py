@@ -11,11 +11,11 @@ from ..data.datasets import Sample
 from ..errors import ImageError, OptionError, UserError
 from ..line.steps import blocks
 from ..maps.decide import Decision, decide
+from ..runs.work import Progress, ahead
 from ..scoring.bootstrap import Paired, paired
 from ..scoring.metrics import Counts, Void, numbered, scores
 from .anew import KeptRun
 from .source import Kept, KeptPhoto
-from .work import Progress, ahead
 
 SCALES = (20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0, 75.0, 100.0)
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(17))  # 0 is off
