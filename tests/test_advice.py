@@ -91,7 +91,7 @@ def test_messages_advise_what_is_there(path):
 
 
 def test_the_test_sees_what_it_should():
-    assert list(wrong("give its photos or use `segloop label`", [])) == ["segloop label"]
+    assert list(wrong("give its photos or use `segloop serve`", [])) == ["segloop serve"]
     assert list(wrong("choose another --folder", [])) == ["--folder"]
     assert list(wrong("choose another --out", ["scenes"])) == ["--out"]
     assert list(wrong("`segloop scenes DIR --count 3 --offline`", [])) == ["--offline"]

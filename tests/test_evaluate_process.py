@@ -13,30 +13,9 @@ import numpy as np
 import pytest
 
 from command import sentence
-from runs import RECORD, record_of
+from runs import RECORD, TIMEOUT, killed_at, record_of
 
 pytest.importorskip("resource")  # signals of POSIX
-TIMEOUT = 240
-
-KILLED = """
-import os, signal, sys
-from segloop.common import files
-
-real, point, writes = os.replace, int(sys.argv.pop(1)), 0
-
-def replace(part, target):
-    global writes
-    writes += 1
-    if writes * 2 == point:  # the file lies there, under its first name
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(part, target)
-    if writes * 2 + 1 == point:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-files.os.replace = replace
-from segloop.cli import main
-main()
-"""
 
 
 @pytest.fixture
@@ -56,12 +35,6 @@ def whole(segloop, words, tmp_path, one_thread) -> dict[str, bytes]:
     result = segloop(*words("whole"))
     assert result.exit_code == 0, result.output
     return record_of(tmp_path / "whole")
-
-
-def killed_at(point: int, words: list[str], folder: Path) -> int:
-    """Run until the kill -9 in front of a write (even points) or behind one (odd) -> exit code."""
-    command = [sys.executable, "-c", KILLED, str(point), *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT).returncode
 
 
 def goes_on(segloop, words, tmp_path, out: str) -> dict[str, bytes]:

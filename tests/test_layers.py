@@ -26,6 +26,7 @@ ROOMS = [
     "line",
     "inspection",
     "runs",
+    "labelling",
     "evaluation",
     "report",
     "commands",

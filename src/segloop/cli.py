@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import evaluate, inspect, prepare, report, scenes, segment, tables, tune
+from .commands import evaluate, inspect, label, prepare, report, scenes, segment, tables, tune
 from .common import console
 from .errors import SegloopError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 COMMANDS = (
     (segment.segment, segment.EXAMPLE),
+    (label.label, label.EXAMPLE),
     (inspect.inspect, inspect.EXAMPLE),
     (evaluate.evaluate, evaluate.EXAMPLE),
     (report.report, report.EXAMPLE),

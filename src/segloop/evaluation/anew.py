@@ -22,15 +22,17 @@ from ..images import Normalisation, recorded
 from ..line.steps import rule_of
 from ..maps.refine import MAP_STEPS, MapStep
 from ..runs.folder import LOG, locked, read_run
+from ..runs.inputs import images_hash, shards_of
+from ..runs.machine import machine
 from ..runs.record import Inputs, open_record
 from ..runs.work import Progress, adding, work
 from ..words.vocabulary import Vocabulary
 from .counting import Counting
 from .preflight import labels_hash
 from .record import COUNTED, LAYOUT, finish
-from .run import Finished, machine
+from .run import Finished
 from .source import Kept, check_kept
-from .task import SHARD, Task, images_hash, shards_of
+from .task import SHARD, Task
 
 DECIDING = [name for record in (Deciding(), *MAP_STEPS.values()) for name in constants_of(record)]
 

@@ -1,7 +1,6 @@
 """Runs from their tasks: what is there is continued, what is missing is done, and the record is put together."""
 
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -12,12 +11,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..backbones.shared import Memory, Models
 from ..data.datasets import OpenDataset
 from ..errors import OptionError
 from ..runs.folder import locked
+from ..runs.machine import machine
 from ..runs.record import open_record
 from ..runs.work import Progress, adding, work
 from .counting import Counting, job_of
@@ -129,14 +127,3 @@ def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, 
 
 def _finish(settled: Settled, record: Evaluation) -> Finished:
     return Finished(settled.task, record.folder, record.finished or finish(record, len(settled.shards)))
-
-
-def machine() -> dict[str, Any]:
-    """What a run was made on, for its log."""
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "system": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "gpus": gpus,
-    }

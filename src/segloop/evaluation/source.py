@@ -17,8 +17,8 @@ from ..data.datasets import Sample
 from ..errors import ImageError, UserError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
 from ..line.segmenter import Segmenter
-from ..line.steps import Measured, Photo, blocks
-from ..maps.decide import Rule, decide
+from ..line.steps import Measured, Photo, labels_of
+from ..maps.decide import Rule
 from ..maps.refine import MapStep
 from ..maps.windows import Layout, ScoreMap, assemble
 from .record import SCORE, SCORES
@@ -73,7 +73,7 @@ class Live:
     @torch.no_grad()
     def labels(self, photo: Photo, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        return _labels(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps, self.rule)
+        return labels_of(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps, self.rule)
 
     def encode(self, photo: Photo, tiles: Tensor) -> bytes:
         """What `Kept` reads: the cosines, and how the windows lie."""
@@ -143,7 +143,7 @@ class Kept:
     @torch.no_grad()
     def labels(self, photo: KeptPhoto, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        return _labels(photo.score_map, photo, self.map_steps, self.rule)
+        return labels_of(photo.score_map, photo, self.map_steps, self.rule)
 
     def _open(self, sample: Sample) -> Any:
         place = scores_file(self.run, sample)
@@ -172,7 +172,3 @@ def check_kept(run: Path) -> None:
     """Raises UserError where a run kept no cosines at all."""
     if not (run / SCORES).is_dir():
         raise UserError(f"{run} kept no cosines", "evaluate once with --scores")
-
-
-def _labels(score_map: ScoreMap, photo: Measured, steps: Sequence[MapStep], rule: Rule) -> np.ndarray:
-    return decide(blocks(score_map, photo, steps), photo.target, rule).labels.cpu().numpy()

@@ -1,7 +1,5 @@
 """One run as it was asked for, and what it is once everything is settled."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +7,9 @@ from typing import Any
 
 import torch
 
-from ..attention.custom import attention_from_file, is_file_place
 from ..backbones.models import DEFAULT_CLIP
-from ..backbones.shared import Models, weights_hash
-from ..choice.methods import METHODS, RECIPES
+from ..backbones.shared import Models
+from ..choice.methods import RECIPES
 from ..choice.plan import known_constants
 from ..common.keys import BENCHMARKS, LARGE, OWN
 from ..data.datasets import OpenDataset, open_dataset
@@ -20,7 +17,7 @@ from ..data.masks import USUAL, Masks
 from ..line.opening import folder_settings
 from ..line.segmenter import Segmenter
 from ..maps.decide import Rule
-from ..runs.folder import read_run
+from ..runs.inputs import SETTLED, as_recorded, attention_of, images_hash, made_by, plain_name, shards_of
 from ..runs.record import Inputs
 from ..scoring.metrics import Void
 from ..words.vocabulary import Vocabulary
@@ -29,8 +26,6 @@ from .preflight import labels_hash
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
 SAME = ("recipe", "vision", "fidelity", "device", "dtype", "offline", "bands", "stretch")
 """Fields that `Segmenter.from_pretrained` takes as they are."""
-
-KEPT = ("dtype", "batch", "shard", "threads", "device")  # settled once: a restart takes them from the record
 
 
 @dataclass(frozen=True)
@@ -69,8 +64,8 @@ class Task:
     def label(self) -> str:
         """The method's name for folders and tables: `sclip+fsa` for feedback on sclip."""
         if self.host or self.method == "fsa":
-            return f"{_plain(self.host or 'proxyclip')}+fsa"
-        return _plain(self.method or (self.recipe or "").partition("/")[0] or "auto")
+            return f"{plain_name(self.host or 'proxyclip')}+fsa"
+        return plain_name(self.method or (self.recipe or "").partition("/")[0] or "auto")
 
 
 @dataclass(frozen=True)
@@ -91,11 +86,6 @@ class Settled:
         return shards_of(len(self.data.samples), self.task.shard or SHARD)
 
 
-def shards_of(images: int, size: int) -> list[slice]:
-    """Images of each shard; batches never cross one, so that a shard's bytes depend on nothing else."""
-    return [slice(start, min(start + size, images)) for start in range(0, images, size)]
-
-
 def find(task: Task) -> OpenDataset:
     """The task's data set, its files checked. Raises as `open_dataset` does."""
     return open_dataset(task.key, task.places, task.split, task.limit, task.masks)
@@ -108,9 +98,10 @@ def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settl
     record in `task.out`, where there is one and the task does not say. The number of torch's threads is set for this
     process. Raises as `Segmenter.from_pretrained` does.
     """
-    task = _as_recorded(task)
+    asked = {name: getattr(task, name) for name in SETTLED}
+    task = replace(task, **({} if task.overwrite else as_recorded(task.out, asked)))
     torch.set_num_threads(task.threads or torch.get_num_threads())
-    own = [_attention(name) for name in (task.method, task.host)]
+    own = [attention_of(name) for name in (task.method, task.host)]
     same = {name: getattr(task, name) for name in SAME}
     segmenter = Segmenter.from_pretrained(
         task.clip,
@@ -133,18 +124,6 @@ def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settl
     return Settled(task, data, segmenter, vocabulary, rule, void, inputs)
 
 
-def images_hash(names: list[str]) -> str:
-    """SHA-256 of a list of images: two runs with the same one saw the same images in the same order."""
-    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _as_recorded(task: Task) -> Task:
-    kept = None if task.overwrite else read_run(task.out)
-    known = {name: kept["settings"].get(name) for name in KEPT} if kept else {}
-    unsaid = {name for name in KEPT if getattr(task, name) in (None, "auto")}
-    return replace(task, **{name: value for name, value in known.items() if name in unsaid and value})
-
-
 def _dataset(task: Task) -> str | None:
     """The data set whose constants are taken: this one, unless a recipe, or a model's folder alone, has its own."""
     if task.recipe or task.key not in BENCHMARKS:
@@ -162,9 +141,6 @@ def _settings(
     task: Task, data: OpenDataset, segmenter: Segmenter, vocabulary: Vocabulary, void: Void
 ) -> dict[str, Any]:
     images = [sample.name for sample in data.samples]
-    guide = segmenter.network.guide
-    described = segmenter.describe(vocabulary)
-    described |= {name: _plain(described[name]) for name in ("model", "vision") if name in described}
     return {
         "dataset": task.key,
         "split": task.split and Path(task.split).name,
@@ -172,13 +148,9 @@ def _settings(
         "images_listed": len(images),
         "images_hash": images_hash(images),
         "recipe": _recipe_name(task),
-        **described,
-        "model_hash": weights_hash(segmenter.clip.model),
-        **({"vision_hash": weights_hash(guide.model)} if guide else {}),
-        **_code(task),
+        **made_by(segmenter, vocabulary, (task.method, task.host)),
         **_masks(data),
         **labels_hash(data),
-        "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
         "void": void,
         "boundary": task.boundary,
         "keeps": [name for name in ("maps", "scores") if getattr(task, name)],
@@ -193,25 +165,3 @@ def _masks(data: OpenDataset) -> dict[str, Any]:
     """How label maps are read, where that is not as usual."""
     said = data.masks.as_settings(data.dataset.rule, data.dataset.key in OWN)
     return {"masks": said} if said else {}
-
-
-def _code(task: Task) -> dict[str, str]:
-    """Hashes of files that hold attentions of the user's own, and packages that brought some."""
-    files = [name.rpartition(":")[0] for name in (task.method, task.host) if name and is_file_place(name)]
-    digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
-    packages = [package for name in (task.method, task.host) if (package := METHODS.package(name or ""))]
-    own = {"code_hash": "+".join(digests)} if digests else {}
-    return {**own, "packages": ", ".join(packages)} if packages else own
-
-
-def _attention(name: str | None) -> Any:
-    return attention_from_file(name) if name and is_file_place(name) else name
-
-
-def _plain(name: str) -> str:
-    """A model's or a method's name without the path of this machine."""
-    if is_file_place(name):
-        file, _, function = name.rpartition(":")
-        return f"{Path(file).stem}-{function}"
-    place = Path(name).expanduser()
-    return place.resolve().name if place.is_dir() else name

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..choice.settings import Deciding, Geometry
 from ..errors import OptionError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
-from ..maps.decide import Block, Blocks, Decision, Rule
+from ..maps.decide import Block, Blocks, Decision, Rule, decide
 from ..maps.refine import MapStep
 from ..maps.windows import Layout, ScoreMap, cut, layout
 from ..words.vocabulary import Vocabulary
@@ -110,6 +110,11 @@ def blocks(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep] = 
             yield Block(slice(0, height), part, maps)
 
     return by_queries if steps else by_rows
+
+
+def labels_of(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep], rule: Rule) -> np.ndarray:
+    """The map and what is decided of it: (H0, W0) int64 on the CPU."""
+    return decide(blocks(score_map, photo, map_steps), photo.target, rule).labels.cpu().numpy()
 
 
 def rule_of(vocabulary: Vocabulary, deciding: Deciding, device: torch.device | None = None) -> Rule:

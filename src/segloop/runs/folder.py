@@ -24,6 +24,7 @@ class Layout:
     files: Mapping[str, Kind]  # beside run.json
     kept: Mapping[str, Kind]  # folders of what is kept of each photo
     part: str  # suffix of a shard's file
+    lasting: bool = False  # shards stay when the run is done
 
     @property
     def beside(self) -> dict[str, Kind]:

@@ -104,7 +104,8 @@ class Record(Generic[Outcome]):
         """Write run.json with what was found -> as written. It comes last: with it the run is done."""
         done = {**self.inputs, "state": "done", **found}
         write_json(self.folder / RUN, done)
-        clear_parts(self.folder, self.shards.layout)
+        if not self.shards.layout.lasting:
+            clear_parts(self.folder, self.shards.layout)
         return done
 
     def log(self, entry: Mapping[str, Any]) -> None:
@@ -130,7 +131,7 @@ def open_record(folder: Path, inputs: Inputs, shards: Shards[Outcome], overwrite
         write_json(folder / RUN, {**wanted, "state": "running"})
     else:
         check_same(folder, kept, wanted, json.loads(json.dumps(dict(inputs.unsaid))))
-        if kept["state"] == "done":
+        if kept["state"] == "done" and not layout.lasting:
             clear_parts(folder, layout)
     return Record(folder, wanted, shards)
 

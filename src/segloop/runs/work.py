@@ -129,8 +129,9 @@ def work(
     shards: Iterable[int],
     advance: Callable[[int], None],
     memory: Memory | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
-    """Do these shards for every job that misses them -> seconds by stage.
+    """Do these shards for every job that misses them, until it is `stopped` behind one of them -> seconds by stage.
 
     Jobs share their photos and are done shard by shard, so that what `memory` keeps of a window serves all of them.
     `advance(n)` is told of images done. Stages in threads (read, count) go on beside network, decide and wait, which
@@ -150,6 +151,8 @@ def work(
             done = _shard(job, photos, pool, clock)
             job.record.keep(shard, done)
             advance(len(done))
+            if stopped():
+                break
             last = shard
     return {stage: round(seconds, 3) for stage, seconds in sorted(clock.seconds.items())}
 

@@ -1,0 +1,144 @@
+"""`segloop label`: a source of many photos into a folder of label maps, in a run that survives anything."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Annotated, Any
+
+import typer
+
+from ..common import console
+from ..common.console import friendly, say
+from . import options
+from .taking import taking
+
+EXAMPLE = "segloop label photos --classes-file words.txt --out labelled"
+STOPPED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Options of `segloop label`."""
+
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder with all below it, a pattern, or a list: .txt, .csv.", show_default=False
+        ),
+    ]
+    column: Annotated[str | None, typer.Option("--column", help="Of a table, where paths stand.")] = None
+    words: options.Words
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("segloop-out/labels")
+    networks: options.Networks
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
+    shard: Annotated[int | None, typer.Option("--shard", min=1, help="Photos done or lost together; 64.")] = None
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of torch.")] = None
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what could not be used.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="How many, how long, how large; nothing is written.")] = (
+        False
+    )
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in the same folder.")] = False
+    json_lines: options.Json = False
+    debug: options.Debug = False
+
+
+@taking(Asked)
+def label(asked: Asked) -> None:
+    """Label many photos: a map of class numbers for each, tables of photos and classes, a record of what made them.
+
+    Maps are indexed PNGs below OUT/labels, in the folders of their photos. Started again, the same command goes on
+    where it ended, however it ended; photos that cannot be used are lines of failed.jsonl. SIGTERM finishes the photos
+    in hand.
+    """
+    with friendly(asked.debug):
+        from ..labelling.sources import photos_of
+
+        vocabulary = asked.words.vocabulary()
+        changes = options.overrides(asked.networks.sets)
+        photos = photos_of(asked.source, asked.column, but=asked.out)
+        settled = _settled(asked)
+        segmenter = settled.networks.open(settled.batch or 8, changes)
+        if asked.dry_run:
+            _tell_forecast(photos, segmenter, vocabulary, asked.json_lines)
+            return
+        from ..labelling.run import SHARD
+        from ..labelling.run import label as run
+
+        named = (asked.networks.method, asked.networks.host)
+        with _until_told() as stop, console.progress("photos", len(photos.listed)) as advance:
+            done = run(
+                photos,
+                segmenter,
+                vocabulary,
+                asked.out,
+                named=named,
+                shard=settled.shard or SHARD,
+                retry_failed=asked.retry_failed,
+                overwrite=asked.overwrite,
+                stop=stop,
+                say=say,
+                progress=advance,
+            )
+        _tell(done, asked.json_lines)
+
+
+def _settled(asked: Asked) -> Asked:
+    """With what the run in --out has settled already, where nothing is said; torch's threads are set."""
+
+    import torch
+
+    from ..runs.inputs import SETTLED, as_recorded
+
+    own = {"batch": asked.batch, "shard": asked.shard, "threads": asked.threads}
+    networks = {"dtype": asked.networks.dtype, "device": asked.networks.device}
+    known = {} if asked.overwrite or asked.dry_run else as_recorded(asked.out, {**own, **networks})
+    assert set(own) | set(networks) == set(SETTLED)
+    torch.set_num_threads(known.get("threads") or asked.threads or torch.get_num_threads())
+    changed = replace(asked.networks, **{name: known[name] for name in networks if name in known})
+    return replace(asked, networks=changed, **{name: known[name] for name in own if name in known})
+
+
+@contextmanager
+def _until_told() -> Iterator[Event]:
+    """An event that SIGTERM sets; a second one ends at once."""
+    stop = Event()
+
+    def told(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.set()
+
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell(done: Any, json_lines: bool) -> None:
+    if done.run is None:
+        say(f"stopped; {done.left} shards are left, the same command goes on")
+        raise typer.Exit(STOPPED)
+    images, failed = done.run["images"], done.run["failed"]
+    if json_lines:
+        console.tell(json.dumps({"run": str(done.folder), "images": images, "failed": failed}))
+    else:
+        console.tell(f"{images} label maps in {done.folder / 'labels'}, tables beside it")
+    if failed:
+        say(f"{failed} photos could not be used; {done.folder / 'failed.jsonl'} says why")
+        raise typer.Exit(console.SOME_FAILED)
+
+
+def _tell_forecast(photos: Any, segmenter: Any, vocabulary: Any, json_lines: bool) -> None:
+    from ..labelling.forecast import duration, forecast
+
+    found = forecast(photos, segmenter, vocabulary)
+    if json_lines:
+        console.tell(json.dumps(asdict(found)))
+        return
+    told = f"{found.photos} photos: about {duration(found.seconds)} here, {found.bytes / 1e6:.3g} MB of label maps"
+    unusable = f", of which {found.unusable} cannot be used" if found.unusable else ""
+    console.tell(f"{told}, judged by {found.tried} of them{unusable}")

@@ -1,0 +1,93 @@
+"""A labelling in work: photos through the networks, label maps onto the disk."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..common.earlier import check_replaced
+from ..common.files import write_whole
+from ..common.visible import shortened
+from ..errors import ImageError
+from ..line.segmenter import Segmenter
+from ..line.steps import Photo as Ready
+from ..line.steps import labels_of
+from ..maps.decide import Rule
+from ..results.segmentation import label_png
+from .outcomes import LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
+from .sources import Photo
+
+LONGEST = 250  # bytes of a file's name that every disk takes, its suffix included
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What `runs.work` does for a labelling; see `Job` there."""
+
+    record: Labellings
+    segmenter: Segmenter
+    text: Tensor  # (Q, E)
+    rule: Rule
+    classes: list[str]
+    photos: Sequence[Photo]
+    shards: Sequence[slice]
+    missing: frozenset[int]
+
+    @property
+    def batch(self) -> int:
+        """As the segmenter has it."""
+        return self.segmenter.batch
+
+    @property
+    def images(self) -> int:
+        """How many are still to be done."""
+        return sum(self.shards[shard].stop - self.shards[shard].start for shard in self.missing)
+
+    def items(self, shard: int) -> Sequence[Photo]:
+        """The photos of a shard."""
+        return self.photos[self.shards[shard]]
+
+    def place(self, item: Photo) -> Path:
+        """The photo's file."""
+        return item.path
+
+    def read(self, item: Photo) -> Ready:
+        """Read, resize and cut. Raises ImageError, also where its map's name would be too long."""
+        if len(f"{Path(item.name).name}.png".encode("utf-8", "surrogateescape")) > LONGEST:
+            raise ImageError(f"{shortened(item.path)} has a name that is too long for its label map", "shorten it")
+        return self.segmenter.prepare(item.path)
+
+    def windows(self, photo: Ready) -> int:
+        """How many windows it has."""
+        return len(photo.windows)
+
+    def tiles(self, photos: Sequence[Ready]) -> list[Tensor]:
+        """Through the networks."""
+        return self.segmenter.tiles(photos, self.text)
+
+    @torch.no_grad()
+    def labels(self, photo: Ready, tiles: Tensor) -> np.ndarray:
+        """Average, decide."""
+        return labels_of(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps, self.rule)
+
+    def done(self, item: Photo, photo: Ready, labels: np.ndarray, tiles: Tensor) -> Outcome:
+        """Its label map, written. Raises OptionError where a stranger lies there, OutputError, MachineError."""
+        below = f"{LABELS}/{item.name}.png"
+        target = self.record.folder / below
+        check_replaced({target: LAYOUT.kept[LABELS]}, "move it away, or choose another --out")
+        write_whole(target, label_png(labels, self.classes))
+        numbers, counts = np.unique(labels, return_counts=True)
+        pixels = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        return Labelled(item.name, below, (labels.shape[0], labels.shape[1]), pixels)
+
+    def failed(self, item: Photo, error: ImageError) -> Outcome:
+        """Its line of failed.jsonl."""
+        return Unlabelled(item.name, str(item.path), error.what, error.remedy)
+
+
+def with_failures(record: Labellings, shards: Iterable[int]) -> list[int]:
+    """Shards in which a photo could not be used."""
+    return [shard for shard in shards if any(isinstance(one, Unlabelled) for one in record.outcomes(shard) or [])]

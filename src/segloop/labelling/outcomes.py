@@ -1,0 +1,90 @@
+"""What became of each photo of a labelling, shard by shard on disk, and the tables made of it."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..common.earlier import beginning, png_of
+from ..common.sheets import csv_text
+from ..runs.folder import Layout
+from ..runs.record import Record, Shards
+
+LABELS = "labels"  # the folder of the label maps
+PHOTOS, CLASSES = "photos.csv", "classes.csv"
+LAYOUT = Layout(
+    files={PHOTOS: beginning(b"photo,labels,height,width,"), CLASSES: beginning(b"class,name,photos,pixels,share")},
+    kept={LABELS: png_of("classes")},
+    part=".jsonl",
+    lasting=True,
+)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A photo that has its label map."""
+
+    photo: str  # below the source
+    labels: str  # the map's file, below the run
+    size: tuple[int, int]  # (H, W)
+    pixels: dict[int, int]  # of each class that occurs, by its number
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """A photo that could not be used, with the sentence that says why."""
+
+    photo: str
+    source: str
+    error: str
+    remedy: str
+
+
+Outcome = Labelled | Unlabelled
+Labellings = Record[Outcome]
+
+
+def encode(outcomes: Sequence[Outcome]) -> bytes:
+    """Outcomes of a shard, one a line, and a last line that says that it is whole."""
+    lines = [json.dumps(asdict(outcome), ensure_ascii=True) for outcome in outcomes]
+    return ("\n".join([*lines, json.dumps({"photos": len(lines)})]) + "\n").encode()
+
+
+def decode(data: bytes, inputs: Mapping[str, Any]) -> list[Outcome] | None:
+    """What `encode` was given; None for bytes that are not whole."""
+    try:
+        *lines, last = [json.loads(line) for line in data.decode().splitlines()]
+        return [_outcome(line) for line in lines] if last == {"photos": len(lines)} else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _outcome(line: dict[str, Any]) -> Outcome:
+    if "error" in line:
+        return Unlabelled(**line)
+    pixels = {int(number): count for number, count in line["pixels"].items()}
+    return Labelled(line["photo"], line["labels"], tuple(line["size"]), pixels)
+
+
+SHARDS: Shards[Outcome] = Shards(LAYOUT, encode, decode)
+
+
+def photo_lines(outcomes: Iterable[Outcome], names: Sequence[str]) -> Iterator[bytes]:
+    """photos.csv, line by line: a photo, its map, its size, and the class that most of its pixels have."""
+    yield csv_text([("photo", "labels", "height", "width", "largest", "share")]).encode()
+    for one in outcomes:
+        if isinstance(one, Labelled):
+            number, most = max(one.pixels.items(), key=lambda item: (item[1], -item[0]))
+            share = round(most / (one.size[0] * one.size[1]), 6)
+            row = (one.photo, one.labels, *one.size, names[number], share)
+            yield csv_text([row]).encode("utf-8", "backslashreplace")
+
+
+def class_table(photos: Sequence[int], pixels: Sequence[int], names: Sequence[str]) -> bytes:
+    """classes.csv: in how many photos each class occurs, and its share of all pixels."""
+    total = sum(pixels) or 1
+    rows = [
+        (number, name, photos[number], pixels[number], round(pixels[number] / total, 6))
+        for number, name in enumerate(names)
+    ]
+    return csv_text([("class", "name", "photos", "pixels", "share"), *rows]).encode()

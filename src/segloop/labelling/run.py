@@ -1,0 +1,144 @@
+"""`segloop label` behind its command: a labelling begun or gone on with, its shards done, its tables written."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+
+from ..common.earlier import FAILED
+from ..common.files import replacing, write_whole
+from ..line.segmenter import Segmenter
+from ..runs.folder import locked
+from ..runs.inputs import images_hash, made_by, shards_of
+from ..runs.machine import machine
+from ..runs.record import Inputs, open_record
+from ..runs.work import Progress, adding, work
+from ..words.vocabulary import Vocabulary
+from .job import Labelling, with_failures
+from .outcomes import (
+    CLASSES,
+    LAYOUT,
+    PHOTOS,
+    SHARDS,
+    Labellings,
+    Outcome,
+    Unlabelled,
+    class_table,
+    photo_lines,
+)
+from .sources import Photos
+
+SHARD = 64  # photos that are done or lost together
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A labelling that has ended, or was asked to stop."""
+
+    folder: Path
+    run: dict[str, Any] | None  # run.json; None: it was stopped and can go on
+    left: int = 0  # shards that are still to be done
+
+
+def label(
+    photos: Photos,
+    segmenter: Segmenter,
+    vocabulary: Vocabulary,
+    out: str | Path,
+    *,
+    named: Sequence[str | None] = (),
+    shard: int = SHARD,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    stop: Event | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+    progress: Progress = lambda done, total: None,
+) -> Finished:
+    """Label all photos of a source into `out`: a map of class numbers for each, and tables.
+
+    Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
+    used are tried again. `named` are the method and host as the user gave them, whose code the record tells by its
+    hash. `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or something
+    that is of none; OutputError, MachineError.
+    """
+    folder = Path(out)
+    encoded = segmenter.encoded(vocabulary)
+    settings = {
+        "source": photos.root.name,
+        "images_listed": len(photos.listed),
+        "images_hash": images_hash(photos.names),
+        **made_by(segmenter, encoded, named),
+        "batch": segmenter.batch,
+        "shard": shard,
+        "threads": torch.get_num_threads(),
+        "device": segmenter.clip.device.type,
+    }
+    inputs = Inputs({"kind": "label", **settings}, encoded.classes, encoded.queries, encoded.query_index)
+    parts = shards_of(len(photos.listed), shard)
+    with locked(folder, LAYOUT):
+        record = open_record(folder, inputs, SHARDS, overwrite)
+        missing = set(record.missing(len(parts)))
+        again = with_failures(record, sorted(set(range(len(parts))) - missing)) if retry_failed else []
+        if record.finished and not again:
+            say(f"{folder} holds this labelling, done")
+            return Finished(folder, record.finished)
+        if len(missing) < len(parts):
+            say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
+        _do(record, photos, segmenter, encoded, parts, frozenset({*missing, *again}), stop or Event(), progress)
+        left = len(record.missing(len(parts)))
+        return Finished(folder, None, left) if left else Finished(folder, _end(record, len(parts)))
+
+
+def _do(
+    record: Labellings,
+    photos: Photos,
+    segmenter: Segmenter,
+    words: Vocabulary,
+    parts: Sequence[slice],
+    missing: frozenset[int],
+    stop: Event,
+    progress: Progress,
+) -> None:
+    rows = words.embeddings
+    assert rows is not None
+    job = Labelling(record, segmenter, rows, segmenter.rule(words), words.classes, photos.listed, parts, missing)
+    started = datetime.now(timezone.utc).isoformat()
+    entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": str(photos.root)}
+    record.log(entry)
+    seconds = work([job], sorted(missing), adding(progress, job.images), stopped=stop.is_set)
+    ended = datetime.now(timezone.utc).isoformat()
+    record.log({**entry, "ended": ended, "seconds": seconds, "images": job.images})
+
+
+def _end(record: Labellings, shards: int) -> dict[str, Any]:
+    """Tables of all photos, a shard in memory at a time, then run.json."""
+    names = record.inputs["classes"]
+    photos, pixels, failed, done = [0] * len(names), [0] * len(names), [], 0
+
+    def outcomes() -> Iterator[Outcome]:
+        for shard in range(shards):
+            yield from record.outcomes(shard) or []
+
+    for one in outcomes():
+        if isinstance(one, Unlabelled):
+            failed.append({"source": one.source, "error": one.error, "remedy": one.remedy})
+            continue
+        done += 1
+        for number, count in one.pixels.items():
+            photos[number] += 1
+            pixels[number] += count
+    with replacing(record.folder / PHOTOS) as stream:
+        stream.writelines(photo_lines(outcomes(), names))
+    write_whole(record.folder / CLASSES, class_table(photos, pixels, names))
+    if failed:
+        write_whole(record.folder / FAILED, "".join(json.dumps(line) + "\n" for line in failed).encode())
+    else:
+        (record.folder / FAILED).unlink(missing_ok=True)
+    return record.end({"images": done, "failed": len(failed)})

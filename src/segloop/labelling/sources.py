@@ -1,0 +1,107 @@
+"""Which photos are meant: a folder, a pattern, a list; each with the name that its label map bears."""
+
+import csv
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..common.sheets import cell_name
+from ..errors import ImageError, OptionError, nearest
+from ..images import expand_photos
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2")
+TEXTS, TABLES = (".txt", ".list"), (".csv", ".tsv")
+COLUMNS = ("path", "file", "filename", "file_name", "image", "photo")  # that a table's paths may stand under
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of a source."""
+
+    name: str  # of its results, below the run: the path below the common folder, `/` between folders, no suffix
+    path: Path
+
+
+@dataclass(frozen=True)
+class Photos:
+    """All photos of a source, by name."""
+
+    root: Path  # the folder that all have in common
+    listed: tuple[Photo, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Paths below the root, as a record hashes them."""
+        return [os.path.relpath(photo.path, self.root).replace(os.sep, "/") for photo in self.listed]
+
+
+def photos_of(source: str, column: str | None = None, but: Path | None = None) -> Photos:
+    """A folder (with all below it), a pattern, one photo, a text list or a table with a column of paths -> its photos.
+
+    Paths of a list are relative to the list. Photos come in the order of their names, each once; those whose results
+    would bear one name keep their own suffix. What lies below the folder `but`, where results go, is no photo. Raises
+    ImageError where there is none, OptionError for a table without such a column.
+    """
+    results = os.path.join(os.path.abspath(but), "") if but else None
+    every = dict.fromkeys(os.path.abspath(path) for path in _paths(source, column))
+    paths = [path for path in every if results is None or not path.startswith(results)]
+    if not paths:
+        raise ImageError(f"{source} holds no photo", f"a photo ends in {', '.join(SUFFIXES[:4])} ...; or give a list")
+    places = [Path(path) for path in paths]
+    root = Path(os.path.commonpath([place.parent for place in places]))
+    stems = {place: place.relative_to(root).with_suffix("").as_posix() for place in places}
+    shared = Counter(stem.casefold() for stem in stems.values())
+    found = [
+        Photo(stem if shared[stem.casefold()] == 1 else place.relative_to(root).as_posix(), place)
+        for place, stem in stems.items()
+    ]
+    return Photos(root, tuple(sorted(found, key=lambda photo: photo.name)))
+
+
+def _paths(source: str, column: str | None) -> Iterable[str | Path]:
+    place = Path(source)
+    if place.is_dir():
+        return _below(place)
+    suffix = place.suffix.lower()
+    if suffix in TABLES and place.is_file():
+        return [place.parent / path for path in _column(place, column)]
+    if column:
+        raise OptionError(f"--column came with {source}", "it goes with a table: .csv or .tsv")
+    if suffix in TEXTS and place.is_file():
+        lines = _text(place).splitlines()
+        return [place.parent / line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if glob.has_magic(source) and not place.exists():
+        return [path for path in expand_photos([source]) if path.suffix.lower() in SUFFIXES]
+    return expand_photos([source])
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """Every photo below a folder; hidden files and folders are none of it."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield from (os.path.join(place, name) for name in sorted(files) if _is_photo(name))
+
+
+def _is_photo(name: str) -> bool:
+    return name[0] != "." and name.lower().endswith(SUFFIXES)
+
+
+def _column(table: Path, column: str | None) -> list[str]:
+    """The paths of a table. Raises OptionError naming its columns."""
+    lines = csv.DictReader(_text(table).splitlines(), delimiter="\t" if table.suffix.lower() == ".tsv" else ",")
+    heads = [head for head in lines.fieldnames or [] if head]
+    known = column or next((head for name in COLUMNS for head in heads if head.strip().lower() == name), None)
+    if known is None or known not in heads:
+        what = f"{table} has no column {column!r}" if column else f"no column of {table} is known to hold paths"
+        raise OptionError(what, nearest(column or "path", heads) if heads else "give a table with a heading")
+    return [cell_name(line[known]) for line in lines if line.get(known)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise OptionError(f"{path} is not UTF-8", "save it again as UTF-8 text") from None

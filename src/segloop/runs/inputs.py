@@ -1,0 +1,70 @@
+"""What determines a run's results, in the words of its record: networks, words and code, without paths of a machine."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..attention.custom import attention_from_file, is_file_place
+from ..backbones.shared import weights_hash
+from ..choice.methods import METHODS
+from ..line.segmenter import Segmenter
+from ..words.vocabulary import Vocabulary
+from .folder import read_run
+
+SETTLED = ("dtype", "batch", "shard", "threads", "device")  # once: a restart takes them from the record
+
+
+def as_recorded(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run in `folder` has settled of the options that are not said (None or "auto") now."""
+    kept = read_run(folder)
+    known = {name: kept["settings"].get(name) for name in asked} if kept else {}
+    return {name: value for name, value in known.items() if asked[name] in (None, "auto") and value}
+
+
+def made_by(segmenter: Segmenter, vocabulary: Vocabulary, named: Sequence[str | None]) -> dict[str, Any]:
+    """Networks, constants and words, with hashes of weights, templates and of the code that method and host `named`."""
+    guide = segmenter.network.guide
+    described = segmenter.describe(vocabulary)
+    described |= {name: plain_name(described[name]) for name in ("model", "vision") if name in described}
+    return {
+        **described,
+        "model_hash": weights_hash(segmenter.clip.model),
+        **({"vision_hash": weights_hash(guide.model)} if guide else {}),
+        **_code(named),
+        "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
+    }
+
+
+def attention_of(name: str | None) -> Any:
+    """A method's name as it is, or the function that FILE.py:function names. Raises OptionError."""
+    return attention_from_file(name) if name and is_file_place(name) else name
+
+
+def plain_name(name: str) -> str:
+    """A model's or a method's name without the path of this machine."""
+    if is_file_place(name):
+        file, _, function = name.rpartition(":")
+        return f"{Path(file).stem}-{function}"
+    place = Path(name).expanduser()
+    return place.resolve().name if place.is_dir() else name
+
+
+def images_hash(names: list[str]) -> str:
+    """SHA-256 of a list of images: two runs with the same one saw the same images in the same order."""
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def shards_of(images: int, size: int) -> list[slice]:
+    """Images of each shard; batches never cross one, so that a shard's bytes depend on nothing else."""
+    return [slice(start, min(start + size, images)) for start in range(0, images, size)]
+
+
+def _code(named: Sequence[str | None]) -> dict[str, str]:
+    """Hashes of files that hold attentions of the user's own, and packages that brought some."""
+    files = [name.rpartition(":")[0] for name in named if name and is_file_place(name)]
+    digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+    packages = [package for name in named if (package := METHODS.package(name or ""))]
+    own = {"code_hash": "+".join(digests)} if digests else {}
+    return {**own, "packages": ", ".join(packages)} if packages else own
