@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 from command import complaint, done
 from runs import TIMEOUT, killed_at
@@ -162,6 +163,22 @@ def test_other_words_and_other_photos_are_another_run(segloop, words, source, dr
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     assert "thesis.txt is there" in complaint(segloop(*words("mine")))
+
+
+def test_one_coco_file_for_all(segloop, words, source, tmp_path):
+    (source / "000004.png").write_bytes(b"no photo")
+    assert segloop(*words("run", "--format", "png,coco")).exit_code == 3
+    again = segloop(*words("run", "--format", "coco-polygons"))  # of a run that is done, without labelling anew
+    assert again.exit_code == 3 and "holds this labelling, done" in again.stderr
+    for file in ("annotations.coco.json", "annotations.coco-polygons.json"):
+        loaded = COCO(tmp_path / "run" / file)
+        assert sorted(image["file_name"] for image in loaded.imgs.values())[-1] == "deep/er/000009.png"
+        assert len(loaded.imgs) == 9
+        for number, image in loaded.imgs.items():
+            stored = np.asarray(Image.open(tmp_path / "run" / "labels" / image["file_name"]))
+            for one in loaded.imgToAnns[number]:
+                assert (loaded.annToMask(one) == (stored == one["category_id"] - 1)).all()
+    assert "there is no format 'yolo' of many photos" in complaint(segloop(*words("run", "--format", "yolo")))
 
 
 def test_results_below_the_photos_are_no_photos(segloop, words, source):

@@ -33,6 +33,7 @@ class Asked:
     column: Annotated[str | None, typer.Option("--column", help="Of a table, where paths stand.")] = None
     words: options.Words
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("segloop-out/labels")
+    formats: Annotated[str, typer.Option("--format", help="Of png, coco, coco-polygons; png is always there.")] = "png"
     networks: options.Networks
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Photos done or lost together; 64.")] = None
@@ -55,8 +56,10 @@ def label(asked: Asked) -> None:
     in hand.
     """
     with friendly(asked.debug):
+        from ..labelling.exports import exports_of
         from ..labelling.sources import photos_of
 
+        exports = exports_of(asked.formats)
         vocabulary = asked.words.vocabulary()
         changes = options.overrides(asked.networks.sets)
         photos = photos_of(asked.source, asked.column, but=asked.out)
@@ -76,6 +79,7 @@ def label(asked: Asked) -> None:
                 vocabulary,
                 asked.out,
                 named=named,
+                exports=exports,
                 shard=settled.shard or SHARD,
                 retry_failed=asked.retry_failed,
                 overwrite=asked.overwrite,

@@ -7,13 +7,19 @@ from typing import Any
 
 from ..common.earlier import beginning, png_of
 from ..common.sheets import csv_text
+from ..results.annotations import is_collection
 from ..runs.folder import Layout
 from ..runs.record import Record, Shards
 
 LABELS = "labels"  # the folder of the label maps
 PHOTOS, CLASSES = "photos.csv", "classes.csv"
+COCO_FILES = {"coco": "annotations.coco.json", "coco-polygons": "annotations.coco-polygons.json"}
 LAYOUT = Layout(
-    files={PHOTOS: beginning(b"photo,labels,height,width,"), CLASSES: beginning(b"class,name,photos,pixels,share")},
+    files={
+        PHOTOS: beginning(b"photo,labels,height,width,"),
+        CLASSES: beginning(b"class,name,photos,pixels,share"),
+        **dict.fromkeys(COCO_FILES.values(), is_collection),
+    },
     kept={LABELS: png_of("classes")},
     part=".jsonl",
     lasting=True,

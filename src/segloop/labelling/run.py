@@ -21,6 +21,7 @@ from ..runs.machine import machine
 from ..runs.record import Inputs, open_record
 from ..runs.work import Progress, adding, work
 from ..words.vocabulary import Vocabulary
+from .exports import EXPORTS
 from .job import Labelling, with_failures
 from .outcomes import (
     CLASSES,
@@ -54,6 +55,7 @@ def label(
     out: str | Path,
     *,
     named: Sequence[str | None] = (),
+    exports: Sequence[str] = (),
     shard: int = SHARD,
     retry_failed: bool = False,
     overwrite: bool = False,
@@ -64,23 +66,14 @@ def label(
     """Label all photos of a source into `out`: a map of class numbers for each, and tables.
 
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
-    used are tried again. `named` are the method and host as the user gave them, whose code the record tells by its
-    hash. `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or something
-    that is of none; OutputError, MachineError.
+    used are tried again. `exports` are names of EXPORTS: files of all photos that are made when all are done, also of a
+    labelling that was done before. `named` are method and host as the user gave them, whose code the record tells by
+    its hash. `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or
+    something that is of none; OutputError, MachineError.
     """
     folder = Path(out)
     encoded = segmenter.encoded(vocabulary)
-    settings = {
-        "source": photos.root.name,
-        "images_listed": len(photos.listed),
-        "images_hash": images_hash(photos.names),
-        **made_by(segmenter, encoded, named),
-        "batch": segmenter.batch,
-        "shard": shard,
-        "threads": torch.get_num_threads(),
-        "device": segmenter.clip.device.type,
-    }
-    inputs = Inputs({"kind": "label", **settings}, encoded.classes, encoded.queries, encoded.query_index)
+    inputs = _inputs(photos, segmenter, encoded, named, shard)
     parts = shards_of(len(photos.listed), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)
@@ -88,12 +81,38 @@ def label(
         again = with_failures(record, sorted(set(range(len(parts))) - missing)) if retry_failed else []
         if record.finished and not again:
             say(f"{folder} holds this labelling, done")
+            _export(record, photos, len(parts), exports, say)
             return Finished(folder, record.finished)
         if len(missing) < len(parts):
             say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
         _do(record, photos, segmenter, encoded, parts, frozenset({*missing, *again}), stop or Event(), progress)
         left = len(record.missing(len(parts)))
-        return Finished(folder, None, left) if left else Finished(folder, _end(record, len(parts)))
+        if left:
+            return Finished(folder, None, left)
+        _export(record, photos, len(parts), exports, say)
+        return Finished(folder, _end(record, len(parts)))
+
+
+def _inputs(photos: Photos, segmenter: Segmenter, words: Vocabulary, named: Sequence[str | None], shard: int) -> Inputs:
+    settings = {
+        "kind": "label",
+        "source": photos.root.name,
+        "images_listed": len(photos.listed),
+        "images_hash": images_hash(photos.names),
+        **made_by(segmenter, words, named),
+        "batch": segmenter.batch,
+        "shard": shard,
+        "threads": torch.get_num_threads(),
+        "device": segmenter.clip.device.type,
+    }
+    return Inputs(settings, words.classes, words.queries, words.query_index)
+
+
+def _export(
+    record: Labellings, photos: Photos, shards: int, exports: Sequence[str], say: Callable[[str], None]
+) -> None:
+    for name in exports:
+        say(f"wrote {record.folder / EXPORTS[name](record, photos, shards)}")
 
 
 def _do(

@@ -128,6 +128,11 @@ def look_into(target: Path, classes: list[str] | None) -> Listed | None:
     return found
 
 
+def is_collection(stream: IO[bytes]) -> bool:
+    """Whether a file begins as those of `Collection.write`."""
+    return stream.readline().endswith(IMAGES)
+
+
 def encoded(value: Any) -> bytes:
     """JSON in one line of UTF-8; odd bytes of a file name become \\udcXX, which JSON can read."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
