@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..common.keys import BENCHMARKS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["BENCHMARKS", "Vocabulary", "benchmark_names", "benchmark_queries", "parse_classes", "read_class_file",
            "template_sets"]
 # fmt: on
+SHARED = {"words", "templates"}  # files of `classes` that are no lists
 UNIT_TOLERANCE = 1e-3  # half precision rounds a unit row by less
 
 
@@ -97,11 +99,14 @@ class Vocabulary:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def benchmark(cls, key: str, variant: str = "P", *, templates: str | Sequence[str] = "openai80") -> Vocabulary:
+    def benchmark(
+        cls, key: str | Path, variant: str = "P", *, templates: str | Sequence[str] = "openai80"
+    ) -> Vocabulary:
         """The published list of a data set, word for word (spec 0.5), under the data set's own names (spec 7).
 
         `variant` is P, S, SFP or clear. Unlike a user's list it may repeat a word: coco-object has "bed" as
-        a class and in its background. Raises VocabularyError.
+        a class and in its background. `key` may also be a JSON file of your own, written as those of `classes` are.
+        Raises VocabularyError.
         """
         words = benchmark_queries(key, variant)
         self = cls.__new__(cls)
@@ -112,7 +117,7 @@ class Vocabulary:
             background=_benchmark(key).get("background"),
             templates=_templates(templates),
             embeddings=None,
-            source=f"{key}/{variant}",
+            source=f"{key.stem if isinstance(key, Path) else key}/{variant}",
             made_by=None,
         )
         return self
@@ -145,12 +150,12 @@ def template_sets() -> dict[str, tuple[str, ...]]:
     return {name: tuple(templates) for name, templates in _data("templates").items()}
 
 
-def benchmark_names(key: str) -> list[str]:
+def benchmark_names(key: str | Path) -> list[str]:
     """The data set's own class names, those of MMSegmentation (spec 7). Raises VocabularyError."""
     return list(_benchmark(key)["names"])
 
 
-def benchmark_queries(key: str, variant: str = "P") -> list[list[str]]:
+def benchmark_queries(key: str | Path, variant: str = "P") -> list[list[str]]:
     """The published words of each class (spec 0.5). Raises VocabularyError.
 
     A data file states only the classes whose words differ from their name; `@` refers to a shared set of
@@ -170,10 +175,30 @@ def benchmark_queries(key: str, variant: str = "P") -> list[list[str]]:
     ]
 
 
-def _benchmark(key: str) -> dict[str, Any]:
-    if key not in BENCHMARKS:
-        raise VocabularyError(f"there is no published list {key!r}", nearest(str(key), BENCHMARKS))
+def _benchmark(key: str | Path) -> dict[str, Any]:
+    if isinstance(key, Path):
+        return _of_file(key)
+    if key not in _lists():
+        raise VocabularyError(f"there is no published list {key!r}", nearest(str(key), _lists()))
     return _data(key)
+
+
+@cache
+def _lists() -> tuple[str, ...]:
+    """Lists in `classes`, the benchmarks' first."""
+    found = {place.name.removesuffix(".json") for place in (files(__package__) / "classes").iterdir()} - SHARED
+    return (*BENCHMARKS, *sorted(found.difference(BENCHMARKS)))
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    """A list of another package."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data["names"][0], data["variants"].items()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        remedy = 'write {"names": ["road", ...], "variants": {"P": {"road": ["road", "street"]}, ...}}'
+        raise VocabularyError(f"{path} is no class list with variants", remedy) from None
+    return data
 
 
 @cache
