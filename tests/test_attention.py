@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segloop.attention.operators import VARIANTS, neighbourhood_bias, variant
+from segloop.attention.operators import neighbourhood_bias
 from segloop.attention.types import LastBlock
+from segloop.attention.variants import VARIANTS, variant
 from segloop.errors import OptionError
 from tolerances import EXACT, U
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..attention.operators import Variant, variant
 from ..attention.purify import SFP
+from ..attention.variants import Variant, variant
 from ..common.doors import Table
 from ..common.keys import BENCHMARKS, LARGE
 from ..common.records import Constants

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..attention.feedback import FSA
-from ..attention.operators import VARIANTS, Variant, variant
 from ..attention.purify import SFP
 from ..attention.types import Attention
+from ..attention.variants import VARIANTS, Variant, variant
 from ..common.keys import BENCHMARKS
 from ..common.records import Constants, constants_of
 from ..errors import OptionError, nearest

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..attention.feedback import FSA
-from ..attention.operators import VARIANTS
 from ..attention.purify import SFP
 from ..attention.types import Attention
+from ..attention.variants import VARIANTS
 from ..common.records import Constants, constants_of, override, share_out
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep
