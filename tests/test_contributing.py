@@ -12,11 +12,17 @@ import pytest
 from PIL import Image
 
 from command import WORDS, complaint, done, record
+from records import write_run
 from segloop import Segmenter, Vocabulary, cli
-from segloop.choice.methods import METHODS, Method
+from segloop.choice import methods
+from segloop.choice.methods import METHODS, RECIPES, Method
+from segloop.choice.naming import Choice
+from segloop.choice.plan import resolve
 from segloop.common.doors import Table
 from segloop.data.layouts import DATASETS
 from segloop.errors import OptionError
+from segloop.report.protocol import deviations
+from segloop.report.runs import load_run
 from segloop.words import lists
 
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -155,6 +161,17 @@ def test_a_run_with_a_stage_goes_on_and_is_reported(add, evaluate, segloop, tmp_
     assert 'earlier {"share": 0.3, "back": 1} there' in complaint(evaluate(*options, "--set", "share=0.5"))
     done(evaluate("--method", "qq", "--out", tmp_path / "other"))
     done(segloop("report", tmp_path / "run", tmp_path / "other"))
+
+
+def test_a_run_with_a_stage_is_held_against_its_recipe(add, monkeypatch, tmp_path):
+    add("earlier.py")
+    monkeypatch.setitem(RECIPES, "earlier/voc20", methods._recipe("earlier", "voc20"))
+    plan = resolve(Choice(recipe="earlier/voc20"))
+    settings = plan.constants | {"earlier": {"share": 0.5}, "method": "earlier", "dataset": "voc20"}
+    settings |= {"fidelity": "reference", "void": "reference", "vocabulary": "voc20/P"}
+    queries = Vocabulary.benchmark("voc20").queries
+    run = write_run(tmp_path / "run", 50.0, queries=queries, **settings)
+    assert deviations(load_run(run)) == ["earlier.share 0.5 instead of 0.3"]
 
 
 def test_a_step_on_text_rows(add, settings):
