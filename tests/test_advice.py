@@ -31,7 +31,8 @@ OPTIONS = {
 }
 EVERY_OPTION = {"--version"}.union(*OPTIONS.values())
 KNOWN = known_constants()
-FIELDS = {*KNOWN, *KNOWN["feedback"], *KNOWN["purify"], "field", "tau"}  # the last two of examples
+NESTED = [own for own in KNOWN.values() if isinstance(own, dict)]
+FIELDS = {*KNOWN, *(name for own in NESTED for name in own), "field", "tau", "share"}  # the last three of examples
 ROOMS = {  # who runs the code of a room, where not every command does
     "jobs.py": ["segment"],
     "evaluation": ["evaluate", "tune"],

@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,7 +241,7 @@ def surprise(*_, **__):
 
 
 def test_a_surprise_ends_in_one_sentence(segment, street, monkeypatch):
-    monkeypatch.setitem(results.FORMATS, "png", (".png", surprise))
+    monkeypatch.setitem(results.FORMATS, "png", replace(results.FORMATS["png"], encode=surprise))
     result = segment(street, *WORDS)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
@@ -252,7 +253,7 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(segment, street, monk
     assert result.exit_code == 2
     assert "Traceback (most recent call last)" in result.stderr
     assert "did you mean 'naclip'" in result.stderr.splitlines()[-1]
-    monkeypatch.setitem(results.FORMATS, "png", (".png", surprise))
+    monkeypatch.setitem(results.FORMATS, "png", replace(results.FORMATS["png"], encode=surprise))
     result = segment(street, *WORDS, "--debug")
     assert result.exit_code == 1 and "in surprise" in result.stderr
 

@@ -477,5 +477,5 @@ def test_what_other_readers_ask_for(listed, folder, tmp_path):
 
 
 def test_every_format_has_its_own_suffix():
-    suffixes = [suffix for suffix, _ in FORMATS.values()]
+    suffixes = [row.suffix for row in FORMATS.values()]
     assert len(set(suffixes)) == len(suffixes)

@@ -210,7 +210,8 @@ def test_inspect_says_what_it_lacks(segloop, toy, street):
 def test_other_types_are_refused_as_before(segloop, toy, street):
     (toy / "config.json").write_text('{"model_type": "siglip2"}')
     told = complaint(segloop("segment", street, *WORDS, "--clip", toy))
-    assert "is of type 'siglip2', not 'clip' or 'toy': SigLIP pools by a head of its own" in told
+    kinds = " or ".join(map(repr, FAMILIES))
+    assert f"is of type 'siglip2', not {kinds}: SigLIP pools by a head of its own" in told
 
 
 def test_what_a_config_asks_for():

@@ -11,8 +11,9 @@ from torch import Tensor
 
 import textbook
 from segloop.attention.feedback import DIVERGENCES, FSA, Feedback
-from segloop.attention.operators import Shared, Softmax, variant
+from segloop.attention.operators import Shared, Softmax
 from segloop.attention.types import LastBlock
+from segloop.attention.variants import variant
 from segloop.errors import OptionError
 from tolerances import FED, U, close_but_for_flips
 

@@ -99,7 +99,8 @@ def test_kinds_know_their_own_and_nothing_else(tmp_path, street):
         labels=np.array([[0, 1]]), classes=["a", "b"], scores=None, share={"a": 0.5, "b": 0.5},
         confidence={"a": 0.5, "b": 0.5}, image=np.zeros((1, 2, 3), np.uint8), source="x.jpg",
     )  # fmt: skip
-    written = dict(zip(results.KINDS, result.save(tmp_path / "x", list(results.KINDS)), strict=True))
+    kinds = {name: row.kind for name, row in results.FORMATS.items() if not row.together}
+    written = dict(zip(kinds, result.save(tmp_path / "x", list(kinds)), strict=True))
     others = [street, mine(tmp_path / "mine"), mine(tmp_path / "mine.json")]
     for path, data in {"list.json": [1], "labelme.json": {"shapes": []}}.items():
         (tmp_path / path).write_text(json.dumps(data))
@@ -107,12 +108,12 @@ def test_kinds_know_their_own_and_nothing_else(tmp_path, street):
     Image.new("P", (3, 3)).save(tmp_path / "mask.png")
     np.savez(tmp_path / "mine.npz", labels=np.zeros(3))
     others += [tmp_path / "mask.png", tmp_path / "mine.npz", tmp_path]
-    for name, kind in results.KINDS.items():
+    for name, kind in kinds.items():
         assert [one for one, path in written.items() if is_a(path, kind)] == [name]
         assert not any(is_free(path, kind) for path in others)
         assert is_free(tmp_path / "nothing", kind)
     (tmp_path / "empty.png").touch()
-    assert is_free(tmp_path / "empty.png", results.KINDS["png"])  # as mktemp makes it
+    assert is_free(tmp_path / "empty.png", kinds["png"])  # as mktemp makes it
 
 
 def test_lines_of_failures(tmp_path):

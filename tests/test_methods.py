@@ -11,7 +11,7 @@ from segloop.choice.settings import Deciding, Geometry, Surroundings
 from segloop.common.keys import BENCHMARKS
 from segloop.common.records import override, parse_assignments
 from segloop.errors import OptionError
-from segloop.maps.refine import PAMR
+from segloop.maps.refine import MAP_STEPS, PAMR
 
 
 def resolve(method=None, folder=None, **choice) -> Plan:
@@ -82,7 +82,7 @@ def test_overrides_win_over_method_recipe_folder_and_row():
     assert resolve(folder=folder).geometry.crop == 64
     assert resolve("naclip", folder=folder).method == "naclip"
     assert resolve("naclip", folder=folder).geometry.crop == 64
-    assert resolve("naclip", folder=folder).map_steps == (PAMR(),)
+    assert resolve("naclip", folder=folder).map_steps == tuple(MAP_STEPS.values())
     assert resolve(recipe="sclip/voc21", folder=folder).geometry.crop == 224
     assert resolve(recipe="sclip/voc21", folder=folder).deciding.logit_scale == 65
     assert resolve("naclip", dataset="voc21") == resolve(recipe="naclip/voc21")
@@ -94,7 +94,7 @@ def test_without_a_recipe_nothing_is_thrown_away():
     for method in (*METHODS, "qq+kk"):
         plan = resolve(method)
         assert (plan.deciding.background_threshold, plan.deciding.area_threshold) == (None, None)
-        assert plan.map_steps == (PAMR(),) and not plan.map_steps[0].is_on
+        assert plan.map_steps == tuple(MAP_STEPS.values()) and not any(step.is_on for step in plan.map_steps)
         assert plan.geometry == resolve(method, dataset="voc20").geometry
 
 

@@ -6,15 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from command import done
-from segloop import Segmenter
+from segloop import Segmenter, Vocabulary
 from segloop.choice.methods import METHODS
 from segloop.common import doors
 from segloop.data.datasets import DATASETS, open_dataset
 from segloop.errors import Notice, OptionError
-from test_contributing import FILES, fenced
+from test_contributing import FILES, fenced, fields_of_two_farms
 
 BROKEN = """
 [segloop.methods]
@@ -39,7 +38,7 @@ def install(tmp_path, monkeypatch):
         described = place / "mypackage-1.2.dist-info"
         for folder in (place / "mypackage", described):
             folder.mkdir(parents=True)
-        for name in ("tau.py", "data.py"):
+        for name in ("tau.py", "data.py", "harvest.json", "earlier.py"):
             (place / "mypackage" / name).write_text(FILES[name])
         (place / "mypackage" / "broken.py").write_text("NUMBER = 3\n")
         (described / "METADATA").write_text("Metadata-Version: 2.1\nName: mypackage\nVersion: 1.2\n")
@@ -52,14 +51,6 @@ def install(tmp_path, monkeypatch):
     doors._entries.cache_clear()
     for name in [name for name in sys.modules if name.startswith("mypackage")]:
         del sys.modules[name]
-
-
-def scene(root):
-    for folder, stored in (("images", (8, 8, 3)), ("masks", (8, 8))):
-        place = root / "harvest" / folder / "val"
-        place.mkdir(parents=True)
-        suffix = "jpg" if folder == "images" else "png"
-        Image.fromarray(np.ones(stored, np.uint8)).save(place / f"one.{suffix}")
 
 
 def test_a_method_of_a_package_is_like_ours(install, segloop):
@@ -76,9 +67,19 @@ def test_a_method_of_a_package_is_like_ours(install, segloop):
     assert METHODS.package("tau") == "mypackage 1.2" and METHODS.package("sclip") is None
 
 
+def test_a_method_of_a_package_brings_its_stage(install, tmp_path):
+    install("[segloop.methods]\nrow = mypackage.row:EARLIER\n")
+    (row,) = re.findall(r"Method\(.+", FILES["earlier.py"])
+    lines = ("from segloop.choice.methods import Method", "from .earlier import Earlier", f"EARLIER = {row}")
+    (tmp_path / "site" / "mypackage" / "row.py").write_text("\n".join(lines))
+    own = Segmenter.from_pretrained("tiny", method="row", share=0.5)
+    assert own.plan.records == {"earlier": {"share": 0.5, "back": 1}}
+    assert own.describe(Vocabulary(["grass"]))["earlier"]["share"] == 0.5
+
+
 def test_a_data_set_of_a_package_is_like_ours(install, segloop, tmp_path):
     install(entry_points())
-    scene(tmp_path)
+    fields_of_two_farms(tmp_path)
     opened = open_dataset("harvest", (str(tmp_path),))
     assert [sample.name for sample in opened.samples] == ["one"]
     out = tmp_path / "run"

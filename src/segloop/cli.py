@@ -1,6 +1,7 @@
 """The command line: which commands there are. Each is a file in `commands/`."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-COMMANDS = (
+COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (segment.segment, segment.EXAMPLE),
     (label.label, label.EXAMPLE),
     (inspect.inspect, inspect.EXAMPLE),
@@ -33,8 +34,16 @@ COMMANDS = (
     (tables.models, "segloop models"),
     (tables.datasets, "segloop datasets --data DIR"),
 )
-for command, example in COMMANDS:
+"""Functions as `taking` makes them, and a line that each takes."""
+
+
+def add(command: Callable[..., None], example: str) -> None:
+    """Make a row of COMMANDS a command, called as its function is."""
     app.command(epilog=f"Example: {example}")(command)
+
+
+for row in COMMANDS:
+    add(*row)
 
 
 def _version(wanted: bool) -> None:

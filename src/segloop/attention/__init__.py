@@ -4,13 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .operators import NACLIP, VARIANTS, ProxyCLIP, Shared, Softmax, Sum, Variant, identity, product, variant
+    from .operators import NACLIP, ProxyCLIP, Shared, Softmax, Sum, identity, product
+    from .variants import VARIANTS, Variant, variant
 
 __all__ = ["NACLIP", "VARIANTS", "ProxyCLIP", "Shared", "Softmax", "Sum", "Variant", "identity", "product", "variant"]
+
+_HOMES = dict.fromkeys(__all__, "operators") | dict.fromkeys(("VARIANTS", "Variant", "variant"), "variants")
 
 
 def __getattr__(name: str) -> Any:
     """Operators open when they are first used: they bring torch."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(".operators", __name__), name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

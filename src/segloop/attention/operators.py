@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..common.records import require
-from ..errors import OptionError, nearest
+from ..errors import OptionError
 from .types import Attention, LastBlock, Mix
 
 BLOCK = 2**20  # floats of a block of rows, which stays in a processor's cache
@@ -204,40 +204,3 @@ class ProxyCLIP:
         if block.guide is None:
             raise OptionError("proxyclip needs the features of a vision model", "name one with --vision, such as dino")
         return Shared(proxy_weights(block.guide, self.beta, self.gamma).to(block.v.dtype))
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A row of VARIANTS: the attention, and what of the ordinary block is kept around it (spec 2.1).
-
-    An attention with constants of its own is a frozen record: its fields are settings.
-    """
-
-    attention: Attention
-    residual: bool = False  # add the block's input
-    mlp: bool = False  # then run the block's MLP
-    on_guide_grid: bool = False  # works on the guide's grid, without the class token
-
-
-VARIANTS = {
-    "clip": Variant(product("qk"), residual=True, mlp=True),
-    "maskclip": Variant(identity),
-    "sclip": Variant(product("qq+kk"), residual=True, mlp=True),
-    "clearclip": Variant(product("qq")),
-    "naclip": Variant(NACLIP()),
-    "proxyclip": Variant(ProxyCLIP(), on_guide_grid=True),
-}
-
-
-def variant(name: str) -> Variant:
-    """A row of VARIANTS, or any product such as "qq+kk+vv" (residual and MLP off).
-
-    Raises OptionError naming the nearest variant.
-    """
-    if name in VARIANTS:
-        return VARIANTS[name]
-    try:
-        return Variant(product(name))
-    except OptionError:
-        remedy = f"{nearest(name, VARIANTS)}, or a product such as 'qq+kk'"
-        raise OptionError(f"unknown attention {name!r}", remedy) from None

@@ -1,7 +1,8 @@
 """Records that travel between the rooms, with their shapes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -33,3 +34,33 @@ class LastBlock:
 
 Attention = Callable[[LastBlock], Mix]
 """A method of attention: builds its operator from the opened block. A frozen record where it has constants."""
+
+States = Mapping[int, Tensor]
+"""Outputs of blocks by their number, (B, [1+]N, D); 0 is the input of block 1."""
+
+RunBlock = Callable[[int, Tensor], Tensor]
+"""(number of a block, its input (B, [1+]N, D)) -> its output."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What stages ask for, gathered into one request before the networks run."""
+
+    states: frozenset[int] = frozenset()  # numbers of the blocks whose outputs are read
+    guide: bool = False  # features of a vision model
+    pairs: bool = False  # an N x N matrix will be held for every window
+    around: Callable[[Any, RunBlock], RunBlock] | None = None  # (Batch, ...): how earlier blocks are run instead
+    first_block: int | None = None  # the first of those
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """Both; what the other puts around blocks lies within."""
+        inner, outer = other.around, self.around
+        both = (lambda batch, run: outer(batch, inner(batch, run))) if inner and outer else outer or inner
+        firsts = [first for first in (self.first_block, other.first_block) if first is not None]
+        return Needs(
+            self.states | other.states,
+            self.guide or other.guide,
+            self.pairs or other.pairs,
+            both,
+            min(firsts, default=None),
+        )

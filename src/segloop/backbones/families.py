@@ -13,6 +13,7 @@ from .kinds import no_clip
 from .loading import read_config, resolve
 from .positions import PositionRule
 from .tower import Source, Tower
+from .vision import ADAPTERS
 
 FAMILIES: dict[str, Callable[[Source], Tower]] = {"clip": open_clip}
 """What `kind_of` reads in a config -> what opens such a folder. Raises ModelError."""
@@ -28,7 +29,7 @@ def load_clip(
     config = read_config(folder)
     kind = kind_of(config)
     if kind not in FAMILIES:
-        raise no_clip(name, config, files_of(folder) or entries(Path(folder)), FAMILIES)
+        raise no_clip(name, config, files_of(folder) or entries(Path(folder)), FAMILIES, ADAPTERS)
     return FAMILIES[kind](Source(name, folder, config, device, dtype, positions, offline))
 
 

@@ -1,13 +1,12 @@
 """Models of another kind than what is asked for: what they are, and what to give instead."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..errors import ModelError
 from .folders import OPENCLIP, like
 from .models import GUIDES
 
-GUIDE_TYPES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit", "sam", "vit_mae")
 SIGLIP = "SigLIP pools by a head of its own and has no class token, which segloop does not open yet"
 TRAINED = "it is trained to segment, and segloop opens plain CLIPs"
 DETECTOR = "it is trained to find boxes, and segloop opens plain CLIPs"
@@ -35,13 +34,18 @@ WHY = {  # model_type -> what it is
 }
 
 
-def no_clip(name: str, config: dict[str, Any], files: set[str], kinds: Iterable[str]) -> ModelError:
-    """What a model is whose config is of none of the `kinds` that open; `files` are those of its folder."""
+def no_clip(
+    name: str, config: dict[str, Any], files: set[str], kinds: Iterable[str], guides: Collection[str]
+) -> ModelError:
+    """What a model is whose config is of none of the `kinds` that open, perhaps one of `guides`.
+
+    `files` are those of its folder.
+    """
     kind = config.get("model_type")
     if told := _untyped(f"model {name!r}", name, config, files):
         return told
     what = f"model {name!r} is of type {kind!r}, not {' or '.join(map(repr, kinds))}"
-    if kind in GUIDE_TYPES:
+    if kind in guides:
         return ModelError(f"{what}: it guides attention", f"give it as --vision, and as model {like(name)}")
     if "auto_map" in config:
         return ModelError(f"{what}: it brings code of its own, which segloop never runs", f"give {like(name)}")

@@ -170,7 +170,7 @@ def _convolutions(fidelity: Fidelity) -> AbstractContextManager[None]:
 
 TIMM = "timm_wrapper"  # what the library calls a config in timm's style, which has no model_type
 UNTRAINED = "embeddings.mask_token"  # only training reads it
-ADAPTERS = {
+ADAPTERS: dict[str, Adapter] = {
     "vit": Adapter("dino", _loader("ViTModel", "pooler."), _dino, ("tokens", "q", "k", "v")),
     "dinov2": Adapter("dinov2", _loader("Dinov2Model", UNTRAINED), _dinov2),
     "dinov2_with_registers": Adapter("dinov2", _loader("Dinov2WithRegistersModel", UNTRAINED), _dinov2),
@@ -179,6 +179,7 @@ ADAPTERS = {
     "vit_mae": Adapter("mae", _loader("ViTMAEModel"), _mae, resizes=True),
     TIMM: Adapter("mae", load_timm, _mae, resizes=True),
 }
+"""By the model_type of a folder's config. Short names of single models are in `models.GUIDES`."""
 
 
 def load_guide(

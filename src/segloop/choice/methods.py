@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..attention.operators import Variant, variant
 from ..attention.purify import SFP
+from ..attention.variants import Variant, variant
 from ..common.doors import Table
 from ..common.keys import BENCHMARKS, LARGE
 from ..common.records import Constants
@@ -30,11 +30,17 @@ class Method:
     published: bool = True
     host: str | Variant | None = None  # whose attention it takes: a variant, by name or as it is, or a product
     purify: SFP | None = None  # what is done around that attention
+    stages: tuple[Any, ...] = ()  # and behind it, before feedback: frozen records of constants that are `Stage`s
     by_size: Mapping[str, Mapping[str, Constants]] = field(default_factory=dict)  # by size of CLIP, then data set
 
     def constants(self, dataset: str) -> dict[str, Any]:
         """What the row fixes for one data set; the method's defaults where nothing is published."""
         return {**self.defaults, **self.datasets.get(dataset, {})}
+
+    @property
+    def is_plug_in(self) -> bool:
+        """Whether what it does can be done on other hosts too."""
+        return bool(self.purify or self.stages)
 
     def variant(self, name: str) -> Variant:
         """The attention of the row of that name. Raises OptionError where `host` names none."""

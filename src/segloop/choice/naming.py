@@ -4,16 +4,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..attention.feedback import FSA
-from ..attention.operators import VARIANTS, Variant, variant
 from ..attention.purify import SFP
 from ..attention.types import Attention
+from ..attention.variants import VARIANTS, Variant, variant
 from ..common.keys import BENCHMARKS
 from ..common.records import Constants, constants_of
 from ..errors import OptionError, nearest
 from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, Method, Recipe
 
 DEFAULT_METHOD = "fsa"
-PLUG_INS = "fsa, sfp or sc-clip"
 PURIFIER = "sfp"  # the method that SFP(...) alone means
 
 
@@ -39,6 +38,7 @@ class NamedHost:
     variant: Variant
     row: Method
     purify: SFP | None = None
+    stages: tuple[Any, ...] = ()
 
 
 def attention_of(choice: Choice, named: Constants) -> tuple[str, str | None, NamedHost, Method]:
@@ -54,12 +54,16 @@ def attention_of(choice: Choice, named: Constants) -> tuple[str, str | None, Nam
     if not (choice.host or from_folder):
         host = _named(method)
         return host.name, None, host, host.row
-    purify = METHODS[method].purify if isinstance(method, str) and method in METHODS else None
-    if purify is None:
+    if not (isinstance(method, str) and _is_plug_in(method)):
         told = method if isinstance(method, str) else "an attention of your own"
-        raise OptionError(f"host= came with method {told!r}", f"host= goes with {PLUG_INS}; leave one out")
-    host = _purified(str(method), purify, _named(choice.host or from_folder))
-    return str(method), host.name.partition(":")[2], host, host.row
+        plug_ins = ", ".join(["fsa", *(name for name, row in METHODS.items() if row.is_plug_in)])
+        raise OptionError(f"host= came with method {told!r}", f"host= goes with {plug_ins}; leave one out")
+    host = _plugged(method, _named(choice.host or from_folder))
+    return method, host.name.partition(":")[2], host, host.row
+
+
+def _is_plug_in(method: str) -> bool:
+    return method in METHODS and METHODS[method].is_plug_in
 
 
 def _named(method: Any) -> NamedHost:
@@ -67,11 +71,11 @@ def _named(method: Any) -> NamedHost:
     if not isinstance(method, str):
         return NamedHost(*_own(method))
     plug_in, colon, inner = method.partition(":")
-    if colon and plug_in in METHODS and (purify := METHODS[plug_in].purify):
-        return _purified(plug_in, purify, _named(inner))
+    if colon and _is_plug_in(plug_in):
+        return _plugged(plug_in, _named(inner))
     if method in METHODS and method != "fsa":
         row = METHODS[method]
-        return NamedHost(method, row.variant(method), row, row.purify)
+        return NamedHost(method, row.variant(method), row, row.purify, row.stages)
     try:
         return NamedHost(method, variant(method), PRODUCT)
     except OptionError:
@@ -83,15 +87,17 @@ def _own(attention: Attention) -> tuple[str, Variant, Method]:
     """An attention that is given as such: a record of a known variant, perhaps with other constants, or the user's."""
     for name, row in VARIANTS.items():
         if constants_of(row.attention) and type(attention) is type(row.attention):
-            return name, replace(row, attention=attention), METHODS[name]
+            return name, replace(row, attention=attention), METHODS.get(name, PRODUCT)
     name = getattr(attention, "__qualname__", type(attention).__qualname__).split(".")[-1]
     return f"{getattr(attention, '__module__', 'python')}:{name}", Variant(attention), PRODUCT
 
 
-def _purified(plug_in: str, purify: SFP, host: NamedHost) -> NamedHost:
-    if host.purify:
+def _plugged(plug_in: str, host: NamedHost) -> NamedHost:
+    row = METHODS[plug_in]
+    if host.purify and row.purify:
         raise OptionError(f"{plug_in} came on {host.name}, which purifies already", "name another host")
-    return replace(host, name=f"{plug_in}:{host.name}", purify=purify)
+    purify, stages = host.purify or row.purify, (*host.stages, *row.stages)
+    return replace(host, name=f"{plug_in}:{host.name}", purify=purify, stages=stages)
 
 
 def recipe_of(choice: Choice) -> Recipe:

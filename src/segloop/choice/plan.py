@@ -1,17 +1,18 @@
 """What a run does, resolved: options, records, methods and recipes in the order in which they win (design 4)."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..attention.feedback import FSA
-from ..attention.operators import VARIANTS
 from ..attention.purify import SFP
 from ..attention.types import Attention
+from ..attention.variants import VARIANTS
 from ..common.records import Constants, constants_of, override, share_out
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
-from .methods import THRESHOLDS, Method
+from .methods import METHODS, THRESHOLDS, Method
 from .naming import Choice, attention_of, known_dataset, recipe_of
 from .settings import Deciding, Geometry, Surroundings
 
@@ -52,6 +53,7 @@ class Plan:
     rows: RowStep = MEAN  # from every template's text rows to one row a query; a record where it has constants
     guidance: Guidance | None = None  # where the attention lies on a guide's grid
     purify: SFP | None = None
+    stages: tuple[Any, ...] = ()  # what the method's row brings besides
     feedback: FSA | None = None
     vision: str | None = None  # the guide's name
     lambda_given: bool = False
@@ -64,6 +66,12 @@ class Plan:
         rows = {} if self.rows == MEAN else {"rows": step_name(self.rows), **constants_of(self.rows)}
         return _flat(self.geometry, self.around, self.attention, self.guidance, self.deciding, *steps) | rows
 
+    @property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Constants of what is done around and behind the attention, by the name that records of runs nest them in."""
+        named = {"feedback": self.feedback, "purify": self.purify, **_by_name(self.stages)}
+        return {name: asdict(record) for name, record in named.items() if record is not None}
+
     def changed(self, changes: Constants) -> "Plan":
         """The same with some constants replaced, each in its record; None switches one off. Raises OptionError."""
         if "rows" in changes:  # first, since a step brings constants of its own
@@ -73,8 +81,10 @@ class Plan:
         for name in shared.pop(""):
             _refuse(name, parts)
         new = {part: override(parts[part], own) if own else parts[part] for part, own in shared.items()}
-        steps = tuple(new.pop(part) for part in [*new] if part in MAP_STEPS)
-        return replace(self, **new, map_steps=steps, lambda_given=self.lambda_given or "lambda_" in changes)
+        steps = tuple(new.pop(name, step) for name, step in zip(MAP_STEPS, self.map_steps, strict=True))
+        stages = tuple(new.pop(name, stage) for name, stage in _by_name(self.stages).items())
+        given = self.lambda_given or "lambda_" in changes
+        return replace(self, **new, map_steps=steps, stages=stages, lambda_given=given)
 
     def for_models(self, depth: int, size: str | None, guide_kind: str | None, reference: bool = False) -> "Plan":
         """The published constants for this size of CLIP (such as "ViT-L/14") and kind of guide, where none were given.
@@ -116,6 +126,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
         map_steps=tuple(MAP_STEPS.values()),
         guidance=Guidance() if guided else None,
         purify=choice.purify or host.purify,
+        stages=host.stages,
         feedback=choice.feedback or (FSA() if method == "fsa" else None),
         vision=choice.vision or named["vision"] or (DEFAULT_GUIDE if guided else None),
         lambda_given=choice.feedback is not None,
@@ -130,15 +141,33 @@ def _parts(plan: Plan) -> dict[str, Any]:
     names = ("geometry", "around", "deciding", "guidance", "purify", "feedback")
     records = {name: getattr(plan, name) for name in names}
     records |= dict(zip(MAP_STEPS, plan.map_steps, strict=True))
-    records |= _unmistakable(records, "attention", plan.attention, plan.host or plan.method)
-    records |= _unmistakable(records, "rows", plan.rows, step_name(plan.rows))
+    stages = _by_name(plan.stages)
+    for name, stage in stages.items():
+        if name in {*RESERVED, *records, *_flat(*records.values())}:
+            raise OptionError(f"stage {name} has the name of another setting", "call its class something else")
+        records |= _unmistakable(records, name, stage, "as a stage")
+    records |= _unmistakable(records, "attention", plan.attention, plan.host or plan.method, stages)
+    records |= _unmistakable(records, "rows", plan.rows, step_name(plan.rows), stages)
     return {name: record for name, record in records.items() if constants_of(record)}
 
 
-def _unmistakable(records: Constants, part: str, record: Any, called: str) -> dict[str, Any]:
+def _by_name(stages: Iterable[Any]) -> dict[str, Any]:
+    """Records of stages by the names of their classes, as runs write them. Raises OptionError for one name twice."""
+    named: dict[str, Any] = {}
+    for stage in stages:
+        name = type(stage).__name__.lower()
+        if name in named:
+            raise OptionError(f"stage {name} came twice", "name another host")
+        named[name] = stage
+    return named
+
+
+def _unmistakable(
+    records: Constants, part: str, record: Any, called: str, taken: Collection[str] = ()
+) -> dict[str, Any]:
     """A record that may be the user's, by its part. Raises OptionError where a constant has another's name."""
     for name in constants_of(record):
-        if name in RESERVED or any(name in constants_of(other) for other in records.values()):
+        if name in RESERVED or name in taken or any(name in constants_of(other) for other in records.values()):
             what = f"constant {name!r} of {part} {called} is the name of another setting"
             raise OptionError(what, "call it something else")
     return {part: record}
@@ -152,7 +181,9 @@ def shared_constants() -> dict[str, Any]:
 def known_constants() -> dict[str, Any]:
     """What a setting that a record does not name was, as `describe` writes them: every known constant's default."""
     own = _flat(Guidance(), *(row.attention for row in VARIANTS.values()), *ROWS.values())
-    return {**shared_constants(), **own, "feedback": constants_of(FSA()), "purify": constants_of(SFP())}
+    stages = [_by_name(row.stages) for row in METHODS.own.values()]
+    nested = {"feedback": FSA(), "purify": SFP(), **{name: one for row in stages for name, one in row.items()}}
+    return {**shared_constants(), **own, **{name: constants_of(record) for name, record in nested.items()}}
 
 
 def _flat(*records: Any) -> dict[str, Any]:
@@ -166,6 +197,8 @@ def _owners() -> dict[str, tuple[str, str]]:
         found |= dict.fromkeys(constants_of(row.attention), (name, f"add --method {name}, or --host {name}"))
     for name, step in ROWS.items():
         found |= dict.fromkeys(constants_of(step), (f"rows {name}", f"add --set rows={name}"))
+    for name, method in METHODS.own.items():
+        found |= dict.fromkeys(_flat(*method.stages), (name, f"add --method {name}"))
     guided = [name for name, row in VARIANTS.items() if row.on_guide_grid]
     for record, name, remedy in (
         (Guidance(), guided[0], f"add --method {guided[0]}"),

@@ -18,17 +18,22 @@ from ..common.files import write_whole
 from ..common.visible import shortened
 from ..errors import ImageError, OptionError
 from ..images import expand_photos, read_image
-from ..results.annotations import Collection, collecting, common_folder, look_into
-from ..results.segmentation import FORMATS, KINDS, Segmentation
+from ..results.annotations import Collection, common_folder, look_into
+from ..results.segmentation import FORMATS, Format, Segmentation, Together
 from ..words.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from ..line.segmenter import Segmenter  # at run time it brings torch, seconds before a wrong option is told
 
-OF_THE_RUN = {"coco": "annotations.coco.json", "coco-polygons": "annotations.coco-polygons.json"}
-"""Formats that put all photos into one file."""
 
-OF_A_PHOTO = [name for name in FORMATS if name not in OF_THE_RUN]
+def of_a_photo(formats: Iterable[str]) -> dict[str, Format]:
+    """Those of `formats` that write a file for each photo."""
+    return {name: FORMATS[name] for name in formats if not FORMATS[name].together}
+
+
+def of_the_run(formats: Iterable[str]) -> list[Together]:
+    """Those of `formats` that put all photos into one file."""
+    return [together for name in formats if (together := FORMATS[name].together)]
 
 
 @dataclass(frozen=True)
@@ -64,15 +69,15 @@ def photo_stems(
     plain = {photo: out / path.relative_to(common).with_suffix("") for photo, path in absolute.items()}
     shared = Counter(_entry(stem) for stem in plain.values())
     stems: dict[Path, Path] = {}
-    taken = {_entry(out / name) for name in OF_THE_RUN.values()}
+    taken = {_entry(out / together.name) for together in of_the_run(FORMATS)}
     for photo, stem in plain.items():
         own = stem.with_name(absolute[photo].name)
         numbered = (own.with_name(f"{own.name}-{number}") for number in count(2))
         choices = chain([stem] if shared[_entry(stem)] == 1 else [], [own], numbered)
-        stems[photo] = next(choice for choice in choices if taken.isdisjoint(_files(choice, OF_A_PHOTO)))
-        taken |= _files(stems[photo], OF_A_PHOTO)
+        stems[photo] = next(choice for choice in choices if taken.isdisjoint(_files(choice, FORMATS)))
+        taken |= _files(stems[photo], FORMATS)
     written = {file for stem in stems.values() for file in _files(stem, formats)}
-    written |= {_entry(out / OF_THE_RUN[name]) for name in formats if name in OF_THE_RUN} | {_entry(out / FAILED)}
+    written |= {_entry(out / name) for name in (*(together.name for together in of_the_run(formats)), FAILED)}
     written |= {os.path.realpath(path).casefold() for path in written if os.path.islink(path)}
     read = {f"the photo {photo}": path for photo, path in absolute.items()}
     read |= {f"the class file {classes_file}": classes_file} if classes_file else {}
@@ -83,7 +88,7 @@ def photo_stems(
 
 
 def _files(stem: Path, formats: Iterable[str]) -> set[str]:
-    return {_entry(stem) + FORMATS[name][0] for name in formats if name not in OF_THE_RUN}
+    return {_entry(stem) + row.suffix for row in of_a_photo(formats).values()}
 
 
 def _entry(path: Path) -> str:
@@ -98,8 +103,8 @@ def check_results(stems: Mapping[Path, Path], out: Path, formats: Iterable[str],
     """
     check_replaced({out / FAILED: FAILURES}, "move it away, or choose another --out")
     fitting = [stem for stem in stems.values() if not _is_too_long(stem, out, formats)]
-    suffixes = {name: FORMATS[name][0] for name in formats if name in KINDS}
-    files = {stem.with_name(stem.name + end): KINDS[name] for stem in fitting for name, end in suffixes.items()}
+    rows = of_a_photo(formats).values()
+    files = {stem.with_name(stem.name + row.suffix): row.kind for stem in fitting for row in rows}
     remedy = "choose another --out, or replace what is there with --overwrite"
     check_replaced(dict.fromkeys(files, anything) if overwrite else files, remedy)
 
@@ -107,14 +112,13 @@ def check_results(stems: Mapping[Path, Path], out: Path, formats: Iterable[str],
 def _is_too_long(stem: Path, out: Path, formats: Iterable[str]) -> bool:
     """Whether a result's name has more bytes than the disk takes."""
     most = os.pathconf(out, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-    return any(len(os.fsencode(stem.name + FORMATS[name][0])) > most for name in formats if name not in OF_THE_RUN)
+    return any(len(os.fsencode(stem.name + row.suffix)) > most for row in of_a_photo(formats).values())
 
 
 def check_files_of_the_run(out: Path, formats: Sequence[str], classes: list[str], overwrite: bool) -> None:
     """See that the files of all photos can be written, before seconds of work. Raises OptionError as `look_into`."""
-    for name in formats:
-        if name in OF_THE_RUN:
-            look_into(out / OF_THE_RUN[name], None if overwrite else classes)
+    for together in of_the_run(formats):
+        look_into(out / together.name, None if overwrite else classes)
 
 
 def run_segment(job: SegmentRun) -> int:
@@ -137,9 +141,8 @@ def run_segment(job: SegmentRun) -> int:
     results = job.segmenter.stream(photos, vocabulary, scores=False, on_error=on_error)
     with ExitStack() as stack:
         collections = [
-            stack.enter_context(collecting(job.out / OF_THE_RUN[name], vocabulary.classes, name == "coco-polygons"))
-            for name in job.formats
-            if name in OF_THE_RUN
+            stack.enter_context(together.collect(job.out / together.name, vocabulary.classes))
+            for together in of_the_run(job.formats)
         ]
         try:
             with console.progress("photos", len(job.stems)) as advance:
@@ -176,7 +179,7 @@ def _encoded(job: SegmentRun) -> Vocabulary:
 
 def _keep(job: SegmentRun, result: Segmentation, collections: Sequence[Collection]) -> None:
     stem = job.stems[Path(result.source or "")]
-    paths = result.save(stem, [name for name in job.formats if name not in OF_THE_RUN])
+    paths = result.save(stem, list(of_a_photo(job.formats)))
     for collection in collections:
         collection.add(result.source or "", result.labels)
     files = [str(path) for path in (*paths, *(collection.target for collection in collections))]

@@ -21,9 +21,9 @@ class Asked:
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files or globs.", show_default=False)]
     words: options.Words
     out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("segloop-out")
-    formats: Annotated[str, typer.Option("--format", help="Of png, overlay, json, npz, coco, coco-polygons.")] = (
-        "png,overlay,json"
-    )
+    formats: Annotated[
+        str, typer.Option("--format", help="Joined by commas, such as png,npz,coco; a wrong name is told all.")
+    ] = "png,overlay,json"
     networks: options.Networks
     batch: options.Batch = 8
     json_lines: options.Json = False

@@ -49,7 +49,7 @@ class OpenDataset:
         VocabularyError for a variant that the list does not have.
         """
         names = self.dataset.names
-        if isinstance(names, str):
+        if isinstance(names, (str, Path)):
             return Vocabulary.benchmark(names, variant, templates=templates)
         return own_vocabulary(names, templates)
 

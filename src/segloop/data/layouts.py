@@ -31,7 +31,7 @@ class Dataset:
     image_suffix: tuple[str, ...]  # what follows a sample's name, in any case of letters
     label_suffix: tuple[str, ...]
     classes: int  # 0: as many as the folder's own classes.txt names
-    names: str | tuple[str, ...]  # a key of Vocabulary.benchmark, or the classes themselves, `|` between synonyms
+    names: str | Path | tuple[str, ...]  # a list of Vocabulary.benchmark, or the classes, `|` between synonyms
     expected: int | None  # photos in the published split
     how_to_get: str  # a remedy: half a sentence
     part: str | None = "val"  # the published split; None: there is only one

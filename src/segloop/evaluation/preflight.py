@@ -65,7 +65,8 @@ def check_labels(data: OpenDataset) -> None:
     """
     classes, rule, own = data.dataset.classes, data.dataset.rule, data.dataset.key in OWN
     if own and classes < 2:
-        what = f"the class list of {data.root} names one class ({data.dataset.names[0]!r}), which every pixel gets"
+        only = data.vocabulary().classes[0]
+        what = f"the class list of {data.root} names one class ({only!r}), which every pixel gets"
         raise OptionError(what, "name at least two, one a line")
     left, failure, counts = [], None, False
     for sample in data.samples:

@@ -74,6 +74,7 @@ def sides_of(segmenter: Segmenter, changes: Constants | None = None) -> Sides:
         guidance=None,
         vision=None,
         purify=METHODS[PURIFIER].purify,
+        stages=METHODS[PURIFIER].stages,
     )
 
     def opened(plan: Plan) -> Segmenter:

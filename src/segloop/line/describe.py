@@ -1,6 +1,5 @@
 """What made a result, in words and numbers: what every record of a run or a photo says of it."""
 
-from dataclasses import asdict
 from typing import Any
 
 from ..images import Reading
@@ -13,15 +12,12 @@ def described(network: Network, fidelity: str, reading: Reading, vocabulary: Voc
     plan, clip = network.plan, network.clip
     guide = {"vision": network.guide.name} if network.guide else {}
     host = {"host": plan.host} if plan.host else {}
-    feedback = {"feedback": asdict(plan.feedback)} if plan.feedback else {}
-    purify = {"purify": asdict(plan.purify)} if plan.purify else {}
     return {
         "model": clip.name,
         "method": plan.method,
         **guide,
         **host,
-        **feedback,
-        **purify,
+        **plan.records,
         "fidelity": fidelity,
         "dtype": str(clip.dtype).removeprefix("torch."),
         **plan.constants,

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from ..attention.feedback import FSA
 from ..attention.operators import product
+from ..attention.types import Needs, RunBlock
 from ..errors import OptionError
-from .stages import Batch, BlockReadout, Needs, Opened, RunBlock
+from .stages import Batch, BlockReadout, Opened
 
 
 @dataclass(frozen=True)

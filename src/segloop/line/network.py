@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
+from ..attention.types import Needs, States
 from ..backbones.shared import Memory
 from ..backbones.tower import Tower
 from ..backbones.vision import Guide
@@ -17,20 +18,25 @@ from ..choice.plan import Guidance, Plan
 from ..errors import UserError
 from .fed import Fed
 from .purified import Purified
-from .stages import Batch, Host, Needs, OnGuideGrid, Opened, Stage, States, gather_needs, open_last
+from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last
 
 PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
 
 
 STAGES: Mapping[type, Callable[[Any], Stage]] = {Guidance: OnGuideGrid, SFP: Purified, FSA: Fed}
-"""The stage that a record of constants stands for."""
+"""The stage that a record of constants stands for; any other record of a plan is a stage itself."""
 
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:
     """The line of a plan: host, then what its records ask for, in this order."""
     host = Host(plan.method, plan.attention, plan.around)
-    records = (plan.guidance, plan.purify, plan.feedback)
-    return (host, *(STAGES[type(record)](record) for record in records if record))
+    records = (plan.guidance, plan.purify, *plan.stages, plan.feedback)
+    return (host, *(_stage(record) for record in records if record))
+
+
+def _stage(record: Any) -> Stage:
+    made = STAGES.get(type(record))
+    return made(record) if made else record
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from ..attention.purify import (
     semantic_weights,
     similarity,
 )
-from ..attention.types import LastBlock
+from ..attention.types import LastBlock, Needs, RunBlock, States
 from ..backbones.tower import Tower
 from ..errors import OptionError
-from .stages import Batch, Needs, Opened, RunBlock, States
+from .stages import Batch, Opened
 
 
 def states_needed(sfp: SFP, depth: int) -> set[int]:

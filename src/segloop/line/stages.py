@@ -1,10 +1,10 @@
 """The last block as a line of stages: each takes it opened and gives it back changed, and says what it needs for that.
 
-Host, guide grid, purification and feedback are stages; a method is a row that names some of them, so that feedback on
+Host, guide grid, purification and feedback are stages, and whatever a method's row brings, so that feedback on
 purification on a vision model's attention is a composition and no case of its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any, Protocol
@@ -13,16 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.operators import product
-from ..attention.types import Attention, LastBlock, Mix
+from ..attention.types import Attention, LastBlock, Mix, Needs, States
 from ..backbones.tower import Tower
 from ..choice.settings import Surroundings
 from ..errors import OptionError
-
-States = Mapping[int, Tensor]
-"""Outputs of blocks by their number, (B, [1+]N, D); 0 is the input of block 1."""
-
-RunBlock = Callable[[int, Tensor], Tensor]
-"""(number of a block, its input (B, [1+]N, D)) -> its output."""
 
 
 @dataclass(frozen=True)
@@ -32,30 +26,6 @@ class Batch:
     tower: Tower
     grid: tuple[int, int]  # (rows, columns) of the tower's patches
     text: Tensor  # (Q, E) float32, unit rows
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What stages ask for, gathered into one request before the networks run."""
-
-    states: frozenset[int] = frozenset()  # numbers of the blocks whose outputs are read
-    guide: bool = False  # features of a vision model
-    pairs: bool = False  # an N x N matrix will be held for every window
-    around: Callable[[Batch, RunBlock], RunBlock] | None = None  # how earlier blocks are run instead
-    first_block: int | None = None  # the first of those
-
-    def __or__(self, other: "Needs") -> "Needs":
-        """Both; what the other puts around blocks lies within."""
-        inner, outer = other.around, self.around
-        both = (lambda batch, run: outer(batch, inner(batch, run))) if inner and outer else outer or inner
-        firsts = [first for first in (self.first_block, other.first_block) if first is not None]
-        return Needs(
-            self.states | other.states,
-            self.guide or other.guide,
-            self.pairs or other.pairs,
-            both,
-            min(firsts, default=None),
-        )
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ QUIET = {
     "images_listed",
 }  # said only where nothing else differs
 HASHES = {"templates"}
-RECORDS = ("feedback", "purify")
 
 Label = tuple[tuple[str, str], ...]  # (setting, value as words)
 
@@ -79,7 +78,7 @@ def rows_of(runs: Iterable[Run], keys: Mapping[Run, str]) -> list[list[Row]]:
 def differences(first: Run, second: Run, ignored: Iterable[str] = ()) -> list[tuple[str, Any, Any]]:
     """Settings that differ between two runs: (name, first's, second's), without the `ignored` ones."""
     sides = [dict(run.settings) for run in (first, second)]
-    for record in RECORDS:
+    for record in {name for side in sides for name, value in side.items() if isinstance(value, dict)} - HASHES:
         if any(not side.get(record) for side in sides):  # one word for a record that only one of them has
             sides = [side | {record: bool(side.get(record)) or None} for side in sides]
     mine, other = (names.flat_settings(side) for side in sides)

@@ -1,7 +1,6 @@
 """Whether a run did what the published one did: its images, its class list, its constants."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from ..backbones.models import GUIDES, SIZES
@@ -64,9 +63,7 @@ def _constants(run: Run, size: str) -> list[str]:
     kind = GUIDES[guide].kind if guide in GUIDES else None
     _, depth = SIZES[size]
     plan = resolve(choice).for_models(depth, size, kind, run.settings.get("fidelity") == "reference")
-    published: dict[str, Any] = {**shared_constants(), **plan.constants}
-    for record, constants in (("feedback", plan.feedback), ("purify", plan.purify)):
-        published |= {record: asdict(constants)} if constants else {}
+    published: dict[str, Any] = {**shared_constants(), **plan.constants, **plan.records}
     mine, unsaid = (names.flat_settings(_listed(settings)) for settings in (run.settings, known_constants()))
     if guide and guide not in GUIDES:  # what its kind is, and so which lambda is its own, no record says
         mine.pop("feedback.lambda_", None)

@@ -5,7 +5,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from PIL import Image
 from ..common.earlier import Kind, json_of, mark, npz_of, png_of
 from ..common.files import write_whole
 from ..errors import OptionError, OutputError, nearest
-from .annotations import collecting
+from .annotations import Collection, collecting
 from .coco import coco_object
 from .overlay import draw_overlay
 from .palette import palette
@@ -76,9 +78,8 @@ class Segmentation:
             raise OutputError(f"{str(stem)!r} names no file", "give a folder and a name, such as out/photo")
         paths = []
         for name in wanted:
-            suffix, encode = FORMATS[name]
-            path = base.with_name(base.name + suffix)
-            write_whole(path, encode(self))
+            path = base.with_name(base.name + FORMATS[name].suffix)
+            write_whole(path, FORMATS[name].encode(self))
             paths.append(path)
         return paths
 
@@ -179,22 +180,35 @@ def encode_npz(result: Segmentation) -> bytes:
     return stream.getvalue()
 
 
-FORMATS: dict[str, tuple[str, Callable[[Segmentation], bytes]]] = {
-    "png": (".png", encode_png),
-    "overlay": (".overlay.png", encode_overlay),
-    "json": (".json", encode_json),
-    "coco": (".coco.json", encode_coco),
-    "coco-polygons": (".coco-polygons.json", encode_coco_polygons),
-    "npz": (".npz", encode_npz),
-}
+@dataclass(frozen=True)
+class Together:
+    """How a format puts all photos of a run into one file."""
 
-KINDS: dict[str, Kind] = {
-    "png": png_of("classes"),
-    "overlay": png_of("overlay"),
-    "json": json_of(("source", "size", "classes", "share", "confidence", "settings")),
-    "npz": npz_of(("labels", "classes", "share", "confidence", "settings")),
+    name: str  # of the file
+    collect: Callable[[Path, Iterable[str]], AbstractContextManager[Collection]] = collecting  # (file, classes)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of FORMATS: a file of one photo's result."""
+
+    suffix: str  # behind the photo's name
+    encode: Callable[[Segmentation], bytes]
+    kind: Kind  # tells an earlier result from any other file of its name
+    together: Together | None = None  # what `segloop segment` writes instead
+
+
+_COCO = json_of(("info", "licenses", "categories", "images", "annotations"))
+_POLYGONS = Together("annotations.coco-polygons.json", partial(collecting, polygons=True))
+
+FORMATS: dict[str, Format] = {
+    "png": Format(".png", encode_png, png_of("classes")),
+    "overlay": Format(".overlay.png", encode_overlay, png_of("overlay")),
+    "json": Format(".json", encode_json, json_of(("source", "size", "classes", "share", "confidence", "settings"))),
+    "coco": Format(".coco.json", encode_coco, _COCO, Together("annotations.coco.json")),
+    "coco-polygons": Format(".coco-polygons.json", encode_coco_polygons, _COCO, _POLYGONS),
+    "npz": Format(".npz", encode_npz, npz_of(("labels", "classes", "share", "confidence", "settings"))),
 }
-"""What tells an earlier result of a photo from any other file of its name."""
 
 
 def _png(image: Image.Image, **options: Any) -> bytes:

@@ -5,18 +5,17 @@ Lists are read without torch; only embeddings given by hand need it. Text become
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..common.keys import BENCHMARKS
 from ..errors import VocabularyError, nearest
 from .entries import synonyms
+from .lists import benchmark_names, benchmark_queries, class_list, expanded, template_sets
 from .read import parse_classes, read_class_file
 
 if TYPE_CHECKING:
@@ -97,11 +96,14 @@ class Vocabulary:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def benchmark(cls, key: str, variant: str = "P", *, templates: str | Sequence[str] = "openai80") -> Vocabulary:
+    def benchmark(
+        cls, key: str | Path, variant: str = "P", *, templates: str | Sequence[str] = "openai80"
+    ) -> Vocabulary:
         """The published list of a data set, word for word (spec 0.5), under the data set's own names (spec 7).
 
         `variant` is P, S, SFP or clear. Unlike a user's list it may repeat a word: coco-object has "bed" as
-        a class and in its background. Raises VocabularyError.
+        a class and in its background. `key` may also be a JSON file of your own, written as those of `classes` are.
+        Raises VocabularyError.
         """
         words = benchmark_queries(key, variant)
         self = cls.__new__(cls)
@@ -109,10 +111,10 @@ class Vocabulary:
             classes=benchmark_names(key),
             queries=_flat(words),
             query_index=_owners(words),
-            background=_benchmark(key).get("background"),
+            background=class_list(key).get("background"),
             templates=_templates(templates),
             embeddings=None,
-            source=f"{key}/{variant}",
+            source=f"{key.stem if isinstance(key, Path) else key}/{variant}",
             made_by=None,
         )
         return self
@@ -138,53 +140,6 @@ class Vocabulary:
         for query, owner in zip(self.queries, self.query_index, strict=True):
             words[owner].append(query)
         return [" | ".join(dict.fromkeys(names)) for names in words]
-
-
-def template_sets() -> dict[str, tuple[str, ...]]:
-    """The named template sets; `openai80` is the one of every published figure (spec 0.4)."""
-    return {name: tuple(templates) for name, templates in _data("templates").items()}
-
-
-def benchmark_names(key: str) -> list[str]:
-    """The data set's own class names, those of MMSegmentation (spec 7). Raises VocabularyError."""
-    return list(_benchmark(key)["names"])
-
-
-def benchmark_queries(key: str, variant: str = "P") -> list[list[str]]:
-    """The published words of each class (spec 0.5). Raises VocabularyError.
-
-    A data file states only the classes whose words differ from their name; `@` refers to a shared set of
-    words, and a variant may be the name of the variant it equals. Where `joined`, blanks are deleted: that
-    changes the tokens, and published figures rest on it.
-    """
-    data = _benchmark(key)
-    variants = data["variants"]
-    if variant not in variants:
-        raise VocabularyError(f"{key} has no variant {variant!r}", nearest(str(variant), variants))
-    changed = variants[variant]
-    if isinstance(changed, str):
-        changed = variants[changed]
-    return [
-        _expand(changed[name]) if name in changed else [name.replace(" ", "") if data.get("joined") else name]
-        for name in data["names"]
-    ]
-
-
-def _benchmark(key: str) -> dict[str, Any]:
-    if key not in BENCHMARKS:
-        raise VocabularyError(f"there is no published list {key!r}", nearest(str(key), BENCHMARKS))
-    return _data(key)
-
-
-@cache
-def _data(name: str) -> dict[str, Any]:
-    place = files(__package__) / "classes" / f"{name}.json"
-    return json.loads(place.read_text(encoding="utf-8"))
-
-
-def _expand(words: list[str]) -> list[str]:
-    sets = _data("words")
-    return _flat(sets[word[1:]] if word.startswith("@") else [word] for word in words)
 
 
 def _flat(words: Iterable[list[str]]) -> list[str]:
@@ -216,7 +171,7 @@ def _general_words(words: list[list[str]]) -> list[str]:
     if "background" in taken:
         what = "background=True adds a class 'background', and there is one in the list"
         raise VocabularyError(what, "put it first and pass background=0")
-    return [word for word in _expand(["@background26"]) if word not in taken] or ["background"]
+    return [word for word in expanded(["@background26"]) if word not in taken] or ["background"]
 
 
 def _templates(given: str | Sequence[str]) -> tuple[str, ...]:
