@@ -109,6 +109,13 @@ def test_a_host_with_a_constant(add, settings, toy_clip):
     assert Segmenter.from_pretrained(toy_clip, method=tau(0.3)).plan.method == "tau"
 
 
+def test_a_file_of_a_whole_labelling(add, segloop, files, toy_clip, tmp_path):
+    add("listing.py")
+    words = ("--classes", "grass,sand", "--clip", toy_clip, "--templates", "plain", "--out", "run")
+    told = segloop("label", tmp_path / "photo.jpg", *words, "--format", "listing")
+    assert told.exit_code == 0 and (tmp_path / "run" / "listing.txt").read_text() == "photo\n"
+
+
 def test_a_method_with_a_stage_is_recorded(add, settings):
     add("earlier.py")
     found = settings("--method", "earlier", "--set", "share=0.5")

@@ -1,6 +1,6 @@
 """Files of a whole labelling, made of its maps when all are done: adding one is adding a row."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from ..errors import OptionError, nearest
@@ -32,7 +32,7 @@ def labelled(record: Labellings, shards: int) -> Iterator[Labelled]:
         yield from (one for one in record.outcomes(shard) or [] if isinstance(one, Labelled))
 
 
-EXPORTS: Mapping[str, Export] = {form: partial(coco, form=form) for form in COCO_FILES}
+EXPORTS: dict[str, Export] = {form: partial(coco, form=form) for form in COCO_FILES}
 """Formats of a whole labelling, beside its maps."""
 
 
