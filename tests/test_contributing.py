@@ -300,5 +300,5 @@ def test_a_command(add, segloop, tmp_path):
 
 
 def test_there_is_something_to_test():
-    assert "idea.py" in FILES and len(ROWS) == 11 and len(COMMANDS) >= 3
+    assert "idea.py" in FILES and len(ROWS) == 12 and len(COMMANDS) >= 3
     assert "harvest" not in DATASETS and "earlier" not in METHODS
