@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from command import complaint, done
 from runs import TIMEOUT, killed_at
+from segloop import Segmenter, label
 from segloop.errors import ImageError, OptionError
 from segloop.labelling.forecast import duration
 from segloop.labelling.outcomes import Labelled, Unlabelled, decode, encode
@@ -150,6 +151,32 @@ def test_bad_photos_are_lines_and_are_tried_again(segloop, words, source, tmp_pa
 def results_of_a_new(segloop, words, tmp_path: Path) -> dict[str, bytes]:
     assert segloop(*words("new")).exit_code in (0, 3)
     return results_of(tmp_path / "new")
+
+
+def test_a_retry_that_is_interrupted_is_made_good(segloop, words, source, tmp_path, monkeypatch):
+    kept = (source / "000004.png").read_bytes()
+    (source / "000004.png").write_bytes(kept[:100])
+    assert segloop(*words("run")).exit_code == 3
+    (source / "000004.png").write_bytes(kept)
+
+    def interrupted(record, shards):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("segloop.labelling.run._end", interrupted)
+        assert segloop(*words("run", "--retry-failed")).exit_code != 0
+    assert segloop(*words("run")).exit_code == 0
+    assert results_of(tmp_path / "run") == results_of_a_new(segloop, words, tmp_path)
+
+
+def test_from_python(source, toy_clip, tmp_path):
+    segmenter = Segmenter.from_pretrained(toy_clip, dtype="float32")
+    done = label(source, segmenter, ["grass", "sand"], tmp_path / "run", exports=["coco"])
+    assert done.run["images"] == 10 and (tmp_path / "run" / "annotations.coco.json").is_file()
+    again = label(source, segmenter, ["grass", "sand"], tmp_path / "run")
+    assert again.run == done.run
+    stored = np.asarray(Image.open(tmp_path / "run" / "labels" / "000000.png"))
+    assert (stored == segmenter(source / "000000.png", ["grass", "sand"]).labels).all()
 
 
 def test_other_words_and_other_photos_are_another_run(segloop, words, source, drawn, tmp_path):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .attention.purify import SFP
     from .attention.types import LastBlock, Mix
     from .errors import SegloopError
+    from .labelling.run import label
     from .line.segmenter import Segmenter
     from .results.segmentation import Segmentation, save_coco
     from .words.vocabulary import Vocabulary
@@ -23,10 +24,22 @@ _HOMES = {
     "SegloopError": "errors",
     "Segmenter": "line.segmenter",
     "Vocabulary": "words.vocabulary",
+    "label": "labelling.run",
     "save_coco": "results.segmentation",
 }
 
-__all__ = ["FSA", "SFP", "LastBlock", "Mix", "SegloopError", "Segmentation", "Segmenter", "Vocabulary", "save_coco"]
+__all__ = [
+    "FSA",
+    "SFP",
+    "LastBlock",
+    "Mix",
+    "SegloopError",
+    "Segmentation",
+    "Segmenter",
+    "Vocabulary",
+    "label",
+    "save_coco",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ from .outcomes import (
     class_table,
     photo_lines,
 )
-from .sources import Photos
+from .sources import Photos, photos_of
 
 SHARD = 64  # photos that are done or lost together
 
@@ -49,9 +49,9 @@ class Finished:
 
 
 def label(
-    photos: Photos,
+    source: Photos | str | Path,
     segmenter: Segmenter,
-    vocabulary: Vocabulary,
+    words: Vocabulary | Sequence[str],
     out: str | Path,
     *,
     named: Sequence[str | None] = (),
@@ -65,6 +65,8 @@ def label(
 ) -> Finished:
     """Label all photos of a source into `out`: a map of class numbers for each, and tables.
 
+    A source is a folder, a pattern or a list, as `photos_of` takes it.
+
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
     used are tried again. `exports` are names of EXPORTS: files of all photos that are made when all are done, also of a
     labelling that was done before. `named` are method and host as the user gave them, whose code the record tells by
@@ -72,7 +74,8 @@ def label(
     something that is of none; OutputError, MachineError.
     """
     folder = Path(out)
-    encoded = segmenter.encoded(vocabulary)
+    photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
+    encoded = segmenter.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
     inputs = _inputs(photos, segmenter, encoded, named, shard)
     parts = shards_of(len(photos.listed), shard)
     with locked(folder, LAYOUT):
@@ -83,6 +86,8 @@ def label(
             say(f"{folder} holds this labelling, done")
             _export(record, photos, len(parts), exports, say)
             return Finished(folder, record.finished)
+        if record.finished:
+            record.reopen()
         if len(missing) < len(parts):
             say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
         _do(record, photos, segmenter, encoded, parts, frozenset({*missing, *again}), stop or Event(), progress)

@@ -108,6 +108,10 @@ class Record(Generic[Outcome]):
             clear_parts(self.folder, self.shards.layout)
         return done
 
+    def reopen(self) -> None:
+        """Say that the run is not done after all: what it is killed at from now on is made good at the next start."""
+        write_json(self.folder / RUN, {**self.inputs, "state": "running"})
+
     def log(self, entry: Mapping[str, Any]) -> None:
         """Add an entry to log.json, or replace the one that began at the same time."""
         path = self.folder / LOG
