@@ -64,7 +64,7 @@ def timed(folder: Path, images: int, repeats: int, dtype: str) -> dict[str, floa
     clip = clip_folder(tokenizer=True)
     segmenter = Segmenter.from_pretrained(clip, method="sclip", dtype=dtype, batch=8, **geometry)
     words = segmenter.encoded(words)
-    ready = [segmenter.prepare(photo.path) for photo in photos.listed]
+    ready = [segmenter.prepare(photo.path) for photo in photos]
     together = max(1, -(-segmenter.batch // len(ready[0].windows)))
     batches = [ready[start : start + together] for start in range(0, len(ready), together)]
     numbers = count()

@@ -67,15 +67,15 @@ def test_a_folder_is_all_below_it(source):
     (source / ".hidden").mkdir()
     shutil.copy(source / "000000.png", source / ".hidden" / "x.png")
     found = photos_of(str(source))
-    assert found.root == source and len(found.listed) == 10
-    assert [photo.name for photo in found.listed][:2] == ["000000", "000002"]
-    assert found.names[-1] == "deep/er/000009.png"
-    assert len(photos_of(str(source), but=source / "deep").listed) == 5
+    assert found.root == source and len(found) == 10
+    assert [photo.name for photo in found][:2] == ["000000", "000002"]
+    assert found.paths[-1] == "deep/er/000009.png"
+    assert len(photos_of(str(source), but=source / "deep")) == 5
 
 
 def test_photos_of_one_name_keep_their_suffix(source):
     shutil.copy(source / "000000.png", source / "000000.JPG")
-    names = {photo.name for photo in photos_of(str(source)).listed}
+    names = {photo.name for photo in photos_of(str(source))}
     assert {"000000.png", "000000.JPG"} <= names and "000002" in names
 
 
@@ -87,12 +87,12 @@ def test_lists_and_tables(source, name):
         "list.tsv": "id\tfile_name\n1\t000000.png\n2\tdeep/er/000001.png\n",
     }
     (source / name).write_text(lines[name])
-    assert photos_of(str(source / name)).names == ["000000.png", "deep/er/000001.png"]
+    assert photos_of(str(source / name)).paths == ("000000.png", "deep/er/000001.png")
 
 
 def test_patterns_and_single_photos(source):
-    assert photos_of(str(source / "**" / "*1.png")).names == ["000001.png"]
-    assert photos_of(str(source / "000000.png")).names == ["000000.png"]
+    assert photos_of(str(source / "**" / "*1.png")).paths == ("000001.png",)
+    assert photos_of(str(source / "000000.png")).paths == ("000000.png",)
 
 
 def test_sources_that_are_none(source):
@@ -101,7 +101,7 @@ def test_sources_that_are_none(source):
         photos_of(str(source / "list.csv"))
     with pytest.raises(OptionError, match=r"has no column 'wher'; .*where"):
         photos_of(str(source / "list.csv"), "wher")
-    assert photos_of(str(source / "list.csv"), "where").names == ["000000.png"]
+    assert photos_of(str(source / "list.csv"), "where").paths == ("000000.png",)
     with pytest.raises(OptionError, match="goes with a table"):
         photos_of(str(source / "000000.png"), "path")
     (source / "empty").mkdir()

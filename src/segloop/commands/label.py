@@ -72,7 +72,7 @@ def label(asked: Asked) -> None:
         from ..labelling.run import label as run
 
         named = (asked.networks.method, asked.networks.host)
-        with _until_told() as stop, console.progress("photos", len(photos.listed)) as advance:
+        with _until_told() as stop, console.progress("photos", len(photos)) as advance:
             done = run(
                 photos,
                 segmenter,

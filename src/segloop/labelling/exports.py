@@ -17,7 +17,7 @@ Export = Callable[[Labellings, Photos, int], str]
 
 def coco(record: Labellings, photos: Photos, shards: int, form: str) -> str:
     """One COCO file, a mask of run lengths or polygons for each class of a photo, one photo in memory at a time."""
-    paths = {photo.name: photo.path for photo in photos.listed}
+    paths = {photo.name: photo.path for photo in photos}
     target = record.folder / COCO_FILES[form]
     with collecting(target, record.inputs["classes"], polygons=form == "coco-polygons") as collection:
         for one in labelled(record, shards):

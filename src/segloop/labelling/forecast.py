@@ -26,15 +26,15 @@ class Forecast:
 def forecast(photos: Photos, segmenter: Segmenter, vocabulary: Vocabulary, tried: int = TRIED) -> Forecast:
     """Label a few photos spread over the source, write nothing, and multiply. Words are encoded before."""
     encoded = segmenter.encoded(vocabulary)
-    step = max(1, len(photos.listed) // tried)
-    chosen = [photo.path for photo in photos.listed[::step][:tried]]
+    step = max(1, len(photos) // tried)
+    chosen = [photo.path for photo in photos[::step][:tried]]
     failed: list[ImageError] = []
     start = time.perf_counter()
     results = segmenter.stream(map(str, chosen), encoded, on_error=lambda _, error: failed.append(error))
     sizes = [len(label_png(result.labels, result.classes)) for result in results]
-    factor = len(photos.listed) / len(chosen)
+    factor = len(photos) / len(chosen)
     seconds = (time.perf_counter() - start) * factor
-    return Forecast(len(photos.listed), len(chosen), len(failed), seconds, round(sum(sizes) * factor))
+    return Forecast(len(photos), len(chosen), len(failed), seconds, round(sum(sizes) * factor))
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from ..line.steps import labels_of
 from ..maps.decide import Rule
 from ..results.segmentation import label_png
 from .outcomes import LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
-from .sources import Photo
+from .sources import Photo, Photos
 
 LONGEST = 250  # bytes of a file's name that every disk takes, its suffix included
 
@@ -32,7 +32,7 @@ class Labelling:
     text: Tensor  # (Q, E)
     rule: Rule
     classes: list[str]
-    photos: Sequence[Photo]
+    photos: Photos
     shards: Sequence[slice]
     missing: frozenset[int]
 

@@ -77,7 +77,7 @@ def label(
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
     encoded = segmenter.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
     inputs = _inputs(photos, segmenter, encoded, named, shard)
-    parts = shards_of(len(photos.listed), shard)
+    parts = shards_of(len(photos), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)
         missing = set(record.missing(len(parts)))
@@ -102,8 +102,8 @@ def _inputs(photos: Photos, segmenter: Segmenter, words: Vocabulary, named: Sequ
     settings = {
         "kind": "label",
         "source": photos.root.name,
-        "images_listed": len(photos.listed),
-        "images_hash": images_hash(photos.names),
+        "images_listed": len(photos),
+        "images_hash": images_hash(list(photos.paths)),
         **made_by(segmenter, words, named),
         "batch": segmenter.batch,
         "shard": shard,
@@ -132,7 +132,7 @@ def _do(
 ) -> None:
     rows = words.embeddings
     assert rows is not None
-    job = Labelling(record, segmenter, rows, segmenter.rule(words), words.classes, photos.listed, parts, missing)
+    job = Labelling(record, segmenter, rows, segmenter.rule(words), words.classes, photos, parts, missing)
     started = datetime.now(timezone.utc).isoformat()
     entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": str(photos.root)}
     record.log(entry)

@@ -3,9 +3,9 @@
 import csv
 import glob
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ..common.sheets import cell_name
@@ -27,15 +27,29 @@ class Photo:
 
 @dataclass(frozen=True)
 class Photos:
-    """All photos of a source, by name."""
+    """All photos of a source, in the order of their names: paths, so that millions of them fit into memory."""
 
     root: Path  # the folder that all have in common
-    listed: tuple[Photo, ...]
+    paths: tuple[str, ...]  # below the root, `/` between folders
+    alike: frozenset[str]  # results that several would bear, in lower case: those keep their own suffix
 
-    @property
-    def names(self) -> list[str]:
-        """Paths below the root, as a record hashes them."""
-        return [os.path.relpath(photo.path, self.root).replace(os.sep, "/") for photo in self.listed]
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, part: slice) -> list[Photo]:
+        """Some of them."""
+        return [self._photo(path) for path in self.paths[part]]
+
+    def __iter__(self) -> Iterator[Photo]:
+        return map(self._photo, self.paths)
+
+    def _photo(self, path: str) -> Photo:
+        stem = _stem(path)
+        return Photo(path if stem.casefold() in self.alike else stem, self.root / path)
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(path)[0]
 
 
 def photos_of(source: str, column: str | None = None, but: Path | None = None) -> Photos:
@@ -50,15 +64,12 @@ def photos_of(source: str, column: str | None = None, but: Path | None = None) -
     paths = [path for path in every if results is None or not path.startswith(results)]
     if not paths:
         raise ImageError(f"{source} holds no photo", f"a photo ends in {', '.join(SUFFIXES[:4])} ...; or give a list")
-    places = [Path(path) for path in paths]
-    root = Path(os.path.commonpath([place.parent for place in places]))
-    stems = {place: place.relative_to(root).with_suffix("").as_posix() for place in places}
-    shared = Counter(stem.casefold() for stem in stems.values())
-    found = [
-        Photo(stem if shared[stem.casefold()] == 1 else place.relative_to(root).as_posix(), place)
-        for place, stem in stems.items()
-    ]
-    return Photos(root, tuple(sorted(found, key=lambda photo: photo.name)))
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    below = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
+    below.sort(key=lambda path: (_stem(path).casefold(), path))
+    stems = map(str.casefold, map(_stem, below))
+    alike = frozenset(one for one, other in pairwise(stems) if one == other)
+    return Photos(Path(root), tuple(below), alike)
 
 
 def _paths(source: str, column: str | None) -> Iterable[str | Path]:
