@@ -79,8 +79,8 @@ class Labelling:
         target = self.record.folder / below
         check_replaced({target: LAYOUT.kept[LABELS]}, "move it away, or choose another --out")
         write_whole(target, label_png(labels, self.classes))
-        numbers, counts = np.unique(labels, return_counts=True)
-        pixels = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        counts = np.bincount(labels.ravel()).tolist()
+        pixels = {number: count for number, count in enumerate(counts) if count}
         return Labelled(item.name, below, (labels.shape[0], labels.shape[1]), pixels)
 
     def failed(self, item: Photo, error: ImageError) -> Outcome:
