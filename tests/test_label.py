@@ -192,6 +192,7 @@ def test_other_words_and_other_photos_are_another_run(segloop, words, source, dr
     assert "thesis.txt is there" in complaint(segloop(*words("mine")))
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of pycocotools
 def test_one_coco_file_for_all(segloop, words, source, tmp_path):
     (source / "000004.png").write_bytes(b"no photo")
     assert segloop(*words("run", "--format", "png,coco")).exit_code == 3
