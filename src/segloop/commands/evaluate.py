@@ -9,6 +9,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say
+from ..common.system import check_count
 from ..errors import OptionError
 from . import options
 from .taking import flat, given, taking
@@ -108,6 +109,7 @@ def evaluate(asked: Asked) -> None:
         if asked.key is None or not asked.data:
             missing = "KEY" if asked.key is None else "--data"
             raise OptionError(f"{missing} is missing", f"write it as in: {EXAMPLE}")
+        check_count("--threads", asked.threads or 0)
         from ..evaluation.crew import crew_of
         from ..evaluation.run import evaluate as run
         from ..evaluation.sweep import tasks_of
