@@ -123,6 +123,7 @@ WRONG = {
     "lambda values: values[:, :1]": ("idea.py:mix made (", "keeps the shape"),
     "lambda values: values[..., :-1]": ("idea.py:mix made (", "keeps the shape"),
     "lambda values: values * float('nan')": ("error: attention ", "idea.py:mix made NaN or infinity", "mend it"),
+    "lambda values: values.float() * 1j": ("idea.py:mix made complex numbers", "return real ones"),
     "lambda values: values / 0": ("error: attention ", "idea.py:mix made NaN or infinity", "mend it"),
 }
 

@@ -140,11 +140,13 @@ class Host:
 def kept(mixed: Tensor, values: Tensor, name: str) -> Tensor:
     """What the attention `name`, somebody's own, made of values (B, h, N, d), in their precision.
 
-    Raises OptionError for another shape, and for numbers that are not finite where those of `values` are.
+    Raises OptionError for another shape, complex numbers, and such as are not finite where those of `values` are.
     """
     if mixed.shape != values.shape:
         what = f"attention {name} made {tuple(mixed.shape)} of values {tuple(values.shape)}"
         raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")
+    if mixed.is_complex():
+        raise OptionError(f"attention {name} made complex numbers of real values", "return real ones")
     mixed = mixed.to(values)
     if mixed.isfinite().all() or not values.isfinite().all():
         return mixed
