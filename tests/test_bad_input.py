@@ -112,7 +112,7 @@ WORD_FAULTS = {
     ("--classes-file", "utf16.txt"): ("not UTF-8", "save it again"),
     (): ("none of --classes and --classes-file", "give one"),
     ("--classes", "road", "--classes-file", "empty.txt"): ("both of", "give one"),
-    ("--classes", "background, road", "--background"): ("'background'", "first"),
+    ("--classes", "background, road", "--background"): ("'background'", "leave out --background", "first"),
     (*WORDS, "--templates", "openai8"): ("no template set 'openai8'", "did you mean 'openai80'?"),
 }
 
@@ -132,7 +132,7 @@ OPTION_FAULTS = {
     ("--method", "naclp"): ("unknown method 'naclp'", "did you mean 'naclip'?"),
     ("--method", "qq+"): ("unknown method 'qq+'", "such as 'qq+kk'"),
     ("--recipe", "sclip/voc2"): ("unknown recipe", "did you mean 'sclip/voc2"),
-    ("--recipe", "sclip/voc21"): ("needs a background", "--background"),
+    ("--recipe", "sclip/voc21"): ("no background class", 'put a class "background" first', "area_threshold=none"),
     ("--format", "pgn"): ("no format 'pgn'", "did you mean 'png'?"),
     ("--format", ""): ("no format ''", "choose one of png"),
     ("--dtype", "float8"): ("unknown dtype 'float8'", "bfloat16"),

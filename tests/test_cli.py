@@ -9,7 +9,7 @@ import pytest
 import typer.main
 from PIL import Image
 
-from command import WORDS, done, left_over, record
+from command import WORDS, complaint, done, left_over, record
 from segloop import Segmenter, Vocabulary, __version__
 from segloop.cli import app
 
@@ -182,6 +182,17 @@ def test_set_takes_fields_with_their_types(segment, meadow):
 def test_set_none_switches_off(segment, meadow):
     told = settings(segment, meadow, "--recipe", "clearclip/voc21", "--set", "background_threshold=none")
     assert told["background_threshold"] is None
+
+
+def test_a_first_class_called_background_is_the_background(segment, segloop, street, toy_clip, tmp_path):
+    sets = ("--set", "background_threshold=0.99", "--set", "area_threshold=0.5")
+    done(segment(street, "--classes", "Background|other, road, sky", *sets))
+    with Image.open(tmp_path / "segloop-out/street.png") as found:
+        assert not np.asarray(found).any()
+    words = ("--classes", "background, road, sky", "--clip", toy_clip, "--method", "sclip", *sets)
+    done(segloop("label", street, *words, "--templates", "plain", "--out", "run"))
+    told = complaint(segment(street, "--classes", "road, background, sky", *sets))
+    assert "background_threshold and area_threshold need; put a class" in told and "--" not in told
 
 
 def test_recipe(segment, meadow):

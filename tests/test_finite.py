@@ -14,7 +14,7 @@ from command import WORDS, complaint
 from segloop import Segmenter, Vocabulary
 from segloop.attention.purify import SFP
 from segloop.backbones.finite import sound, unsound
-from segloop.errors import ModelError, UserError
+from segloop.errors import ModelError, OptionError, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -124,18 +124,25 @@ def test_a_guide_is_named(spoil, toy_clip, street, tmp_path):
         opened(toy_clip, "proxyclip", vision=spoil("", torch.Tensor.zero_, source))(street, words)
 
 
-def test_one_window_is_enough(toy_clip, street):
+@pytest.mark.parametrize(
+    ("number", "error", "words"),
+    [
+        (torch.nan, OptionError, "attention test_finite:attention made NaN or infinity of finite values; mend it"),
+        (3e38, ModelError, "with an attention of your own, see that it gives numbers"),  # overflows behind it
+    ],
+)
+def test_one_window_is_enough(toy_clip, street, number, error, words):
     def attention(block):
         def mix(values):
             mixed = values.clone()
-            mixed[-1, 0, -1, 0] = torch.nan  # one number of the last window
+            mixed[-1, 0, -1, 0] = number  # one number of the last window
             return mixed
 
         return mix
 
-    words = Vocabulary(["road", "sky"], embeddings=models.text_rows(2, 16))
-    with pytest.raises(ModelError, match="with an attention of your own, see that it gives numbers"):
-        opened(toy_clip, attention, crop=32, stride=16)(street, words)
+    classes = Vocabulary(["road", "sky"], embeddings=models.text_rows(2, 16))
+    with pytest.raises(error, match=words):
+        opened(toy_clip, attention, crop=32, stride=16)(street, classes)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -7,6 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from command import WORDS, complaint, done, record
 from segloop import Segmenter, Vocabulary
+from segloop.errors import OptionError
 
 IDEA = """
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ FAULTS = {
     "def mix(block):\n    return lambda values: values[:, :1]": ("idea.py:mix made (", "keeps the shape"),
     "def mix(block):\n    return block.v": ("returned Tensor, not a function", "return a Mix"),
     "def mix(block):\n    return lambda values: None": ("made NoneType of values", "returns a tensor"),
+    "def mix(block):\n    return lambda values: values.float().numpy()": ("made ndarray of values", "returns a tensor"),
     "def mux(block):\n    return lambda values: values": ("no function 'mix'", "did you mean 'mux'?"),
     "import math": ("no function 'mix'", "write one"),
     "def mix(block)": ("fails when run (SyntaxError", "line 1"),
@@ -114,6 +116,45 @@ FAULTS = {
 def test_faults_are_told_as_those_of_the_file(segment, street, idea, text):
     told = complaint(segment(street, *WORDS, "--method", f"{idea(text)}:mix"))
     assert all(part in told for part in FAULTS[text]), told
+
+
+ROUTES = (("--method", "{}"), ("--host", "{}"), ("--method", "sfp", "--host", "{}"))
+WRONG = {
+    "lambda values: values[:, :1]": ("idea.py:mix made (", "keeps the shape"),
+    "lambda values: values[..., :-1]": ("idea.py:mix made (", "keeps the shape"),
+    "lambda values: values * float('nan')": ("error: attention ", "idea.py:mix made NaN or infinity", "mend it"),
+    "lambda values: values.float() * 1j": ("idea.py:mix made complex numbers", "return real ones"),
+    "lambda values: values / 0": ("error: attention ", "idea.py:mix made NaN or infinity", "mend it"),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=("method", "host", "sfp"))
+@pytest.mark.parametrize("code", WRONG, ids=range(len(WRONG)))
+def test_what_a_mix_makes_is_told_on_every_route(segment, street, idea, route, code):
+    place = f"{idea('def mix(block):' + chr(10) + '    return ' + code)}:mix"
+    told = complaint(segment(street, *WORDS, *(word.format(place) for word in route)))
+    assert all(part in told for part in WRONG[code]), told
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=("method", "host", "sfp"))
+@pytest.mark.parametrize("kind", ["double", "half", "float"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_mix_may_compute_in_another_precision(segment, street, idea, route, kind, dtype):
+    place = f"{idea(f'def mix(block):{chr(10)}    return lambda values: values.{kind}()')}:mix"
+    done(segment(street, *WORDS, *(word.format(place) for word in route), "--dtype", dtype))
+
+
+def test_a_function_of_python_is_held_to_the_same(street, toy_clip):
+    for code in (lambda values: values[:, :1], lambda values: values / 0):
+        for how in ("method", "host"):
+            segmenter = Segmenter.from_pretrained(toy_clip, **{how: lambda block, code=code: code})
+            with pytest.raises(OptionError, match=r"attention test_own_attention:.* made"):
+                segmenter(street, ["a", "b"])
+
+
+def test_a_file_behind_a_method_is_told_how(segment, street, idea):
+    told = complaint(segment(street, *WORDS, "--host", f"sfp:{idea(IDEA)}:mix"))
+    assert "names two methods; write --method sfp --host idea.py:mix" in told
 
 
 def test_a_place_that_is_none(segment, street, idea):

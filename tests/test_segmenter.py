@@ -174,7 +174,7 @@ def test_your_own_attention(toy_clip, street):
 def test_mistakes_are_named(toy_clip, plain, street, tmp_path):
     with pytest.raises(OptionError, match="works by strips"):
         plain.cosines(street, given(5), limit=1000)
-    with pytest.raises(OptionError, match="needs a background"):
+    with pytest.raises(OptionError, match="no background class, which background_threshold and area_threshold need;"):
         Segmenter.from_pretrained(toy_clip, recipe="sclip/voc21")(street, WORDS)
     with pytest.raises(UserError, match="give rows of shape"):
         plain.logits(torch.randn(1, 3, 64, 64), rows(2, width=7))

@@ -100,6 +100,23 @@ def test_usual_maps_have_nothing_to_say(stored, classes):
     assert made["stray"] == 0 and made["remedy"] is None and sentence(made) is None and sentence({}) is None
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [("0=0,1=1", True), ("0-1=0-1", True), ("0=0,1=1,255=void", False), ("0=0,200-255=1", False), ("#008000=0", False)],
+)
+def test_a_table_that_leaves_255_out_is_told(tmp_path, values, told):
+    labels = np.array([[0, 0, 255]])
+    counted = tally.Scored("a", (1, 3), confusion(labels, labels, 2), uncounted=uncounted(labels, 2, LabelRule()))
+    settings = {"dataset": "folder", "masks": {"values": values}}
+    with locked(tmp_path / "run", LAYOUT):
+        begun = open_record(tmp_path / "run", Inputs(settings, ["a", "b"], ["a", "b"], (0, 1)), COUNTED)
+        begun.keep(0, [counted])
+        said = sentence(finish(begun, 1)["labels"])
+    assert bool(said) == told
+    for words in ("255, which is void, is on 33", "add 255=CLASS to --mask-values, else 255=void") if told else ():
+        assert words in said
+
+
 def test_a_background_that_was_drawn_as_void_is_not_missed(tmp_path):
     """Nor is the first class of maps in colours, which are no numbers."""
     for names, masks, told in (

@@ -27,6 +27,9 @@ def attention_from_file(place: str) -> "Attention":
         file = place.rstrip(":")
         raise OptionError(f"method {place!r} names no function", f"write {file}:function")
     if not Path(file).is_file():
+        plug_in, _, inner = place.partition(":")
+        if is_file_place(inner):  # behind a drive's letter too, so the file is looked for first
+            raise OptionError(f"{place!r} names two methods", f"write --method {plug_in} --host {inner}")
         raise OptionError(f"there is no file {file!r} for method {place!r}", "check the path; write FILE.py:function")
     module = _run(Path(file))
     attention = getattr(module, name, None)
@@ -94,7 +97,7 @@ def _blamed_record(attention: Any, place: str) -> "Attention":
 
 def _mixed(mix: Any, values: "Tensor", place: str) -> "Tensor":
     mixed = _call(mix, values, place)
-    if not hasattr(mixed, "shape"):
+    if not hasattr(mixed, "isfinite"):  # an array of NumPy has a shape too
         what = f"attention {place} made {type(mixed).__name__} of values {tuple(values.shape)}"
         raise OptionError(what, "a Mix returns a tensor (B, h, N, d)")
     return mixed

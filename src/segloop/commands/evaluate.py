@@ -9,14 +9,16 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say
+from ..common.system import check_count
 from ..errors import OptionError
 from . import options
-from .taking import flat, taking
+from .taking import flat, given, taking
 
 if TYPE_CHECKING:
     from ..evaluation.sweep import Wish
 
 EXAMPLE = "segloop evaluate voc21 --data DIR --method sclip"
+WITHOUT_NETWORK = {"from_scores", "sets", "data", "out", "overwrite", "json_lines", "debug"}  # all that deciding takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,8 @@ def evaluate(asked: Asked) -> None:
     `grass: 0,128,0`, one a line, `void: 0,0,0` for no class. --mask-values says what other values are.
     """
     with friendly(asked.debug):
+        if asked.from_scores is not None:
+            _check_alone(asked)
         changes = options.overrides(asked.networks.sets)
         console.quiet_libraries()
         if asked.from_scores is not None:
@@ -105,6 +109,7 @@ def evaluate(asked: Asked) -> None:
         if asked.key is None or not asked.data:
             missing = "KEY" if asked.key is None else "--data"
             raise OptionError(f"{missing} is missing", f"write it as in: {EXAMPLE}")
+        check_count("--threads", asked.threads or 0)
         from ..evaluation.crew import crew_of
         from ..evaluation.run import evaluate as run
         from ..evaluation.sweep import tasks_of
@@ -114,6 +119,16 @@ def evaluate(asked: Asked) -> None:
         with console.progress("images", 0) as advance:
             finished = run(tasks, crew, say, advance)
         _tell(finished, asked.json_lines)
+
+
+def _check_alone(asked: Asked) -> None:
+    """Raises OptionError for what --from-scores cannot heed: the run has settled it."""
+    told = [word for name, word in given(asked).items() if name not in WITHOUT_NETWORK]
+    if told:
+        remedy = (
+            "leave that out (only --set of what decides, --data, --out, --overwrite, --json and --debug go with it)"
+        )
+        raise OptionError(f"{', '.join(told)} came with --from-scores, which takes all that from its run", remedy)
 
 
 def _wish(asked: Asked, key: str, changes: dict[str, Any], device: str) -> "Wish":

@@ -13,6 +13,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say
+from ..common.system import check_count
 from . import options
 from .taking import taking
 
@@ -97,6 +98,7 @@ def _settled(asked: Asked) -> Asked:
 
     from ..runs.inputs import SETTLED, as_recorded
 
+    check_count("--threads", asked.threads or 0)
     own = {"batch": asked.batch, "shard": asked.shard, "threads": asked.threads}
     networks = {"dtype": asked.networks.dtype, "device": asked.networks.device}
     known = {} if asked.overwrite or asked.dry_run else as_recorded(asked.out, {**own, **networks})

@@ -9,7 +9,7 @@ import typer
 
 from ..backbones.models import DEFAULT_CLIP as DEFAULT_CLIP
 from ..common import console
-from ..errors import OptionError
+from ..errors import OptionError, VocabularyError
 
 if TYPE_CHECKING:
     from ..line.segmenter import Segmenter
@@ -23,7 +23,9 @@ ClassesFile = Annotated[
     Path | None,
     typer.Option("--classes-file", help="UTF-8, a class a line, # comments; or a list in JSON, YAML, CSV."),
 ]
-Background = Annotated[bool, typer.Option("--background", help="Add a class of general words for everything else.")]
+Background = Annotated[
+    bool, typer.Option("--background", help="Add general words for everything else; or name a class background first.")
+]
 Templates = Annotated[str, typer.Option("--templates", help="openai80, openai7, single, plain.")]
 Clip = Annotated[str, typer.Option("--clip", help="Hub id, local Hugging Face folder, or tiny (bundled).")]
 Method = Annotated[
@@ -74,11 +76,19 @@ class Words:
     templates: Templates = "openai80"
 
     def vocabulary(self) -> "Vocabulary":
-        """Raises OptionError where none or both of --classes and --classes-file came, VocabularyError for a bad one."""
-        from ..words.vocabulary import Vocabulary
+        """The classes; one called `background` in the first place is what thresholds fall back to.
+
+        Raises OptionError where none or both of --classes and --classes-file came, VocabularyError for a bad one.
+        """
+        from ..words.vocabulary import Vocabulary, first_is_background
 
         names = words(self.classes, self.classes_file)
-        return Vocabulary(names, background=self.background or None, templates=self.templates)
+        own = [name.strip().casefold() for line in names for name in line.split("|")]
+        if self.background and "background" in own:
+            what = "--background adds a class 'background', and there is one in the list"
+            raise VocabularyError(what, "leave out --background: where it comes first in the list, that class is it")
+        background = 0 if first_is_background(names) else self.background or None
+        return Vocabulary(names, background=background, templates=self.templates)
 
 
 @dataclass(frozen=True, kw_only=True)

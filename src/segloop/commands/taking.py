@@ -37,6 +37,21 @@ def flat(record: Any) -> dict[str, Any]:
     return found
 
 
+def given(record: Any) -> dict[str, str]:
+    """What differs from its default: name of the field -> what the command line calls it, "--limit" or "KEY"."""
+    found: dict[str, str] = {}
+    hints = get_type_hints(type(record), include_extras=True)
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if is_dataclass(value):
+            found |= given(value)
+        elif value != field.default:
+            (told,) = hints[field.name].__metadata__
+            names = [told.default, *(told.param_decls or ())]  # typer keeps the first name as `default`
+            found[field.name] = next((name for name in names if str(name).startswith("--")), field.name.upper())
+    return found
+
+
 def _parameters(record: type) -> Iterator[Parameter]:
     hints = get_type_hints(record, include_extras=True)
     for field in fields(record):

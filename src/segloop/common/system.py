@@ -1,12 +1,14 @@
 """What the operating system refuses, in sentences: one table from its numbers to what is wrong and what to do."""
 
 import errno
+import os
 from pathlib import Path
 
-from ..errors import MachineError, OutputError, SegloopError, TooLargeError, UserError
+from ..errors import MachineError, OptionError, OutputError, SegloopError, TooLargeError, UserError
 from .visible import shortened
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+A_PROCESSOR, ALWAYS = 8, 64  # threads or processes that one may be given, and that any machine may
 AGAIN = "then run the same command again"
 
 # number -> (what is wrong with a path, remedy)
@@ -39,6 +41,15 @@ MACHINES = {
 }
 _OF_CONNECTIONS = ("EIO", "ESTALE", "EREMOTEIO", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "ENOTCONN")
 FAILING = {getattr(errno, name) for name in _OF_CONNECTIONS if hasattr(errno, name)}  # Windows has not all of them
+
+
+def check_count(option: str, count: int) -> None:
+    """Raises OptionError for so many threads or processes that the machine would end the program."""
+    processors = os.cpu_count() or 1
+    most = max(ALWAYS, A_PROCESSOR * processors)
+    if count > most:
+        what = f"{option} {count} is more than this machine carries ({processors} processors)"
+        raise OptionError(what, f"give at most {most}; more than {processors} is seldom faster")
 
 
 def refusal(error: OSError, place: object = None) -> SegloopError | None:

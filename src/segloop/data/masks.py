@@ -102,6 +102,13 @@ def value_table(text: str, names: Sequence[str], rule: LabelRule) -> tuple[tuple
     return tuple(sorted(spans, key=lambda span: span.low)), tuple(colours.items())
 
 
+def leaves_out(text: str, value: int) -> bool:
+    """Whether --mask-values lists stored numbers, and not this one; colours and palettes list none."""
+    found = (ITEM.fullmatch(item.partition("=")[0].strip()) for item in text.split(","))
+    spans = [(int(item["low"]), int(item["high"] or item["low"])) for item in found if item and item["low"]]
+    return bool(spans) and not any(low <= value <= high for low, high in spans)
+
+
 def _span(low: int, high: int, meant: str, names: Sequence[str]) -> Span:
     if not low <= high <= MOST:
         raise OptionError(f"--mask-values {low}-{high} is no range of values", f"values are 0 to {MOST}")

@@ -9,7 +9,7 @@ from ..labels.read import LabelRule, Span
 from ..labels.strays import WIDE_FROM
 from ..words.entries import ClassList
 from ..words.read import read_classes, read_colours
-from ..words.vocabulary import Vocabulary
+from ..words.vocabulary import Vocabulary, first_is_background
 from .layouts import BYTES, WIDE, Dataset
 from .masks import Colours, Masks, value_table
 
@@ -43,8 +43,7 @@ def with_own_classes(dataset: Dataset, root: Path, masks: Masks) -> tuple[Datase
 
 def own_vocabulary(names: Sequence[str], templates: str | Sequence[str]) -> Vocabulary:
     """The classes as words to find; one called `background` in the first place is what thresholds fall back to."""
-    first = names[0].split("|")[0].strip()
-    return Vocabulary(names, background=0 if first == "background" else None, templates=templates)
+    return Vocabulary(names, background=0 if first_is_background(names) else None, templates=templates)
 
 
 def _class_file(root: Path) -> Path:

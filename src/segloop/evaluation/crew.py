@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones.shared import Memory, Models
+from ..common.system import check_count
 from ..errors import MachineError, OptionError, SegloopError
 from ..runs.record import Inputs, Record
 from ..runs.work import work
@@ -118,6 +119,7 @@ def crew_of(devices: str | None, device: str = "auto") -> tuple[Crew, str]:
         return Crew(), device
     if device != "auto":
         raise OptionError("--device and --devices came together", "leave one of them out")
+    check_count("--devices", int(devices) if devices.isdigit() else 0)
     names = _numbered(int(devices)) if devices.isdigit() else [name.strip() for name in devices.split(",")]
     if not names or not all(names):
         raise OptionError(f"--devices {devices!r} names none", "give a list such as cuda:0,cuda:1, or a number")

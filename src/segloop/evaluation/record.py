@@ -8,10 +8,13 @@ from typing import Any
 
 from ..common.earlier import FAILED, beginning, npz_of, png_of
 from ..common.files import write_whole
+from ..data.masks import leaves_out
 from ..labels import strays
+from ..labels.read import VOID
 from ..runs.folder import Layout, clear_parts
 from ..runs.record import Record, Shards
 from ..scoring import tally
+from ..words.vocabulary import first_is_background
 
 MAPS, SCORES = "maps", "scores"  # folders of label maps and of cosines
 MAP, SCORE = png_of("classes"), npz_of(("tiles", "size", "target", "direct"))
@@ -61,9 +64,10 @@ def finish(record: Evaluation, shards: int) -> dict[str, Any]:
 def _facts(counted: Sequence[tally.Scored], names: Sequence[str], settings: Mapping[str, Any]) -> strays.Facts:
     """What label maps held, summed over a run."""
     masks = settings.get("masks") or {}
-    tabled = bool(masks.get("values") or masks.get("numbered_by_file"))
+    values, wide = str(masks.get("values") or ""), len(names) >= strays.WIDE_FROM
+    tabled = bool(values or masks.get("numbered_by_file"))
+    unsaid = leaves_out(values, VOID) and not wide
     left = [outcome.uncounted for outcome in counted if outcome.uncounted]
     areas = tally.stacked(counted, len(names)).total().label.tolist()
-    first = names[0].split("|")[0].strip().casefold()
-    rare_first = first == "background" or "table_hash" in masks  # which is void then; colours have no numbers
-    return strays.gather(left, areas, str(settings.get("dataset")), len(names) >= strays.WIDE_FROM, tabled, rare_first)
+    rare_first = first_is_background(names) or "table_hash" in masks  # which is void then; colours have no numbers
+    return strays.gather(left, areas, str(settings.get("dataset")), wide, tabled, rare_first, unsaid)

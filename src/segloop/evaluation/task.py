@@ -12,8 +12,9 @@ from ..backbones.shared import Models
 from ..choice.methods import RECIPES
 from ..choice.plan import known_constants
 from ..common.keys import BENCHMARKS, LARGE, OWN
-from ..data.datasets import OpenDataset, open_dataset
+from ..data.datasets import DATASETS, OpenDataset, open_dataset
 from ..data.masks import USUAL, Masks
+from ..errors import OptionError
 from ..line.opening import folder_settings
 from ..line.segmenter import Segmenter
 from ..maps.decide import Rule
@@ -87,7 +88,12 @@ class Settled:
 
 
 def find(task: Task) -> OpenDataset:
-    """The task's data set, its files checked. Raises as `open_dataset` does."""
+    """The task's data set, its files checked. Raises as `open_dataset`, OptionError for a list without variants."""
+    row = DATASETS.get(task.key)
+    if task.names is not None and row and not isinstance(row.names, (str, Path)):
+        raise OptionError(
+            f"--names {task.names} came with {task.key}, whose class list has no variants", "leave it out"
+        )
     return open_dataset(task.key, task.places, task.split, task.limit, task.masks)
 
 

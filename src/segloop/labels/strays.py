@@ -73,6 +73,7 @@ class Facts:
     images: int  # that hold a stray value
     tabled: bool = False  # read by a table of values already
     rare_first: bool = False  # nobody wonders where the first class does not occur beside void
+    void_unsaid: bool = False  # the table does not say what the number of void is
 
     @property
     def stray(self) -> int:
@@ -93,6 +94,7 @@ def gather(
     wide: bool = False,
     tabled: bool = False,
     rare_first: bool = False,
+    void_unsaid: bool = False,
 ) -> Facts:
     """The facts of many label maps."""
     strays: Counter[int] = Counter()
@@ -109,6 +111,7 @@ def gather(
         images=sum(one.stray > 0 for one in found),
         tabled=tabled,
         rare_first=rare_first,
+        void_unsaid=void_unsaid,
     )
 
 
@@ -161,6 +164,14 @@ def _binary(facts: Facts) -> str | None:
         return None
     number = "1" if count == 2 else "CLASS"
     return f"no pixel is of a class but the first: if 255 is one, add --mask-values 0=0,255={number}"
+
+
+def _unsaid(facts: Facts) -> str | None:
+    """255 beside a table that leaves it out, and a class without a pixel."""
+    if facts.stray or not (facts.void and facts.void_unsaid) or all(facts.areas):
+        return None
+    value = facts.void_value
+    return f"if {value} is a class, add {value}=CLASS to --mask-values, else {value}=void"
 
 
 def _from_one(facts: Facts) -> str | None:
@@ -222,7 +233,7 @@ def _beyond(facts: Facts) -> str | None:
     return f"{names}, or say what they are, as in --mask-values {own},{some}=void"
 
 
-KINDS = (_binary, _not_from_zero, _from_one, _spread, _many, _beyond)
+KINDS = (_binary, _unsaid, _not_from_zero, _from_one, _spread, _many, _beyond)
 
 
 def nothing(facts: Facts, failure: tuple[str, str] | None = None) -> UserError:

@@ -29,7 +29,7 @@ STAGES: Mapping[type, Callable[[Any], Stage]] = {Guidance: OnGuideGrid, SFP: Pur
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:
     """The line of a plan: host, then what its records ask for, in this order."""
-    host = Host(plan.method, plan.attention, plan.around)
+    host = Host(plan.host or plan.method, plan.attention, plan.around)
     records = (plan.guidance, plan.purify, *plan.stages, plan.feedback)
     return (host, *(_stage(record) for record in records if record))
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..attention.operators import product
 from ..attention.types import Attention, LastBlock, Mix, Needs, States
+from ..backbones.finite import HALVES
 from ..backbones.tower import Tower
 from ..choice.settings import Surroundings
 from ..errors import OptionError
@@ -128,7 +129,32 @@ class Host:
 
     def __call__(self, opened: Opened) -> Opened:
         """Replaces the tower's own."""
-        return replace(opened, method=self.method, attention=self.attention, around=self.around)
+        return replace(opened, method=self.method, attention=self._checked, around=self.around)
+
+    def _checked(self, block: LastBlock) -> Mix:
+        mix = self.attention(block)
+        known = hasattr(mix, "row_sum")  # an operator of segloop's; whatever else is somebody's own
+        return mix if known else lambda values: kept(mix(values), values, self.method)
+
+
+def kept(mixed: Tensor, values: Tensor, name: str) -> Tensor:
+    """What the attention `name`, somebody's own, made of values (B, h, N, d), in their precision.
+
+    Raises OptionError for another shape, complex numbers, and such as are not finite where those of `values` are.
+    """
+    if mixed.shape != values.shape:
+        what = f"attention {name} made {tuple(mixed.shape)} of values {tuple(values.shape)}"
+        raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")
+    if mixed.is_complex():
+        raise OptionError(f"attention {name} made complex numbers of real values", "return real ones")
+    mixed = mixed.to(values)
+    if mixed.isfinite().all() or not values.isfinite().all():
+        return mixed
+    what = f"attention {name} made NaN or infinity of finite values"
+    if values.dtype in HALVES:
+        kind = str(values.dtype).removeprefix("torch.")
+        raise OptionError(what, f"mend it, or, if it overflows in {kind}, use --dtype float32")
+    raise OptionError(what, "mend it")
 
 
 @dataclass(frozen=True)

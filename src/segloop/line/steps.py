@@ -120,10 +120,13 @@ def labels_of(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep]
 def rule_of(vocabulary: Vocabulary, deciding: Deciding, device: torch.device | None = None) -> Rule:
     """How cosines of these words become labels. Raises OptionError for a threshold without a background."""
     threshold, area = deciding.background_threshold or None, deciding.area_threshold or None
-    if vocabulary.background is None and (threshold or area):
-        name = "background_threshold" if threshold else "area_threshold"
-        remedy = f"add a background (--background), or switch it off with {name}=none"
-        raise OptionError(f"{name} needs a background class and the list has none", remedy)
+    given = {"background_threshold": threshold, "area_threshold": area}
+    needing = [name for name, value in given.items() if value]
+    if vocabulary.background is None and needing:
+        off = "switch off: " + ", ".join(f"{name}=none" for name in needing)
+        first = "" if vocabulary.source else 'put a class "background" first (in Python with background=0), or '
+        what = f"the list has no background class, which {' and '.join(needing)} need{'s' * (len(needing) == 1)}"
+        raise OptionError(what, first + off)
     index = torch.tensor(vocabulary.query_index, device=device)
     return Rule(index, len(vocabulary.classes), deciding.logit_scale, threshold, area)
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from ..common.earlier import check_replaced, exactly, lines_of, mark, png_of
 from ..common.files import write_whole
+from ..common.visible import shortened
 from ..errors import OptionError
 from .textures import GROUNDS, Rng, colour, texture
 
@@ -90,7 +91,7 @@ def write_scenes(folder: Path, count: int, seed: int, size: tuple[int, int] = (1
     """Write `count` scenes of size (H, W): images, masks, classes.txt and captions.jsonl.
 
     Scene i has the seed `seed * 1_000_000 + i`, so a longer run begins with the scenes of a shorter one. Scenes that
-    are there are replaced. Raises OptionError where anything else bears the name of one.
+    are there are replaced. Raises OptionError where anything else bears the name of one, and where others would stay.
     """
     if not 1 <= count <= 1_000_000:
         raise OptionError(f"{count} scenes were asked for", "choose a count from 1 to 1000000")
@@ -98,6 +99,7 @@ def write_scenes(folder: Path, count: int, seed: int, size: tuple[int, int] = (1
     written = {folder / "classes.txt": exactly(CLASS_FILE), folder / "captions.jsonl": lines_of(("image", "caption"))}
     written |= {folder / below / name: png_of("scene") for below in ("images", "masks") for name in names}
     check_replaced(written, "move it away, or choose another folder")
+    _check_whole(folder, names)
     lines = []
     for index, name in enumerate(names):
         drawn = scene(seed * 1_000_000 + index, size)
@@ -106,6 +108,14 @@ def write_scenes(folder: Path, count: int, seed: int, size: tuple[int, int] = (1
         lines.append(json.dumps({"image": f"images/{name}", "caption": drawn.caption}))
     write_whole(folder / "classes.txt", CLASS_FILE)
     write_whole(folder / "captions.jsonl", ("\n".join(lines) + "\n").encode())
+
+
+def _check_whole(folder: Path, names: list[str]) -> None:
+    """Raises OptionError for pictures that would stay among those drawn: nothing tells them apart afterwards."""
+    left = {path.name for below in ("images", "masks") for path in (folder / below).glob("*.png")} - set(names)
+    if left:
+        what = f"{shortened(folder)} has {len(left)} more pictures, such as {min(left)}, which would stay among the new"
+        raise OptionError(what, "choose another folder, or delete them")
 
 
 def palette_mask(mask: np.ndarray) -> Image.Image:

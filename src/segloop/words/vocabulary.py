@@ -165,6 +165,11 @@ def _split_classes(classes: Iterable[str]) -> list[list[str]]:
     return words
 
 
+def first_is_background(names: Sequence[str]) -> bool:
+    """Whether the first class of a list from a command or a file is called `background`, which makes it that."""
+    return bool(names) and names[0].split("|")[0].strip().casefold() == "background"
+
+
 def _general_words(words: list[list[str]]) -> list[str]:
     """The words of an added background: those of the published one (spec 0.5) that are not classes."""
     taken = {name.casefold() for name in _flat(words)}
