@@ -293,7 +293,13 @@ def test_a_list_that_names_what_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data, sentence", [(b"", "names no photo"), (b"a\nb\na\n", "names a twice"), (b"\xff", "cannot be read")]
+    "data, sentence",
+    [
+        (b"", "names no photo"),
+        (b"a\nb\na\n", "names a twice"),
+        (b"\xff", "is not UTF-8; save"),
+        (b"\x89PNG\r\n\x1a\n\0", "a PNG, not a text; give"),
+    ],
 )
 def test_lists_that_make_no_sense(tmp_path, data, sentence):
     root = make(tmp_path / "VOC2012", "voc21", ["a", "b"])
