@@ -56,6 +56,13 @@ def done_quietly(result):
     return result
 
 
+def test_boundaries_stand_in_the_table_where_they_were_counted(evaluate, tmp_path):
+    assert "boundary mIoU" not in done_quietly(evaluate("--out", tmp_path / "plain", "--limit", 1)).stdout
+    told = done_quietly(evaluate("--out", tmp_path / "run", "--limit", 1, "--boundary")).stdout
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "boundary mIoU" in " ".join(told.split()) and f"{run['metrics']['boundary_mIoU']:.2f}" in told
+
+
 def test_a_finished_run_is_read_not_repeated(evaluate, tmp_path):
     first = done_quietly(evaluate("--out", tmp_path / "run", "--json"))
     before = record_of(tmp_path / "run")

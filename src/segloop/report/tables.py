@@ -10,7 +10,8 @@ from .cells import Cell, Column, Notes, Table, table
 from .grouping import IDENTITY, LAYOUT, Row, changes, host_of, mixed, rows_of, said
 from .runs import Run
 
-METRICS = ("mIoU", "aAcc", "mAcc", "boundary_mIoU")
+BOUNDARY = "boundary_mIoU"  # of runs with --boundary
+METRICS = ("mIoU", "aAcc", "mAcc", BOUNDARY)
 NOT_A_CHANGE = IDENTITY | LAYOUT | {"feedback", "recipe"}  # what +FSA may differ in from its host without a word
 AVERAGE = "Avg"
 OF_MARKED = "the mean of numbers of which some have footnotes"
@@ -105,8 +106,8 @@ def mean_of_eight(values: Mapping[str, object]) -> float | None:
 
 def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) -> Table:
     """One line a run: what it is of, under which recipe and class list, and every score."""
-    boundary = any("boundary_mIoU" in run.metrics for run in runs)
-    metrics = [metric for metric in METRICS if metric != "boundary_mIoU" or boundary]
+    boundary = any(BOUNDARY in run.metrics for run in runs)
+    metrics = [metric for metric in METRICS if metric != BOUNDARY or boundary]
     words = ("run", "data set", "method", "backbone", "recipe", "class list", "fidelity", "dtype")
     scores = [Column(name, "percent", digits, intervals) for name in metrics]
     notes = Notes()
