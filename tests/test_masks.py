@@ -366,7 +366,7 @@ def test_how_label_maps_are_read_is_part_of_the_record(own, evaluate, segloop, t
     assert masks.pop("table_hash") and masks == {"suffix": "_m.png", "values": "1-4=0-3"}
     run = ("--out", tmp_path / "run", "--mask-suffix", "_m.png")
     told = complaint(evaluate(*run, "--scores", "--save-maps", key="folder", data=tmp_path / "own"))
-    assert "holds a run with other settings: masks" in told
+    assert "other colours or values of label maps" in told and '--mask-values "1-4=0-3" there, none now' in told
     anew = segloop("evaluate", "--from-scores", tmp_path / "run", "--out", tmp_path / "anew")
     assert anew.exit_code == 0, anew.output
     first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "anew"))
@@ -380,7 +380,7 @@ def test_other_colours_are_another_run(own, evaluate, tmp_path):
     scored(own(lambda labels: COLOURS[labels], classes=LINES), tmp_path)
     (tmp_path / "own" / "classes.txt").write_text(LINES.replace("sand: 230,200,120", "sand: 1,1,1"))
     result = evaluate("--out", tmp_path / "run", key="folder", data=tmp_path / "own")
-    assert result.exit_code == 2 and "holds a run with other settings: masks" in result.stderr
+    assert result.exit_code == 2 and "other settings: other colours or values of label maps;" in result.stderr
 
 
 def test_label_maps_that_were_mended_in_place_are_another_run(own, evaluate, tmp_path):
@@ -391,7 +391,7 @@ def test_label_maps_that_were_mended_in_place_are_another_run(own, evaluate, tmp
     for path in (tmp_path / "own" / "masks").iterdir():
         Image.fromarray(np.asarray(Image.open(path)) - 1).save(path)
     told = complaint(evaluate(*again, key="folder", data=tmp_path / "own"))
-    assert "holds a run with other settings: labels_hash" in told
+    assert "holds a run with other settings: other label maps; choose another --out" in told
     del run["settings"]["labels_hash"]  # as records were before
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     assert "done" in evaluate(*again, key="folder", data=tmp_path / "own").stderr

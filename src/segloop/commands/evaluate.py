@@ -9,6 +9,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say
+from ..common.visible import counted
 from ..errors import OptionError
 from . import options
 from .taking import flat, taking
@@ -154,7 +155,7 @@ def _tell(finished: list[Any], json_lines: bool) -> None:
         console.table("mIoU, in percent", header, [_row(one)[: len(header)] for one in finished])
     failed = sum(one.run["failed"] for one in finished)
     if failed:
-        say(f"{failed} images could not be counted; failed.jsonl in the run's folder says why")
+        say(f"{counted(failed, 'image')} could not be counted; failed.jsonl in the run's folder says why")
         raise typer.Exit(console.SOME_FAILED)
 
 

@@ -106,6 +106,7 @@ def mean_of_eight(values: Mapping[str, object]) -> float | None:
 
 def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) -> Table:
     """One line a run: what it is of, under which recipe and class list, and every score."""
+    keys = names.column_keys(list(runs))
     boundary = any(BOUNDARY in run.metrics for run in runs)
     metrics = [metric for metric in METRICS if metric != BOUNDARY or boundary]
     words = ("run", "data set", "method", "backbone", "recipe", "class list", "fidelity", "dtype")
@@ -116,7 +117,7 @@ def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) ->
         settings = run.settings
         words_of = settings.get("vocabulary") or "own"
         about = (settings.get("recipe"), words_of, settings.get("fidelity"), settings.get("dtype"))
-        cells = [Cell(word) for word in (run.name, run.dataset, names.run_title(run), names.backbone(run), *about)]
+        cells = [Cell(word) for word in (run.name, keys[run], names.run_title(run), names.backbone(run), *about)]
         cells.append(notes.mark(Cell(run.images), *caveats(run)))
         for metric in metrics:
             cells.append(Cell(run.metrics.get(metric), *run.intervals.get(metric, (None, None))))
