@@ -204,7 +204,8 @@ def test_places_that_hold_no_photo(tmp_path):
 
 @pytest.mark.parametrize("address", ["http://example.org/a.jpg", "HTTPS://example.org/a.jpg"])
 def test_web_addresses_are_to_be_downloaded_first(address):
-    assert "download" in refused(address)
+    assert f"{address} is a web address; download" in refused(address)
+    assert f"{address} is a web address; download" in refused(Path(address))
 
 
 def test_unreadable_permissions(tmp_path):

@@ -211,14 +211,14 @@ def test_benchmarks_are_not_told_to_take_other_labels(tmp_path):
 # turned photos ----------------------------------------------------------------------------------------------------
 
 
-def turn(root, exif, size=(4, 6)):
+def turn(root, exif, size=(4, 6), name="a"):
     """Photo and label map (H, W) of one scene as the file stores them; the photo says how it is turned."""
     made = Image.Exif()
     made[0x0112] = exif
     labels = np.arange(size[0] * size[1]).reshape(size) % 4
-    make_own(root, NAMES, labels.astype(np.uint8))
-    Image.fromarray((labels[..., None] * [60, 0, 0]).astype(np.uint8)).save(root / "images" / "a.png", exif=made)
-    (root / "images" / "a.jpg").unlink()
+    make_own(root, NAMES, labels.astype(np.uint8), name)
+    Image.fromarray((labels[..., None] * [60, 0, 0]).astype(np.uint8)).save(root / "images" / f"{name}.png", exif=made)
+    (root / "images" / f"{name}.jpg").unlink()
     return labels
 
 
@@ -253,6 +253,14 @@ def test_photos_whose_label_maps_might_lie_either_way_are_told(tmp_path, exif, s
     (note,) = orientation_notes(open_dataset("folder", [tmp_path]))
     assert note.startswith("1 of 1 photos are turned by their EXIF orientation (such as a.png)")
     assert orientation_notes(open_dataset("folder", [tmp_path], masks=Masks(turned=True))) == []
+
+
+def test_turned_photos_are_counted_whether_or_not_their_size_tells(tmp_path):
+    for name, exif in (("a", 6), ("b", 3), ("c", 1)):
+        turn(tmp_path, exif, name=name)
+    (note,) = orientation_notes(open_dataset("folder", [tmp_path]))
+    assert note.startswith("2 of 3 photos are turned by their EXIF orientation, 1 of them so that no size tells how ")
+    assert "(such as b.png)" in note
 
 
 # before the networks ----------------------------------------------------------------------------------------------
