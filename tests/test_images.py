@@ -3,6 +3,7 @@ import io
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
