@@ -113,6 +113,20 @@ WORD_FAULTS = {
     (): ("none of --classes and --classes-file", "give one"),
     ("--classes", "road", "--classes-file", "empty.txt"): ("both of", "give one"),
     ("--classes", "background, road", "--background"): ("'background'", "leave out --background", "first"),
+    ("--classes", "words.txt"): ("'words.txt' looks like a file", "--classes-file words.txt"),
+    ("--classes", "road, Empty.JSON"): ("looks like a file", "--classes-file Empty.JSON"),
+    ("--classes", "./words"): ("'./words' is a file", "--classes-file ./words"),
+    ("--classes", "dog; puppy, cat"): ("commas and semicolons between them", "commas alone"),
+    ("--classes", "road, traffic\nlight"): ("commas and ends of lines", "commas alone"),
+    ("--classes-file", "street.jpg"): ("street.jpg is a JPEG, not a text", "one class a line"),
+    (*WORDS, "--templates", "street.jpg"): ("street.jpg is a JPEG, not a text", "one template a line"),
+    (*WORDS, "--templates", "none.txt"): ("cannot read none.txt", "one template a line, {} in each"),
+    (*WORDS, "--templates", "words"): ("the template 'road' does not hold", "write {} where the name goes"),
+    (*WORDS, "--templates", "{} or {}"): ("does not hold exactly one {}", "write {}"),
+    (*WORDS, "--templates", "a photo"): (
+        "no template set 'a photo'",
+        'write {} for the name, as in "a photo of a {}."',
+    ),
     (*WORDS, "--templates", "openai8"): ("no template set 'openai8'", "did you mean 'openai80'?"),
 }
 
@@ -120,6 +134,8 @@ WORD_FAULTS = {
 @pytest.mark.parametrize("options", WORD_FAULTS, ids=" ".join)
 def test_words_that_cannot_be_used(segloop, street, tmp_path, options):
     (tmp_path / "empty.txt").write_text("# nothing\n\n")
+    (tmp_path / "words").write_text("road\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "street.jpg")
     (tmp_path / "utf16.txt").write_text("road", encoding="utf-16")
     told = complaint(segloop("segment", street, *options))
     assert all(part in told for part in WORD_FAULTS[options]), told

@@ -218,7 +218,8 @@ UNCLEAR = {
     '{"grass": 0, "sand": 2}': "leaves out 1",
     '{"grass": 0, "sand": 0}': "the number 0 twice",
     '{"grass": 0, "grass": 1}': "names 'grass' twice",
-    '["grass", ["sand"]]': "of other things than names",
+    '["grass", ["sand", "dune"]]': r'with a list \["sand", "dune"\] inside; .* one text, "sand \| dune"',
+    '["grass", [1]]': "of other things than names",
     '["grass", null]': "of other things than names",
     "[1, 2]": None,  # words in YAML, numbers in JSON
     '["grass" "sand"': r"looks like JSON and cannot be read \(Expecting",

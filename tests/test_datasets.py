@@ -275,7 +275,17 @@ def test_photos_without_labels_are_counted_and_a_few_named(tmp_path):
         (root / f"SegmentationClass/{name}.png").unlink()
     said = refused("voc21", root)
     assert "missing label maps in SegmentationClass: 4 of 6 (b.png, c.png, d.png ...), 2 pairs are whole" in said
-    assert "list the photos to use" in said
+    assert "list the photos to use in a text file, one a line, and add --split FILE" in said
+
+
+def test_a_list_of_ones_own_that_names_nothing_shows_a_line(tmp_path):
+    root = make(tmp_path / "VOC2012", "voc21", ["a", "b"])
+    words = tmp_path / "words.txt"
+    words.write_text("grass\nsand\n")
+    said = refused("voc21", root, split=str(words))
+    assert "no line of the list" in said and "(the first line is grass); write one photo a line, such as a.jpg." in said
+    words.write_text("b\ngrass\n")
+    assert "missing photos" in refused("voc21", root, split=str(words))
 
 
 def test_labels_without_photos_are_refused_too(tmp_path):
@@ -293,7 +303,13 @@ def test_a_list_that_names_what_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data, sentence", [(b"", "names no photo"), (b"a\nb\na\n", "names a twice"), (b"\xff", "cannot be read")]
+    "data, sentence",
+    [
+        (b"", "names no photo"),
+        (b"a\nb\na\n", "names a twice"),
+        (b"\xff", "is not UTF-8; save"),
+        (b"\x89PNG\r\n\x1a\n\0", "a PNG, not a text; give"),
+    ],
 )
 def test_lists_that_make_no_sense(tmp_path, data, sentence):
     root = make(tmp_path / "VOC2012", "voc21", ["a", "b"])

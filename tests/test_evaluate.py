@@ -56,6 +56,22 @@ def done_quietly(result):
     return result
 
 
+def test_boundaries_stand_in_the_table_where_they_were_counted(evaluate, tmp_path):
+    assert "boundary mIoU" not in done_quietly(evaluate("--out", tmp_path / "plain", "--limit", 1)).stdout
+    told = done_quietly(evaluate("--out", tmp_path / "run", "--limit", 1, "--boundary")).stdout
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "boundary mIoU" in " ".join(told.split()) and f"{run['metrics']['boundary_mIoU']:.2f}" in told
+
+
+def test_templates_of_ones_own_are_part_of_the_record(evaluate, tmp_path):
+    (tmp_path / "mine.txt").write_text("a map of {}\n")
+    words = ("--out", tmp_path / "run", "--limit", 1, "--templates")
+    done_quietly(evaluate(*words, "a map of {}"))
+    assert "done" in done_quietly(evaluate(*words, tmp_path / "mine.txt")).stderr  # the same in a file
+    refused = evaluate(*words, "{}")
+    assert refused.exit_code == 2 and "other settings: other templates;" in refused.stderr
+
+
 def test_a_finished_run_is_read_not_repeated(evaluate, tmp_path):
     first = done_quietly(evaluate("--out", tmp_path / "run", "--json"))
     before = record_of(tmp_path / "run")

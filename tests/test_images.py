@@ -3,6 +3,7 @@ import io
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -204,7 +205,8 @@ def test_places_that_hold_no_photo(tmp_path):
 
 @pytest.mark.parametrize("address", ["http://example.org/a.jpg", "HTTPS://example.org/a.jpg"])
 def test_web_addresses_are_to_be_downloaded_first(address):
-    assert "download" in refused(address)
+    assert f"{address} is a web address; download" in refused(address)
+    assert f"{address} is a web address; download" in refused(Path(address))
 
 
 def test_unreadable_permissions(tmp_path):

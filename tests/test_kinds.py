@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from segloop.common.kinds import HEAD, SIGNATURES, recognise
 from segloop.errors import ImageError
 from segloop.images import read_image
-from segloop.images.kinds import HEAD, SIGNATURES, recognise
 
 
 def box(kind: bytes, major: bytes, *compatible: bytes) -> bytes:

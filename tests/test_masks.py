@@ -211,14 +211,14 @@ def test_benchmarks_are_not_told_to_take_other_labels(tmp_path):
 # turned photos ----------------------------------------------------------------------------------------------------
 
 
-def turn(root, exif, size=(4, 6)):
+def turn(root, exif, size=(4, 6), name="a"):
     """Photo and label map (H, W) of one scene as the file stores them; the photo says how it is turned."""
     made = Image.Exif()
     made[0x0112] = exif
     labels = np.arange(size[0] * size[1]).reshape(size) % 4
-    make_own(root, NAMES, labels.astype(np.uint8))
-    Image.fromarray((labels[..., None] * [60, 0, 0]).astype(np.uint8)).save(root / "images" / "a.png", exif=made)
-    (root / "images" / "a.jpg").unlink()
+    make_own(root, NAMES, labels.astype(np.uint8), name)
+    Image.fromarray((labels[..., None] * [60, 0, 0]).astype(np.uint8)).save(root / "images" / f"{name}.png", exif=made)
+    (root / "images" / f"{name}.jpg").unlink()
     return labels
 
 
@@ -253,6 +253,14 @@ def test_photos_whose_label_maps_might_lie_either_way_are_told(tmp_path, exif, s
     (note,) = orientation_notes(open_dataset("folder", [tmp_path]))
     assert note.startswith("1 of 1 photos are turned by their EXIF orientation (such as a.png)")
     assert orientation_notes(open_dataset("folder", [tmp_path], masks=Masks(turned=True))) == []
+
+
+def test_turned_photos_are_counted_whether_or_not_their_size_tells(tmp_path):
+    for name, exif in (("a", 6), ("b", 3), ("c", 1)):
+        turn(tmp_path, exif, name=name)
+    (note,) = orientation_notes(open_dataset("folder", [tmp_path]))
+    assert note.startswith("2 of 3 photos are turned by their EXIF orientation, 1 of them so that no size tells how ")
+    assert "(such as b.png)" in note
 
 
 # before the networks ----------------------------------------------------------------------------------------------
@@ -366,7 +374,7 @@ def test_how_label_maps_are_read_is_part_of_the_record(own, evaluate, segloop, t
     assert masks.pop("table_hash") and masks == {"suffix": "_m.png", "values": "1-4=0-3"}
     run = ("--out", tmp_path / "run", "--mask-suffix", "_m.png")
     told = complaint(evaluate(*run, "--scores", "--save-maps", key="folder", data=tmp_path / "own"))
-    assert "holds a run with other settings: masks" in told
+    assert "other colours or values of label maps" in told and '--mask-values "1-4=0-3" there, none now' in told
     anew = segloop("evaluate", "--from-scores", tmp_path / "run", "--out", tmp_path / "anew")
     assert anew.exit_code == 0, anew.output
     first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("run", "anew"))
@@ -380,7 +388,7 @@ def test_other_colours_are_another_run(own, evaluate, tmp_path):
     scored(own(lambda labels: COLOURS[labels], classes=LINES), tmp_path)
     (tmp_path / "own" / "classes.txt").write_text(LINES.replace("sand: 230,200,120", "sand: 1,1,1"))
     result = evaluate("--out", tmp_path / "run", key="folder", data=tmp_path / "own")
-    assert result.exit_code == 2 and "holds a run with other settings: masks" in result.stderr
+    assert result.exit_code == 2 and "other settings: other colours or values of label maps;" in result.stderr
 
 
 def test_label_maps_that_were_mended_in_place_are_another_run(own, evaluate, tmp_path):
@@ -391,7 +399,7 @@ def test_label_maps_that_were_mended_in_place_are_another_run(own, evaluate, tmp
     for path in (tmp_path / "own" / "masks").iterdir():
         Image.fromarray(np.asarray(Image.open(path)) - 1).save(path)
     told = complaint(evaluate(*again, key="folder", data=tmp_path / "own"))
-    assert "holds a run with other settings: labels_hash" in told
+    assert "holds a run with other settings: other label maps; choose another --out" in told
     del run["settings"]["labels_hash"]  # as records were before
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     assert "done" in evaluate(*again, key="folder", data=tmp_path / "own").stderr

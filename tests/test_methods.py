@@ -167,6 +167,10 @@ def test_overrides_reach_the_feedback():
         (lambda: resolve(recipe="sclip/voc2"), "did you mean 'sclip/voc2"),
         (lambda: resolve(overrides={"strid": 3}), "did you mean 'stride'"),
         (lambda: resolve("sclip", overrides={"lambda_": 3}), "belongs to fsa"),
+        (
+            lambda: resolve("sclip", overrides={"pamr_dilations": (4,)}),
+            "pamr_steps=0 keeps its step off; add --set pamr",
+        ),
         (lambda: resolve("sclip", host="qq"), "host="),
         (lambda: resolve(host="fsaa"), "unknown method"),
         (lambda: resolve("fsa", overrides={"divergence": "kll"}), "did you mean 'kl'"),

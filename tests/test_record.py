@@ -1,6 +1,7 @@
 """A run's folder: continued where it is the same run, refused where it is another, never lost."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -79,6 +80,26 @@ def test_constants_of_methods_that_are_not_in_use_do_not_matter(folder):
     for changed in ({"method": "naclip", "feedback": {"rounds": 1}}, {"method": "sclip", "feedback": {"rounds": 2}}):
         with pytest.raises(OptionError, match="other settings"):
             open_record(folder, Inputs(changed, NAMES, NAMES, (0, 1), unsaid=unsaid), COUNTED)
+
+
+def test_what_is_kept_as_a_hash_is_told_in_words(folder):
+    there = {"model_hash": "a", "templates": "b", "keeps": ["maps"], "masks": {"suffix": "_m.png", "table_hash": "c"}}
+    open_record(folder, inputs(**there), COUNTED)
+    for changed, told in (
+        ({"model_hash": "z"}, "other settings: other weights; choose"),
+        ({"templates": "z"}, "other settings: other templates; choose"),
+        ({"keeps": ["maps", "scores"]}, "other settings: --save-maps there, --save-maps and --scores now; choose"),
+        ({"keeps": []}, "other settings: --save-maps there, none kept now; choose"),
+        ({"masks": {"suffix": "_m.png", "table_hash": "z"}}, "settings: other colours or values of label maps; choose"),
+        ({"masks": {"suffix": "_m.png"}}, "settings: other colours or values of label maps; choose"),
+        (
+            {"masks": {"turned": True, "table_hash": "c"}},
+            '--mask-suffix "_m.png" there, none now; --turn-masks none there',
+        ),
+        ({"stride": 16, "code_hash": "z"}, "stride 32 there, 16 now; other code of your attention; choose"),
+    ):
+        with pytest.raises(OptionError, match=re.escape(told)):
+            open_record(folder, inputs(**{**there, **changed}), COUNTED)
 
 
 def test_overwrite_starts_anew(folder):

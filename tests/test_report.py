@@ -11,7 +11,7 @@ from segloop.errors import OptionError
 from segloop.maps.refine import MAP_STEPS
 from segloop.report import cells
 from segloop.report.build import Wanted, build
-from segloop.report.grouping import BY_DATASET
+from segloop.report.grouping import BY_DATASET, changes
 from segloop.report.runs import find_runs, load_run, read_counts, read_images, read_pairs
 from segloop.report.tables import paper_table, runs_table
 
@@ -184,6 +184,17 @@ def test_another_metric_takes_its_place(runs):
     assert shown(paper_table(runs.all(), "boundary_mIoU"))[0]["V21"] == "-"
     with pytest.raises(OptionError, match="unknown metric 'miou'; did you mean 'mIoU'"):
         build(runs.all(), Wanted(metric="miou"))
+
+
+def test_folders_of_ones_own_are_counted_and_hashes_are_words(runs):
+    for name, photo in (("a", "x"), ("b", "y"), ("c", "x")):
+        runs(name, names=[photo], dataset="folder", model_hash=name)
+    table = paper_table(runs.all())
+    assert [column.name for column in table.columns][-2:] == ["folder 1", "folder 2"]
+    assert [row["settings"] for row in shown(table)] == ["weights=a", "weights=b", "weights=c"]
+    assert [row["data set"] for row in shown(runs_table(runs.all()))] == ["folder 1", "folder 2", "folder 1"]
+    first, second, _ = runs.all()
+    assert changes(first, second) == "other photos, other weights"
 
 
 def test_intervals_stand_beside_the_numbers_on_demand(runs):

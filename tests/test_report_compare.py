@@ -60,6 +60,11 @@ def gain(value: float, low: float, high: float, p: float) -> Difference:
             "mIoU -1.3 (95 % interval -2.1 to -0.4, p 0.004): the loss is real on these images.",
         ),
         (
+            gain(-0.3, -0.6, -0.0042, 0.04),
+            1449,
+            "mIoU -0.300 (95 % interval -0.600 to -0.004, p 0.040): the loss is real on these images.",
+        ),
+        (
             gain(0.31, -0.22, 0.79, 0.31),
             1449,
             "mIoU +0.3 (95 % interval -0.2 to +0.8, p 0.310): it cannot be told from chance.",

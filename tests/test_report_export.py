@@ -14,7 +14,7 @@ from openpyxl import load_workbook
 from PIL import Image
 
 from command import complaint, done
-from records import write_run
+from records import edit, write_run
 from segloop.common.sheets import cell_text
 from segloop.errors import OptionError
 from segloop.report import export
@@ -303,12 +303,36 @@ def test_json_is_one_object_on_stdout_beside_any_file(report, two_runs, tmp_path
         (["--pictures", "2"], "pictures do not go into md; add --format html"),
         (["--against", "others"], "unknown --against 'others'; the only choice is published"),
         (["--out", "runs"], "runs is a folder; name a file in it, such as runs/report.md"),
+        (["--out", "r.pdf"], "reports are not written as .pdf (r.pdf); end --out in one of .md, .csv, .xlsx, .html"),
+        (["--format", "html", "--out", "a/r.csv"], "(a/r.csv); name it a/r.html, or leave --format html out"),
+        (
+            ["--format", "csv", "--out", "r.tsv"],
+            "--format csv came with a file that ends in .tsv (r.tsv); name it r.csv.",
+        ),
+        (["--metric", "boundary_mIoU"], "no run has counted boundary_mIoU; evaluate with --boundary"),
+        (["--metric", "MIOU"], "did you mean 'mIoU'"),
         (["--metric", "mIou"], "unknown metric 'mIou'; did you mean 'mIoU'"),
         (["--format", "html", "--pictures", "1"], "has no label maps to draw; evaluate again with --save-maps"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_told(report, two_runs, options, said):
     assert said in complaint(report("runs", *options))
+
+
+@pytest.mark.parametrize("name", ["r", "r.MD", "r.markdown", "r.txt", "r.htm", "r.HTML", "r.csv"])
+def test_every_usual_name_of_a_format_is_taken(report, two_runs, tmp_path, name):
+    assert report("runs", "--out", name).exit_code == 0
+    start = (tmp_path / name).read_text()[:9]
+    assert start == ("<!doctype" if "htm" in name.lower() else "method,ba" if name == "r.csv" else "## mIoU i")
+
+
+def test_a_metric_that_some_runs_lack_is_told(report, two_runs, tmp_path):
+    place = next(tmp_path.glob("runs/**/run.json")).parent
+    metrics = json.loads((place / "run.json").read_text())["metrics"]
+    edit(place, metrics={**metrics, "boundary_mIoU": 30.0})
+    told = report("runs", "--metric", "boundary_mIoU")
+    assert told.exit_code == 0 and "1 of 2 runs have not counted boundary_mIoU" in told.stderr
+    assert "evaluate with --boundary" in told.stderr
 
 
 def test_a_place_without_runs_is_told(report, tmp_path):

@@ -248,6 +248,7 @@ def test_one_class_alone_is_told_once(toy_clip, street, meadow):
         results = [segmenter(street, ["road"]), segmenter(meadow, ["road | sky"]), *segmenter([street] * 3, ["road"])]
     (told,) = caught
     assert "every pixel becomes 'road', the only class; add --background" in str(told.message)
+    assert str(told.message).endswith("name what else there is, between commas")
     assert all(result.share == {"road": 1.0} for result in results)
     assert all(result.confidence["road"] <= 1 for result in results)
 

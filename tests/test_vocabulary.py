@@ -293,9 +293,19 @@ def test_file_then_render(tmp_path_factory, lines, end, mark):
 
 def test_parse_classes():
     assert parse_classes("road, car|automobile, tree") == ["road", "car | automobile", "tree"]
-    for text in ("", "road,,tree", "road, ", "a||b"):
+    for text in ("road;car|automobile; tree", "road\ncar|automobile\n\r\ntree\n", "road,\ncar | automobile, \ntree"):
+        assert parse_classes(text) == ["road", "car | automobile", "tree"]
+    assert parse_classes("grass sand water") == ["grass sand water"]
+    for text in ("", "road,,tree", "road, ", "a||b", "road;"):
         with pytest.raises(VocabularyError, match="empty name"):
             parse_classes(text)
+
+
+def test_templates_as_one_text_or_a_file(tmp_path):
+    assert Vocabulary(["road"], templates="a map of {}").templates == ("a map of {}",)
+    path = tmp_path / "templates.txt"
+    path.write_text("# mine\na map of {}\n\n  {} from above.\n", encoding="utf-8-sig")
+    assert Vocabulary(["road"], templates=str(path)).templates == ("a map of {}", "{} from above.")
 
 
 def test_class_file_with_commas_and_hashes(tmp_path):

@@ -85,8 +85,9 @@ def memory_ran_out(error: BaseException) -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The remedy for an unknown name: the closest known one, then all of them."""
+    """The remedy for an unknown name: the closest known one whatever its case, then all of them."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    folded = {each.casefold(): each for each in reversed(known)}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.4)
     listed = ", ".join(known)
-    return f"did you mean {close[0]!r}? Known: {listed}" if close else f"choose one of {listed}"
+    return f"did you mean {folded[close[0]]!r}? Known: {listed}" if close else f"choose one of {listed}"

@@ -8,7 +8,7 @@ from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
 from ..attention.variants import VARIANTS
-from ..common.records import Constants, constants_of, override, share_out
+from ..common.records import Constants, constants_of, override, share_out, switches_of
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
@@ -133,7 +133,9 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     )
     by_size = {size: _unless(own.get(dataset or "", {}), choice.overrides) for size, own in row.by_size.items()}
     plan = plan.changed(row.constants(dataset) if dataset else _without_dataset(plan, row, folder))
-    return replace(plan.changed(choice.overrides), by_size=by_size)
+    plan = replace(plan.changed(choice.overrides), by_size=by_size)
+    _refuse_idle(plan, choice.overrides)
+    return plan
 
 
 def _parts(plan: Plan) -> dict[str, Any]:
@@ -217,6 +219,16 @@ def _refuse(name: str, parts: Constants) -> None:
         raise OptionError(f"setting {name!r} belongs to {owner}", remedy)
     known = {*owners, *_flat(*parts.values()), *(["rows"] if len(ROWS) > 1 else [])}
     raise OptionError(f"unknown setting {name!r}", nearest(name, sorted(known)))
+
+
+def _refuse_idle(plan: Plan, given: Constants) -> None:
+    """Raises OptionError for a constant of a step on the map that stays off without a word of its switch."""
+    for step in plan.map_steps:
+        own, switches = [name for name in constants_of(step) if name in given], switches_of(step)
+        if own and switches and not step.is_on and switches.isdisjoint(own):
+            switch = min(switches)
+            what = f"setting {own[0]!r} came, and {switch}={getattr(step, switch)} keeps its step off"
+            raise OptionError(what, f"add --set {switch}=10, or another number")
 
 
 def _without_dataset(plan: Plan, row: Method, folder: Constants) -> dict[str, Any]:

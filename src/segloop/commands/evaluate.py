@@ -10,6 +10,7 @@ import typer
 from ..common import console
 from ..common.console import friendly, say
 from ..common.system import check_count
+from ..common.visible import counted
 from ..errors import OptionError
 from . import options
 from .taking import flat, given, taking
@@ -51,7 +52,8 @@ class Asked:
     ] = None
     data: options.Data = None
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the run; of several runs, KEY/METHOD lie below it.")
+        Path | None,
+        typer.Option("--out", help="Folder of the run, by default segloop-out/KEY/METHOD; several lie below it."),
     ] = None
     networks: options.Networks
     methods: Annotated[
@@ -163,12 +165,12 @@ def _tell(finished: list[Any], json_lines: bool) -> None:
         if said:
             say(f"warning: {one.folder}: {said}")
     if finished and not json_lines:
-        console.table(
-            "mIoU, in percent", ("run", "images", "mIoU", "95 %", "aAcc", "mAcc"), [_row(one) for one in finished]
-        )
+        edges = any("boundary_mIoU" in one.run["metrics"] for one in finished)
+        header = ("run", "images", "mIoU", "95 %", "aAcc", "mAcc", *(["boundary mIoU"] if edges else []))
+        console.table("mIoU, in percent", header, [_row(one)[: len(header)] for one in finished])
     failed = sum(one.run["failed"] for one in finished)
     if failed:
-        say(f"{failed} images could not be counted; failed.jsonl in the run's folder says why")
+        say(f"{counted(failed, 'image')} could not be counted; failed.jsonl in the run's folder says why")
         raise typer.Exit(console.SOME_FAILED)
 
 
@@ -176,4 +178,5 @@ def _row(one: Any) -> list[str]:
     metrics = {name: "-" if value is None else f"{value:.2f}" for name, value in one.run["metrics"].items()}
     low, high = one.run["intervals"].get("mIoU", (None, None))
     spread = "-" if low is None else f"{low:.1f} to {high:.1f}"
-    return [str(one.folder), str(one.run["images"]), metrics["mIoU"], spread, metrics["aAcc"], metrics["mAcc"]]
+    figures = [metrics["mIoU"], spread, metrics["aAcc"], metrics["mAcc"], metrics.get("boundary_mIoU", "-")]
+    return [str(one.folder), str(one.run["images"]), *figures]

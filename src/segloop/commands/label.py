@@ -14,6 +14,7 @@ import typer
 from ..common import console
 from ..common.console import friendly, say
 from ..common.system import check_count
+from ..common.visible import counted
 from . import options
 from .taking import taking
 
@@ -126,15 +127,17 @@ def _until_told() -> Iterator[Event]:
 
 def _tell(done: Any, json_lines: bool) -> None:
     if done.run is None:
-        say(f"stopped; {done.left} shards are left, the same command goes on")
+        say(
+            f"stopped; {counted(done.left, 'shard')} {'is' if done.left == 1 else 'are'} left, the same command goes on"
+        )
         raise typer.Exit(STOPPED)
     images, failed = done.run["images"], done.run["failed"]
     if json_lines:
         console.tell(json.dumps({"run": str(done.folder), "images": images, "failed": failed}))
     else:
-        console.tell(f"{images} label maps in {done.folder / 'labels'}, tables beside it")
+        console.tell(f"{counted(images, 'label map')} in {done.folder / 'labels'}, tables beside it")
     if failed:
-        say(f"{failed} photos could not be used; {done.folder / 'failed.jsonl'} says why")
+        say(f"{counted(failed, 'photo')} could not be used; {done.folder / 'failed.jsonl'} says why")
         raise typer.Exit(console.SOME_FAILED)
 
 
@@ -145,6 +148,7 @@ def _tell_forecast(photos: Any, segmenter: Any, vocabulary: Any, json_lines: boo
     if json_lines:
         console.tell(json.dumps(asdict(found)))
         return
-    told = f"{found.photos} photos: about {duration(found.seconds)} here, {found.bytes / 1e6:.3g} MB of label maps"
+    pace = f"about {duration(found.seconds)} here, {found.bytes / 1e6:.3g} MB of label maps"
+    told = f"{counted(found.photos, 'photo')}: {pace}"
     unusable = f", of which {found.unusable} cannot be used" if found.unusable else ""
     console.tell(f"{told}, judged by {found.tried} of them{unusable}")

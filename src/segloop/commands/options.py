@@ -1,6 +1,7 @@
 """Options that commands share, and what they are made into."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ..line.segmenter import Segmenter
     from ..words.vocabulary import Vocabulary
 
+CLASS_FILES = (".txt", ".json", ".csv", ".tsv", ".yaml", ".yml", ".xml")
+
 Classes = Annotated[
     str | None,
     typer.Option("--classes", help='Words joined by commas, synonyms by |: "road, car|automobile".'),
@@ -26,7 +29,12 @@ ClassesFile = Annotated[
 Background = Annotated[
     bool, typer.Option("--background", help="Add general words for everything else; or name a class background first.")
 ]
-Templates = Annotated[str, typer.Option("--templates", help="openai80, openai7, single, plain.")]
+Templates = Annotated[
+    str,
+    typer.Option(
+        "--templates", help='openai80, openai7, single, plain; or "a photo of a {}.", or a file of such lines.'
+    ),
+]
 Clip = Annotated[str, typer.Option("--clip", help="Hub id, local Hugging Face folder, or tiny (bundled).")]
 Method = Annotated[
     str | None,
@@ -133,11 +141,21 @@ def words(classes: str | None, classes_file: Path | None) -> list[str]:
         remedy = 'give one, such as --classes "road, tree, sky"'
         raise OptionError(f"{which} of --classes and --classes-file came", remedy)
     if classes_file is None:
-        return parse_classes(classes or "")
+        return _typed(parse_classes(classes or ""))
     found = read_classes(classes_file)
     if found.said:
         console.say(found.said)
     return list(found.names)
+
+
+def _typed(names: list[str]) -> list[str]:
+    """The names of --classes as they are. Raises OptionError where one of them is a class file's."""
+    for name in names:
+        there = ("." in name or os.sep in name) and os.path.isfile(os.path.expanduser(name))
+        if there or name.lower().endswith(CLASS_FILES):
+            what = f"--classes takes words, and {name!r} {'is' if there else 'looks like'} a file"
+            raise OptionError(what, f"give it as --classes-file {name}")
+    return names
 
 
 def overrides(sets: list[str] | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ..common.console import friendly, say
+from ..common.visible import counted
 from ..errors import OptionError, OutputError
 from . import options
 
@@ -30,4 +31,4 @@ def scenes(
             write_scenes(folder, count, seed, (int(height), int(width)))
         except OutputError as error:
             raise OutputError(error.what, "choose another folder") from error
-        say(f"{count} scenes in {folder}")
+        say(f"{counted(count, 'scene')} in {folder}")

@@ -25,6 +25,11 @@ def constant(default: Any, *, off: Any) -> Any:
     return field(default=default, metadata={OFF: off})
 
 
+def switches_of(record: Any) -> set[str]:
+    """Fields of a record that `constant` made, by name."""
+    return {one.name for one in fields(record) if OFF in one.metadata}
+
+
 def constants_of(record: Any) -> dict[str, Any]:
     """Fields of a record by name; nothing for what is no record, such as a plain function."""
     known = fields(record) if is_dataclass(record) and not isinstance(record, type) else ()

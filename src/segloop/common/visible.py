@@ -19,6 +19,11 @@ def visible(text: str, keep: str = "") -> str:
     return HIDDEN.sub(lambda sign: sign[0] if sign[0] in keep else f"\\u{ord(sign[0]):04x}", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 photo", "3 photos"."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
 def shortened(path: object) -> str:
     """A path (text, bytes, Path) for a sentence: of a very long one, both ends."""
     text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)

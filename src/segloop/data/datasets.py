@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..common.system import refusal
+from ..common.visible import shortened
 from ..errors import OptionError, UserError, nearest
 from ..labels.orientation import check_turn, upright
 from ..labels.read import read_label
@@ -15,7 +16,7 @@ from ..words.vocabulary import Vocabulary
 from .layouts import DATASETS, Dataset
 from .masks import USUAL, Masks
 from .ownclasses import own_vocabulary, with_own_classes
-from .pairing import check_whole, pair
+from .pairing import Files, check_whole, pair
 from .places import find_root, glimpse, places_of, read_places
 from .splits import Part, is_list, part_of, read_list
 
@@ -163,6 +164,8 @@ def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, ma
         names = sorted(images.keys() | labels.keys(), key=lambda name: images.get(name, name))
     else:
         names = read_list(part.listed, dataset.image_suffix, images.keys() | labels.keys())
+        if split is not None and is_list(split):
+            _check_list(names, part, images, labels)
     notes = _notes(dataset, part, len(names), limit)
     names = names[:limit]
     check_whole(dataset, root, part, names, images, labels)
@@ -171,6 +174,14 @@ def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, ma
         notes = (*notes, *said)
     samples = tuple(Sample(name, part.images / images[name], part.labels / labels[name]) for name in names)
     return OpenDataset(dataset, root, part.name, samples, notes, masks)
+
+
+def _check_list(names: Sequence[str], part: Part, images: Files, labels: Files) -> None:
+    """Raises OptionError where a list of the user's own names nothing that is there."""
+    if any(name in images or name in labels for name in names):
+        return
+    what = f"no line of the list {part.listed} names a photo in {part.images} (the first line is {shortened(names[0])})"
+    raise OptionError(what, f"write one photo a line, such as {min(images.values())}")
 
 
 def _notes(dataset: Dataset, part: Part, count: int, limit: int | None) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def check_whole(dataset: Dataset, root: Path, part: Part, names: Sequence[str], 
         f"{dataset.title} in {root} is incomplete: {', '.join(filter(None, [photos, maps]))}, {whole} pairs are whole"
     )
     remedy = dataset.way(root) if photos else dataset.way_to_labels(root)
-    raise OptionError(what, f"{remedy}; or list the photos to use in a file and give it as the split")
+    raise OptionError(what, f"{remedy}; or list the photos to use in a text file, one a line, and add --split FILE")
 
 
 def _found(dataset: Dataset, root: Path, folder: Path, suffixes: tuple[str, ...], kind: str, remedy: str) -> Files:

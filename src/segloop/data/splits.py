@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common.kinds import not_text
 from ..errors import OptionError, nearest
 from .layouts import Dataset
 from .places import glimpse, suffix_of
@@ -70,9 +71,13 @@ def _splits(dataset: Dataset, root: Path) -> list[str]:
 def read_list(path: Path, suffixes: tuple[str, ...], known: Iterable[str]) -> list[str]:
     """The samples that a list names, in its order. Raises OptionError for a list that is empty or repeats one."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"the list {path} cannot be read ({error})", "save it as UTF-8 text") from error
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise OptionError(*not_text(path, data, "give a text file with one photo a line as --split")) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OptionError(f"the list {path} cannot be read ({reason})", "give a text file that can be read") from error
     known = set(known)
     names = [_sample_name(line.strip(), suffixes, known) for line in text.splitlines() if line.strip()]
     if not names:

@@ -10,7 +10,7 @@ from ..common.attempts import attempt
 from ..common.keys import OWN
 from ..data.datasets import OpenDataset, Sample
 from ..errors import ImageError, OptionError
-from ..labels.orientation import untold
+from ..labels.orientation import is_turned, untold
 from ..labels.strays import Uncounted, gather, nothing, uncounted
 
 
@@ -53,8 +53,11 @@ def orientation_notes(data: OpenDataset) -> list[str]:
     found = [sample.image for sample in data.samples if untold(sample.image)]
     if not found:
         return []
-    what = f"{len(found)} of {len(data.samples)} photos are turned by their EXIF orientation (such as {found[0].name})"
-    return [f"{what}: their label maps are taken as upright; --turn-masks is for those drawn on photos as stored"]
+    turned = sum(is_turned(sample.image) for sample in data.samples)
+    what = f"{turned} of {len(data.samples)} photos are turned by their EXIF orientation"
+    part = f", {len(found)} of them so that no size tells how the label map lies" if len(found) < turned else ""
+    taken = "their label maps are taken as upright; --turn-masks is for those drawn on photos as stored"
+    return [f"{what}{part} (such as {found[0].name}): {taken}"]
 
 
 def check_labels(data: OpenDataset) -> None:

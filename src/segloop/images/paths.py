@@ -33,7 +33,8 @@ def expand_photos(patterns: Iterable[str]) -> list[Path]:
 def open_file(name: str) -> IO[bytes]:
     """A regular file, open for reading. Raises ImageError that says why it cannot be."""
     if is_web_address(name):
-        raise ImageError(f"{name} is a web address", "download the photo first and give its path")
+        address = re.sub(r"^(\w+):/+", r"\1://", name)  # pathlib makes one slash of two
+        raise ImageError(f"{address} is a web address", "download the photo first and give its path")
     try:
         info = os.stat(name)
         if stat.S_ISDIR(info.st_mode):
@@ -59,4 +60,4 @@ def open_file(name: str) -> IO[bytes]:
 
 def is_web_address(name: str) -> bool:
     """Whether a name is a URL of the web."""
-    return re.match(r"https?:/", name, re.IGNORECASE) is not None  # pathlib makes one slash of two
+    return re.match(r"https?:/", name, re.IGNORECASE) is not None

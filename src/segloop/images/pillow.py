@@ -5,8 +5,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from ..common.kinds import recognise
 from ..errors import ImageError, SegloopError, TooLargeError, memory_ran_out
-from .kinds import recognise
 from .levels import PLAIN, Reading, Stored, note, over_white, quiet, to_rgb
 
 EXIF_ORIENTATION = 0x0112

@@ -9,10 +9,10 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageFile
 
+from ..common.kinds import HEAD, HEIC_PHOTO, TIFF, recognise
 from ..errors import ImageError, SegloopError
 from . import png, tiff
 from .arrays import from_array, from_tensor
-from .kinds import HEAD, HEIC_PHOTO, TIFF, recognise
 from .levels import PLAIN, Reading, note, quiet, to_rgb
 from .paths import open_file
 from .pillow import deep_colours, explain_failure, from_pillow, orientation, tell_of_others, upright

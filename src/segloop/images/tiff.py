@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from ..common.kinds import RAW, SAVE_AGAIN, SLICE, TONE
 from ..errors import ImageError
-from .kinds import RAW, SAVE_AGAIN, SLICE, TONE
 from .levels import Reading, Stored, depth, note, scaled
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8

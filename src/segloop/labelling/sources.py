@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from ..common.kinds import not_text
 from ..common.sheets import cell_name
 from ..errors import ImageError, OptionError, nearest
 from ..images import expand_photos
@@ -115,4 +116,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise OptionError(f"{path} is not UTF-8", "save it again as UTF-8 text") from None
+        raise OptionError(*not_text(path, path.read_bytes(), "give a text file with one photo a line")) from None

@@ -29,6 +29,11 @@ def orientation(photo: str | os.PathLike[str]) -> int:
         return 1
 
 
+def is_turned(photo: str | os.PathLike[str]) -> bool:
+    """Whether the EXIF orientation of a photo turns or mirrors it."""
+    return orientation(photo) in UPRIGHT
+
+
 def untold(photo: str | os.PathLike[str]) -> bool:
     """Whether a photo is turned so that the size of its label map does not tell which way that one lies."""
     turned = orientation(photo)

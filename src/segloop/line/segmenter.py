@@ -37,7 +37,7 @@ from .steps import Photo, blocks, full_map, prepare, rule_of, statistics, tiles
 Words = Vocabulary | Sequence[str]
 Bands = str | Sequence[int] | None
 
-ALONE = "the only class; add --background (in Python background=True), or name what else there is"
+ALONE = "the only class; add --background (in Python background=True), or name what else there is, between commas"
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
 
 

@@ -1,16 +1,17 @@
 """A report from runs and wishes."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import OptionError, nearest
+from ..errors import Notice, OptionError, nearest
 from .cells import Gallery, Report, Table
 from .compare import comparison, titles
 from .details import class_table, image_table, moved_table, pair_table, paired_pairs
 from .pictures import extreme_gallery, moved_gallery
 from .published import against_published, peers_table
 from .runs import Run, finish
-from .tables import METRICS, paper_table, runs_table
+from .tables import BOUNDARY, METRICS, paper_table, runs_table
 
 PAIRS, IMAGES = 10, 5
 DETAILED = 2  # runs, up to which details come by themselves
@@ -43,6 +44,8 @@ def build(runs: Sequence[Run], wanted: Wanted) -> Report:
     if not done:
         run = runs[0]
         raise OptionError(f"{run.folder} is an unfinished run", finish(run))
+    if wanted.metric == BOUNDARY:
+        _check_boundaries(done)
     pair = _pair(runs, wanted)
     tables = [paper_table(runs, wanted.metric, wanted.digits, wanted.intervals)]
     tables.append(runs_table(runs, wanted.digits, wanted.intervals))
@@ -51,6 +54,18 @@ def build(runs: Sequence[Run], wanted: Wanted) -> Report:
     tables += _compared(*pair, wanted) if pair else _details(done, wanted, len(runs))
     title = f"{len(runs)} runs" if len(runs) > 1 else runs[0].name
     return Report(title, tuple(made for made in tables if made.rows), tuple(_galleries(pair, done, wanted)))
+
+
+def _check_boundaries(done: Sequence[Run]) -> None:
+    """Raises OptionError where no run has counted boundaries; a Notice where some have not."""
+    bare = [run for run in done if BOUNDARY not in run.metrics]
+    if not bare:
+        return
+    remedy = "evaluate with --boundary into another folder, or anew with --overwrite"
+    if len(bare) == len(done):
+        raise OptionError(f"no run has counted {BOUNDARY}", remedy)
+    what = f"{len(bare)} of {len(done)} runs have not counted {BOUNDARY} (such as {bare[0].folder})"
+    warnings.warn(f"{what}; {remedy}", Notice, stacklevel=3)
 
 
 def _pair(runs: Sequence[Run], wanted: Wanted) -> tuple[Run, Run] | None:

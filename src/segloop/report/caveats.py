@@ -1,5 +1,6 @@
 """What keeps a number from being the number of its data set: unfinished, limited, other images."""
 
+from ..common.visible import counted
 from ..data.datasets import DATASETS
 from ..labels.strays import sentence
 from .runs import Run
@@ -8,9 +9,9 @@ from .runs import Run
 def caveats(run: Run) -> list[str]:
     """Footnotes of a run's own number; empty where it stands for the whole published split."""
     if not run.done:
-        return [f"unfinished, {run.listed} images in all: run the same `segloop evaluate` command again"]
+        return [f"unfinished, {counted(run.listed, 'image')} in all: run the same `segloop evaluate` command again"]
     found = []
-    images = f"{run.listed} image{'s' if run.listed != 1 else ''}"
+    images = counted(run.listed, "image")
     row = DATASETS.get(run.dataset)
     limit, split = run.settings.get("limit"), run.settings.get("split")
     whole = (row.expected, *row.also) if row and row.expected else ()

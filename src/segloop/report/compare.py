@@ -14,6 +14,7 @@ from .grouping import LAYOUT, changes
 from .runs import Run, finish, read_counts
 
 CHANCE = 0.05  # a difference with p below it, and with an interval beside zero, is called real
+MOST_DIGITS = 6  # as of --digits
 FEWEST = 6  # of fewer images no test of signs says anything at 5 percent
 SCORES = ("mIoU", "aAcc", "mAcc")
 UNLIKE_SHOWN = 3  # examples of what differs
@@ -70,7 +71,7 @@ def same_images(first: Run, second: Run) -> tuple[Counts, Counts]:
         rule = f" (void {rules[0]} and {rules[1]})" if rules[0] != rules[1] else ""
         _refuse(f"the labels of {len(moved)} of {len(images)} images differ{rule}, such as {images[moved[0]]}")
     if first.settings.get("images_hash") != second.settings.get("images_hash") and images == others:
-        _refuse("their images have the same names and different contents (images_hash)")
+        _refuse("their images have the same names and different contents")
     return old, new
 
 
@@ -83,19 +84,25 @@ def verdict(gain: Difference, images: int) -> str:
 
 def sentence(name: str, gain: Difference, images: int, digits: int = 1) -> str:
     """ "mIoU +1.3 (95 % interval +0.4 to +2.1, p 0.004): the gain is real on these images."."""
-    column = Column("", "points", digits)
     if math.isnan(gain.value):
         return f"{name}: one of the runs does not define it."
+    real = verdict(gain, images)
+    column = Column("", "points", _beside_zero(gain, digits) if real else digits)
     low, high = (number(end, column) for end in (gain.interval.low, gain.interval.high))
     p = number(gain.p, Column("", "p"))
     figures = f"{name} {number(gain.value, column)} (95 % interval {low} to {high}, p {p.replace('< ', '<')})"
-    real = verdict(gain, images)
     if real:
         return f"{figures}: the {real} is real on these images."
     if gain.value == gain.interval.low == gain.interval.high == 0:
         return f"{figures}: there is no difference."
     few = f", {images} image{'s are' if images > 1 else ' is'} too few" if images < FEWEST else ""
     return f"{figures}: it cannot be told from chance{few}."
+
+
+def _beside_zero(gain: Difference, digits: int) -> int:
+    """Decimals, `digits` or more, at which the end of the interval that is nearer to zero is not shown as zero."""
+    nearer = min(abs(gain.interval.low), abs(gain.interval.high))
+    return next((more for more in range(digits, MOST_DIGITS) if round(nearer, more)), MOST_DIGITS)
 
 
 def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images: int, digits: int) -> list[str]:

@@ -19,7 +19,8 @@ from .cells import Cell, Column, Report, Table, Value, flat, letter, text
 from .page import page
 from .runs import Run
 
-FORMATS = ("md", "csv", "xlsx", "html")
+SUFFIXES = {"md": (".md", ".markdown", ".txt"), "csv": (".csv",), "xlsx": (".xlsx",), "html": (".html", ".htm")}
+FORMATS = tuple(SUFFIXES)
 PLAIN = {f"+FSA {what}" for what in ("published", "run", "diff")}  # headings that programs know without a quote
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of every file in a workbook, so that the same report has the same bytes
 MARK = b"\n<!-- written by segloop report -->\n"  # the last line of a file in Markdown
@@ -29,21 +30,34 @@ WIDEST = 60  # letters of a column in a workbook
 def check_format(form: str | None, out: Path | None, pictures: int = 0, against: str | None = None) -> str:
     """The format that is meant: `form`, or what `out` ends in, or md.
 
-    Raises OptionError before any work for an unknown one, and for wishes that it cannot hold.
+    Raises OptionError before any work for an unknown one, for a name that ends as another kind of file does, and for
+    wishes that the format cannot hold.
     """
-    ending = out.suffix.lower().lstrip(".") if out else ""
-    chosen = (form or (ending if ending in FORMATS else "md")).strip().lower()
+    ending = out.suffix.lower() if out else ""
+    meant = next((name for name, suffixes in SUFFIXES.items() if ending in suffixes), None)
+    chosen = (form or meant or "md").strip().lower()
     if chosen not in FORMATS:
         raise OptionError(f"there is no format {form!r}", nearest(chosen, FORMATS))
     if chosen == "xlsx" and out is None:
         raise OptionError("a workbook cannot be printed", "add --out FILE.xlsx")
     if out is not None and out.is_dir():
         raise OptionError(f"{out} is a folder", f"name a file in it, such as {out / ('report.' + chosen)}")
+    if out is not None and ending and meant != chosen:
+        _refuse_ending(out, meant, chosen if form else None)
     if pictures and chosen != "html":
         raise OptionError(f"pictures do not go into {chosen}", "add --format html, or leave --pictures out")
     if against not in (None, "published"):
         raise OptionError(f"unknown --against {against!r}", "the only choice is published")
     return chosen
+
+
+def _refuse_ending(out: Path, meant: str | None, form: str | None) -> None:
+    if form is None:
+        kinds = ", ".join(suffixes[0] for suffixes in SUFFIXES.values())
+        raise OptionError(f"reports are not written as {out.suffix} ({out})", f"end --out in one of {kinds}")
+    both = f", or leave --format {form} out" if meant else ""
+    what = f"--format {form} came with a file that ends in {out.suffix} ({out})"
+    raise OptionError(what, f"name it {out.with_suffix(SUFFIXES[form][0])}{both}")
 
 
 def files(report: Report, form: str, out: Path) -> dict[Path, bytes]:

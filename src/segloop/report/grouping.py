@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..choice.settings import Deciding, Geometry
+from ..runs.sameness import HASHED
 from . import names
 from .runs import Run
 
@@ -33,7 +34,6 @@ QUIET = {
     "labels_hash",
     "images_listed",
 }  # said only where nothing else differs
-HASHES = {"templates"}
 
 Label = tuple[tuple[str, str], ...]  # (setting, value as words)
 
@@ -78,7 +78,7 @@ def rows_of(runs: Iterable[Run], keys: Mapping[Run, str]) -> list[list[Row]]:
 def differences(first: Run, second: Run, ignored: Iterable[str] = ()) -> list[tuple[str, Any, Any]]:
     """Settings that differ between two runs: (name, first's, second's), without the `ignored` ones."""
     sides = [dict(run.settings) for run in (first, second)]
-    for record in {name for side in sides for name, value in side.items() if isinstance(value, dict)} - HASHES:
+    for record in {name for side in sides for name, value in side.items() if isinstance(value, dict)}:
         if any(not side.get(record) for side in sides):  # one word for a record that only one of them has
             sides = [side | {record: bool(side.get(record)) or None} for side in sides]
     mine, other = (names.flat_settings(side) for side in sides)
@@ -93,7 +93,11 @@ def differences(first: Run, second: Run, ignored: Iterable[str] = ()) -> list[tu
 def changes(first: Run, second: Run, ignored: Iterable[str] = ()) -> str:
     """The differences in words: "stride 112 -> 80, feedback none -> on"; nothing where there are none."""
     found = differences(first, second, ignored)
-    return ", ".join(f"{key} {_short(key, old)} -> {_short(key, new)}" for key, old, new in found)
+    return ", ".join(_change(*difference) for difference in found)
+
+
+def _change(key: str, old: Any, new: Any) -> str:
+    return f"other {HASHED[key]}" if key in HASHED else f"{key} {_short(key, old)} -> {_short(key, new)}"
 
 
 def host_of(row: Row, hosts: Iterable[Row]) -> Row | None:
@@ -109,7 +113,7 @@ def host_of(row: Row, hosts: Iterable[Row]) -> Row | None:
 
 def said(label: Label) -> str:
     """ "stride=80, dtype=float32"."""
-    return ", ".join(f"{key}={value}" for key, value in label)
+    return ", ".join(f"{HASHED.get(key, key)}={value}" for key, value in label)
 
 
 def mixed(row: Row) -> list[str]:
@@ -119,7 +123,8 @@ def mixed(row: Row) -> list[str]:
         for key, value in names.flat_settings(run.settings).items():
             if key not in BY_DATASET | IDENTITY | LAYOUT and _short(key, value) not in values[key]:
                 values[key].append(_short(key, value))
-    return [f"{key} {' and '.join(sorted(found))}" for key, found in values.items() if len(found) > 1]
+    unlike = {key: found for key, found in values.items() if len(found) > 1}
+    return [HASHED.get(key) or f"{key} {' and '.join(sorted(found))}" for key, found in unlike.items()]
 
 
 def _place(key: tuple) -> tuple:
@@ -178,4 +183,4 @@ def _unlike(runs: list[Run]) -> list[str]:
 
 def _short(key: str, value: Any) -> str:
     words = names.plain(value)
-    return words[:8] if key in HASHES or key.endswith("_hash") else words
+    return words[:8] if key in HASHED else words

@@ -52,18 +52,23 @@ def run_title(run: Run) -> str:
 
 
 def column_keys(runs: list[Run]) -> dict[Run, str]:
-    """The column of each run: its data set, and which one of several image folders or sets of scenes."""
-    sets: dict[str, set[str]] = {}
+    """The column of each run: its data set, and which one of several image folders or sets of scenes, from 1."""
+    sets: dict[str, list[str]] = {}
     for run in runs:
-        sets.setdefault(run.dataset, set()).add(_own_hash(run))
-    return {run: f"{run.dataset} {_own_hash(run)}" if len(sets[run.dataset]) > 1 else run.dataset for run in runs}
+        sets.setdefault(run.dataset, []).append(_own_hash(run))
+    sets = {dataset: list(dict.fromkeys(hashes)) for dataset, hashes in sets.items()}
+    several = {dataset for dataset, hashes in sets.items() if len(hashes) > 1}
+    return {
+        run: f"{run.dataset} {sets[run.dataset].index(_own_hash(run)) + 1}" if run.dataset in several else run.dataset
+        for run in runs
+    }
 
 
 def column_order(keys: Mapping[Run, str]) -> list[str]:
     """Data sets that are no part of the papers' eight and occur in runs, in a fixed order."""
     known = {key: place for place, key in enumerate(OTHERS)}
     extra = {key for key in keys.values() if key not in EIGHT}
-    return sorted(extra, key=lambda key: (known.get(key.split()[0], len(known)), key))
+    return sorted(extra, key=lambda key: (known.get(key.split()[0], len(known)), len(key), key))
 
 
 def rank(name: str, order: Mapping[str, Any]) -> tuple[int, str]:
@@ -99,8 +104,8 @@ def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_hash(run: Run) -> str:
-    """Six letters of the images and classes of a data set that may be any."""
+    """What tells the images and classes of a data set that may be any; empty for others."""
     if run.dataset not in OWN:
         return ""
     parts = (str(run.settings.get("images_hash")), *run.classes)
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

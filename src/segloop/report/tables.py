@@ -10,7 +10,8 @@ from .cells import Cell, Column, Notes, Table, table
 from .grouping import IDENTITY, LAYOUT, Row, changes, host_of, mixed, rows_of, said
 from .runs import Run
 
-METRICS = ("mIoU", "aAcc", "mAcc", "boundary_mIoU")
+BOUNDARY = "boundary_mIoU"  # of runs with --boundary
+METRICS = ("mIoU", "aAcc", "mAcc", BOUNDARY)
 NOT_A_CHANGE = IDENTITY | LAYOUT | {"feedback", "recipe"}  # what +FSA may differ in from its host without a word
 AVERAGE = "Avg"
 OF_MARKED = "the mean of numbers of which some have footnotes"
@@ -105,8 +106,9 @@ def mean_of_eight(values: Mapping[str, object]) -> float | None:
 
 def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) -> Table:
     """One line a run: what it is of, under which recipe and class list, and every score."""
-    boundary = any("boundary_mIoU" in run.metrics for run in runs)
-    metrics = [metric for metric in METRICS if metric != "boundary_mIoU" or boundary]
+    keys = names.column_keys(list(runs))
+    boundary = any(BOUNDARY in run.metrics for run in runs)
+    metrics = [metric for metric in METRICS if metric != BOUNDARY or boundary]
     words = ("run", "data set", "method", "backbone", "recipe", "class list", "fidelity", "dtype")
     scores = [Column(name, "percent", digits, intervals) for name in metrics]
     notes = Notes()
@@ -115,7 +117,7 @@ def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) ->
         settings = run.settings
         words_of = settings.get("vocabulary") or "own"
         about = (settings.get("recipe"), words_of, settings.get("fidelity"), settings.get("dtype"))
-        cells = [Cell(word) for word in (run.name, run.dataset, names.run_title(run), names.backbone(run), *about)]
+        cells = [Cell(word) for word in (run.name, keys[run], names.run_title(run), names.backbone(run), *about)]
         cells.append(notes.mark(Cell(run.images), *caveats(run)))
         for metric in metrics:
             cells.append(Cell(run.metrics.get(metric), *run.intervals.get(metric, (None, None))))

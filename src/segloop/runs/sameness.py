@@ -7,6 +7,23 @@ from typing import Any
 
 from ..errors import OptionError
 
+HASHED = {  # settings whose values are hashes -> what they are of
+    "images_hash": "photos",
+    "labels_hash": "label maps",
+    "masks.table_hash": "colours or values of label maps",
+    "model_hash": "weights",
+    "vision_hash": "weights of the guide",
+    "code_hash": "code of your attention",
+    "templates": "templates",
+}
+KEEPS = {"maps": "--save-maps", "scores": "--scores"}
+OPTIONS = {
+    "masks.suffix": "--mask-suffix",
+    "masks.image_suffix": "--image-suffix",
+    "masks.values": "--mask-values",
+    "masks.turned": "--turn-masks",
+}
+
 
 def check_same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
     """Raises OptionError naming what differs between the run in `folder` and this one.
@@ -16,10 +33,12 @@ def check_same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsai
     """
     kept = {**kept, "settings": _as_wanted(kept.get("settings", {}), wanted["settings"], unsaid)}
     differing = [
-        f"{name} {_short(kept.get(part, {}).get(name))} there, {_short(wanted[part].get(name))} now"
-        for part in ("settings", "versions")
-        for name in dict.fromkeys([*kept.get(part, {}), *wanted[part]])
-        if kept.get(part, {}).get(name) != wanted[part].get(name)
+        _difference(name, there.get(name), now.get(name))
+        for there, now in (
+            (_opened(side.get(part, {})) for side in (kept, wanted)) for part in ("settings", "versions")
+        )
+        for name in dict.fromkeys([*there, *now])
+        if there.get(name) != now.get(name)
     ]
     differing += [
         f"another list of {name}" for name in ("classes", "queries", "query_index") if kept.get(name) != wanted[name]
@@ -41,6 +60,22 @@ def _as_wanted(kept: Mapping[str, Any], wanted: Mapping[str, Any], unsaid: Mappi
     return same
 
 
+def _opened(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, those of label maps each under a name of its own."""
+    maps = settings.get("masks") or {}
+    others = {name: value for name, value in settings.items() if name != "masks"}
+    return others | {f"masks.{name}": value for name, value in maps.items()}
+
+
+def _difference(name: str, there: Any, now: Any) -> str:
+    if name in HASHED:
+        return f"other {HASHED[name]}"
+    if name == "keeps":
+        there, now = (" and ".join(KEEPS.get(one, one) for one in side or ()) or "none kept" for side in (there, now))
+        return f"{there} there, {now} now"
+    return f"{OPTIONS.get(name, name)} {_short(there)} there, {_short(now)} now"
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = "none" if value is None else json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."

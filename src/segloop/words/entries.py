@@ -64,7 +64,7 @@ def synonyms(entry: object, where: str) -> list[str]:
     """
     if not isinstance(entry, str):
         what = f"{where} is {type(entry).__name__}, not text"
-        raise VocabularyError(what, "give the names as a list of text")
+        raise VocabularyError(what, 'give one text a class, its names between bars: "car | automobile"')
     if any("\ud800" <= sign <= "\udfff" for sign in entry):  # what Python makes of bytes that are no text
         raise VocabularyError(f"{where} holds bytes that are no text ({entry!r})", "write it in UTF-8")
     names = [" ".join(name.split()) for name in entry.split("|")]

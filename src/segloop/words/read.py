@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..common.files import regular
+from ..common.kinds import not_text
 from ..errors import VocabularyError, nearest
 from .entries import NOT_A_CLASS, ClassList, Colours, Form, settle_entries, synonyms, unclear, written
 from .lines import from_lines, lines_of
@@ -16,13 +17,26 @@ from .trees import LISTS, from_json, from_xml, from_yaml
 
 FIRST = re.compile(rf"({'|'.join(LISTS)})\s*:", re.IGNORECASE)
 OPEN_ALREADY = re.compile(r"/dev/(stdin$|fd/)|/proc/self/fd/")
+SEPARATORS = {"commas": ",", "semicolons": ";", "ends of lines": r"\r?(?:\n\r?)+"}  # of names on the command line
 LONGEST = 2**24  # bytes that are read of a pipe
 HEADING = re.compile(rf"({'|'.join(LISTS)})\s*:\s*([\[{{].*)?", re.IGNORECASE)  # of a list in YAML
 
 
 def parse_classes(text: str) -> list[str]:
-    """`"road, car|automobile"` -> `["road", "car | automobile"]`. Raises VocabularyError on an empty name."""
-    return [" | ".join(synonyms(part, f"class {n}")) for n, part in enumerate(text.split(","), 1)]
+    """`"road, car|automobile"` -> `["road", "car | automobile"]`.
+
+    Where there is no comma, semicolons or else lines separate names. Raises VocabularyError on an empty name, and
+    where two kinds of separators could mean two things.
+    """
+    return [" | ".join(synonyms(part, f"class {n}")) for n, part in enumerate(_names(text), 1)]
+
+
+def _names(text: str) -> list[str]:
+    text = re.sub(r"([,;])\s*\n\s*", r"\1", text.strip())  # a list that was broken behind its separators
+    there = [said for said, sign in SEPARATORS.items() if re.search(sign, text)]
+    if len(there) > 1:
+        raise VocabularyError(f"the classes have {' and '.join(there)} between them", "join them by commas alone")
+    return re.split(SEPARATORS[there[0]], text) if there else [text]
 
 
 def read_class_file(path: str | PathLike[str]) -> list[str]:
@@ -73,6 +87,15 @@ def read_colours(path: str | PathLike[str], names: Sequence[str]) -> Colours:
     return tuple(found.items())
 
 
+def read_lines(path: str | PathLike[str], holds: str) -> list[str]:
+    """The lines of a UTF-8 file that are neither empty nor comments (`#`).
+
+    Raises VocabularyError, saying what it should hold, where the file is missing or no text.
+    """
+    lines = [line.strip() for line in _text(path, holds).splitlines()]
+    return [line for line in lines if line and line[0] != "#"]
+
+
 def _form(text: str, file: str) -> Form:
     suffix, start = Path(file).suffix.lower(), text.lstrip()[:1]
     if suffix == ".json" or start in tuple("[{"):
@@ -91,16 +114,17 @@ def _form(text: str, file: str) -> Form:
     return from_table(lines, file) or from_lines(lines, file)
 
 
-def _text(path: str | PathLike[str]) -> str:
+def _text(path: str | PathLike[str], holds: str = "one class a line") -> str:
     try:
-        text = _bytes(Path(path)).decode("utf-8-sig")
+        data = _bytes(Path(path))
+        text = data.decode("utf-8-sig")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise VocabularyError(f"cannot read {path} ({reason})", "give a text file with one class a line") from error
+        raise VocabularyError(f"cannot read {path} ({reason})", f"give a text file with {holds}") from error
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # UTF-16 of plain English decodes without an error
-        raise VocabularyError(f"{path} is not UTF-8", "save it again as UTF-8 text")
+        raise VocabularyError(*not_text(path, data, f"give a text file with {holds}"))
     return text
 
 

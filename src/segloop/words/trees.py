@@ -120,6 +120,10 @@ def _list(tree: list[Any], kind: str, file: str) -> Form:
     if all(isinstance(item, Mapping) for item in tree):
         entries = tuple(_record(item, f"item {n}", file) for n, item in enumerate(tree, 1))
         return Form(f"a list of records in {kind}", entries, any_numbers=True)
+    inner = next((item for item in tree if isinstance(item, list)), None)
+    if inner and all(isinstance(word, str) for word in inner):
+        what = f"{file} is a list in {kind} with a list {json.dumps(inner, ensure_ascii=False)} inside"
+        raise unclear(what, f'write the names of one class as one text, "{" | ".join(inner)}"')
     raise unclear(f"{file} is a list in {kind} of other things than names", f"write names, {SAYS}")
 
 

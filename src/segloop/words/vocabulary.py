@@ -6,6 +6,7 @@ Lists are read without torch; only embeddings given by hand need it. Text become
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -16,7 +17,7 @@ from ..common.keys import BENCHMARKS
 from ..errors import VocabularyError, nearest
 from .entries import synonyms
 from .lists import benchmark_names, benchmark_queries, class_list, expanded, template_sets
-from .read import parse_classes, read_class_file
+from .read import parse_classes, read_class_file, read_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,8 @@ class Vocabulary:
         """Parse `classes`; `background` is None (none), 0 (class 0 is it) or True (add one of general words).
 
         `embeddings` (Q, E) are unit rows instead of text, `query_index` (Q,) the class of each (default: one
-        row a class, in order). Raises VocabularyError.
+        row a class, in order). `templates` is a named set, a template, a text file of one a line, or a list of them.
+        Raises VocabularyError.
         """
         words = _split_classes(classes)
         if background is True:
@@ -182,10 +184,9 @@ def _general_words(words: list[list[str]]) -> list[str]:
 def _templates(given: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         known = template_sets()
-        if given not in known:
-            what = f"there is no template set {given!r}"
-            raise VocabularyError(what, f"{nearest(given, known)}; or give a list of templates")
-        return known[given]
+        if given in known:
+            return known[given]
+        given = [given] if "{}" in given else _template_lines(given, known)
     templates = tuple(given) if isinstance(given, Iterable) else (given,)
     if not templates:
         raise VocabularyError("the list of templates is empty", 'give at least one, such as "{}"')
@@ -194,6 +195,14 @@ def _templates(given: str | Sequence[str]) -> tuple[str, ...]:
             what = f"the template {template!r} does not hold exactly one {{}}"
             raise VocabularyError(what, 'write {} where the name goes, as in "a photo of a {}."')
     return templates
+
+
+def _template_lines(given: str, known: Iterable[str]) -> list[str]:
+    if given.lower().endswith(".txt") or os.path.isfile(given):
+        return read_lines(given, "one template a line, {} in each")
+    what = f"there is no template set {given!r}"
+    own = 'write {} for the name, as in "a photo of a {}.", or name a file of such lines'
+    raise VocabularyError(what, f"{nearest(given, known)}; or {own}")
 
 
 def _given_rows(

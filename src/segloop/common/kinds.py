@@ -5,6 +5,7 @@ import zlib
 from dataclasses import dataclass
 
 HEAD = 4096  # bytes that are enough to recognise a file
+CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # bytes that no text has
 
 SAVE_AGAIN = "copy or download it again, or open it in an image editor and save it as PNG"
 CONVERT = "convert it to JPEG or PNG first"
@@ -206,6 +207,15 @@ def recognise(head: bytes) -> FileKind | None:
     return _text(head)
 
 
+def not_text(file: object, data: bytes, instead: str) -> tuple[str, str]:
+    """The two halves of an error for bytes that are no UTF-8; `instead` is the remedy where they are no text at all."""
+    head = data[:HEAD]
+    kind = recognise(head) if CONTROL.search(head) else None
+    if kind in (None, TEXT):
+        return f"{file} is not UTF-8", "save it again as UTF-8 text"
+    return f"{file} is {kind.name}, not a text", instead
+
+
 def _iso_media(head: bytes) -> FileKind:
     size = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(size, len(head)), 4))]
@@ -232,7 +242,7 @@ def _text(head: bytes) -> FileKind | None:
     except UnicodeDecodeError as error:
         if error.start < len(head) - 4:  # else a character that the end of `head` cuts
             return None
-    if re.search(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]", head):
+    if CONTROL.search(head):
         return None
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith(b"<"):
