@@ -172,7 +172,7 @@ def test_an_attention_of_your_own_is_named_by_its_file(evaluate, tmp_path):
     assert settings["method"].endswith("mix") and len(settings["code_hash"]) == 64
     (tmp_path / "idea.py").write_text("def mix(block):\n    return lambda values: -values\n")
     other = evaluate("--out", tmp_path / "run", "--method", "idea.py:mix", "--limit", 2)
-    assert other.exit_code == 2 and "code_hash" in other.stderr
+    assert other.exit_code == 2 and "other code of your attention" in other.stderr
 
 
 def test_records_name_no_place_of_this_machine(evaluate, toy_clip, drawn, tmp_path):
