@@ -209,6 +209,32 @@ def test_one_coco_file_for_all(segloop, words, source, tmp_path):
     assert "there is no format 'yolo' of many photos" in complaint(segloop(*words("run", "--format", "yolo")))
 
 
+def test_a_labelling_is_no_evaluation(segloop, words, evaluate, drawn, tmp_path):
+    done(segloop(*words("run")))
+    before = results_of(tmp_path / "run")
+    for options in ((), ("--overwrite",)):
+        told = complaint_of_the_last_line(evaluate("--out", tmp_path / "run", *options))
+        assert "holds a run of another kind (labelling); choose another --out" in told
+    assert "is a labelling, which has no scores" in complaint(segloop("report", tmp_path / "run"))
+    assert results_of(tmp_path / "run") == before
+    assert evaluate("--out", tmp_path / "scored").exit_code == 0
+    assert "holds a run of another kind (evaluation)" in complaint(segloop(*words("scored", "--overwrite")))
+    assert "scored" in done(segloop("report", tmp_path)).stdout  # the labelling below is passed over
+
+
+def complaint_of_the_last_line(result) -> str:
+    assert result.exit_code == 2, result.output
+    return result.stderr.splitlines()[-1]
+
+
+def test_sources_that_are_not_there(segloop, words, source):
+    told = complaint(segloop("label", source / "nowhere", *words("run")[2:]))
+    assert "nowhere is not there" in told
+    (source.parent / "list.txt").write_text("dog\ncat\n")
+    told = complaint(segloop("label", source.parent / "list.txt", *words("run")[2:]))
+    assert "what" in told and "list.txt names is not there" in told
+
+
 def test_results_below_the_photos_are_no_photos(segloop, words, source):
     inside = str(source / "labelled")
     first = [inside if word.endswith("/run") else word for word in words("run")]

@@ -16,7 +16,7 @@ from ..common.console import friendly, say
 from ..common.system import check_count
 from ..common.visible import counted
 from . import options
-from .taking import taking
+from .taking import flat, taking
 
 EXAMPLE = "segloop label photos --classes-file words.txt --out labelled"
 STOPPED = 128 + signal.SIGTERM
@@ -94,19 +94,17 @@ def label(asked: Asked) -> None:
 
 def _settled(asked: Asked) -> Asked:
     """With what the run in --out has settled already, where nothing is said; torch's threads are set."""
-
     import torch
 
     from ..runs.inputs import SETTLED, as_recorded
 
     check_count("--threads", asked.threads or 0)
-    own = {"batch": asked.batch, "shard": asked.shard, "threads": asked.threads}
-    networks = {"dtype": asked.networks.dtype, "device": asked.networks.device}
-    known = {} if asked.overwrite or asked.dry_run else as_recorded(asked.out, {**own, **networks})
-    assert set(own) | set(networks) == set(SETTLED)
+    wanted = {name: value for name, value in flat(asked).items() if name in SETTLED}
+    known = {} if asked.overwrite or asked.dry_run else as_recorded(asked.out, wanted)
     torch.set_num_threads(known.get("threads") or asked.threads or torch.get_num_threads())
-    changed = replace(asked.networks, **{name: known[name] for name in networks if name in known})
-    return replace(asked, networks=changed, **{name: known[name] for name in own if name in known})
+    networks = {name: value for name, value in known.items() if name in vars(asked.networks)}
+    own = {name: value for name, value in known.items() if name not in networks}
+    return replace(asked, networks=replace(asked.networks, **networks), **own)
 
 
 @contextmanager

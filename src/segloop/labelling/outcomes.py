@@ -8,7 +8,7 @@ from typing import Any
 from ..common.earlier import beginning, png_of
 from ..common.sheets import csv_text
 from ..results.annotations import is_collection
-from ..runs.folder import Layout
+from ..runs.folder import LABELLING, Layout
 from ..runs.record import Record, Shards
 
 LABELS = "labels"  # the folder of the label maps
@@ -22,6 +22,7 @@ LAYOUT = Layout(
     },
     kept={LABELS: png_of("classes")},
     part=".jsonl",
+    kind=LABELLING,
     lasting=True,
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..common.kinds import not_text
 from ..common.sheets import cell_name
+from ..common.visible import shortened
 from ..errors import ImageError, OptionError, nearest
 from ..images import expand_photos
 
@@ -65,6 +66,9 @@ def photos_of(source: str, column: str | None = None, but: Path | None = None) -
     paths = [path for path in every if results is None or not path.startswith(results)]
     if not paths:
         raise ImageError(f"{source} holds no photo", f"a photo ends in {', '.join(SUFFIXES[:4])} ...; or give a list")
+    if not any(map(os.path.lexists, paths)):
+        told = shortened(source) if paths == [os.path.abspath(source)] else f"what {shortened(source)} names"
+        raise ImageError(f"{told} is not there", "check the path; those of a list are relative to the list")
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     below = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
     below.sort(key=lambda path: (_stem(path).casefold(), path))

@@ -15,7 +15,7 @@ import numpy as np
 from ..common.files import regular
 from ..common.sheets import csv_rows
 from ..errors import OptionError
-from ..runs.folder import FORMAT
+from ..runs.folder import EVALUATION, FORMAT, LABELLING, kind_of
 from ..runs.folder import RUN as RECORD
 from ..scoring.metrics import Counts
 
@@ -107,6 +107,10 @@ def load_run(folder: Path, name: str | None = None) -> Run:
         if raw["format"] != FORMAT:
             remedy = "use the segloop that wrote it, or evaluate anew with this one"
             raise OptionError(f"{path} is of format {raw['format']!r}, this segloop reads {FORMAT}", remedy)
+        if kind_of(raw) != EVALUATION:
+            raise OptionError(
+                f"{folder} is a {kind_of(raw)}, which has no scores", "give folders of `segloop evaluate`"
+            )
         settings = raw["settings"]
         for key in ("dataset", "method"):
             if not isinstance(settings[key], str):
@@ -239,11 +243,19 @@ def _folders(place: Path) -> list[Path]:
         raise OptionError(f"there is no folder {place}", "give a folder that `segloop evaluate` has written")
     if (place / RECORD).is_file():
         return [place]
-    found = sorted(path.parent for path in place.rglob(RECORD) if path.is_file())
+    found = sorted(path.parent for path in place.rglob(RECORD) if path.is_file() and not _is_labelling(path))
     if not found:
         remedy = "give a folder that `segloop evaluate` has written, or one above it"
         raise OptionError(f"no run record ({RECORD}) in {place}", remedy)
     return found
+
+
+def _is_labelling(path: Path) -> bool:
+    """Whether a record is of the other kind; one that cannot be read is told when it is loaded."""
+    try:
+        return kind_of(json.loads(path.read_text(encoding="utf-8"))) == LABELLING
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def _names(folders: list[Path]) -> list[str]:

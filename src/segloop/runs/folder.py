@@ -13,6 +13,7 @@ from ..errors import OptionError, OutputError, UserError
 
 FORMAT = 1
 RUN, LOG, PARTS, LOCK = "run.json", "log.json", "parts", ".lock"
+EVALUATION, LABELLING = "evaluation", "labelling"  # kinds of runs, as people are told
 BESIDE: dict[str, Kind] = {FAILED: FAILURES, LOG: json_of(("starts",))}
 """What lies beside run.json in a run of any kind."""
 
@@ -24,12 +25,18 @@ class Layout:
     files: Mapping[str, Kind]  # beside run.json
     kept: Mapping[str, Kind]  # folders of what is kept of each photo
     part: str  # suffix of a shard's file
+    kind: str = EVALUATION  # as `kind_of` reads it in a record
     lasting: bool = False  # shards stay when the run is done
 
     @property
     def beside(self) -> dict[str, Kind]:
         """Every file beside run.json."""
         return {**self.files, **BESIDE}
+
+
+def kind_of(run: Mapping[str, Any]) -> str:
+    """The kind of a run; records of evaluations do not name it."""
+    return LABELLING if run["settings"].get("kind") == "label" else EVALUATION
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -74,7 +81,12 @@ def locked(folder: Path, layout: Layout) -> Iterator[None]:
 
 
 def check_own(folder: Path, layout: Layout, kept: dict[str, Any] | None) -> None:
-    """Raises OptionError where the folder of a new run is not empty, or a run that goes on would replace a stranger."""
+    """Raises OptionError where the folder of a new run is not empty, or a run that goes on would replace a stranger.
+
+    A run of another kind is a stranger, whatever the user allows to be overwritten.
+    """
+    if kept is not None and kind_of(kept) != layout.kind:
+        raise OptionError(f"{folder} holds a run of another kind ({kind_of(kept)})", "choose another --out")
     if kept is None:
         known = FAILED if is_a(folder / FAILED, FAILURES) else None
         others = sorted(path.name for path in folder.iterdir() if path.name != known and path.name[0] != ".")
