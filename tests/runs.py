@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 RECORD = ("run.json", "images.csv", "counts.npz", "classes.csv")
@@ -39,3 +40,11 @@ def killed_at(point: int, words: list[str], folder: Path) -> int:
     """Run until the kill -9 in front of a write (even points) or behind one (odd) -> exit code."""
     command = [sys.executable, "-c", KILLED, str(point), *words]
     return subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT).returncode
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Until a running process has made a file or a folder."""
+    deadline = time.monotonic() + TIMEOUT
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)

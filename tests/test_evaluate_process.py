@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from command import sentence
-from runs import RECORD, TIMEOUT, killed_at, record_of
+from runs import RECORD, TIMEOUT, killed_at, record_of, wait_for
 
 pytest.importorskip("resource")  # signals of POSIX
 
@@ -98,10 +98,7 @@ def mix(block):
 def test_the_second_on_a_folder_says_so_and_stops(start, segloop, words, tmp_path):
     (tmp_path / "waiting.py").write_text(WAITING)
     first = start(*words("run", "--method", "waiting.py:mix"))
-    deadline = time.monotonic() + TIMEOUT
-    while not (tmp_path / "waiting").exists():
-        assert first.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for((tmp_path / "waiting"), first)
     second = segloop(*words("run", "--method", "waiting.py:mix"))
     assert second.exit_code == 2
     assert "another process is working on" in sentence(second.stderr)
@@ -112,10 +109,7 @@ def test_ctrl_c_keeps_what_was_done(start, words, tmp_path):
     (tmp_path / "waiting.py").write_text(WAITING.replace("sleep(600)", "sleep(3 if Path('run/parts').exists() else 0)"))
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs inherit deaf ears
     process = start(*words("run", "--method", "waiting.py:mix"), preexec_fn=heard)
-    deadline = time.monotonic() + TIMEOUT
-    while not (tmp_path / "run" / "parts").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for((tmp_path / "run" / "parts"), process)
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from command import complaint, done
-from runs import TIMEOUT, killed_at
+from runs import TIMEOUT, killed_at, wait_for
 from segloop import Segmenter, label
 from segloop.errors import ImageError, OptionError
 from segloop.labelling.forecast import duration
@@ -302,10 +301,7 @@ def mix(block):
 def test_sigterm_finishes_the_photos_in_hand(start, segloop, words, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     process = start(*words("run", "--method", "slow.py:mix"))
-    deadline = time.monotonic() + TIMEOUT
-    while not (tmp_path / "begun").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for((tmp_path / "begun"), process)
     process.terminate()
     _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 128 + signal.SIGTERM, stderr

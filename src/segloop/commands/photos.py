@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common import console
 from ..common.attempts import attempt
-from ..common.earlier import FAILED, FAILURES, anything, check_replaced
+from ..common.earlier import FAILED, FAILURES, anything, check_replaced, failure_lines
 from ..common.files import write_whole
 from ..common.visible import shortened
 from ..errors import ImageError, OptionError
@@ -156,7 +156,7 @@ def run_segment(job: SegmentRun) -> int:
                     advance(done + len(failed))
         finally:
             if failed:
-                write_whole(report, "".join(map(_line, failed)).encode())
+                write_whole(report, failure_lines((photo, error.what, error.remedy) for photo, error in failed))
             _keep_together(job, collections)
     if not failed:
         return console.DONE
@@ -164,11 +164,6 @@ def run_segment(job: SegmentRun) -> int:
         return failed[0][1].exit_code
     console.say(f"{len(job.stems) - len(failed)} of {len(job.stems)} photos done; the others are in {report}")
     return console.SOME_FAILED
-
-
-def _line(failure: tuple[str, ImageError]) -> str:
-    photo, error = failure
-    return json.dumps({"source": photo, "error": error.what, "remedy": error.remedy}) + "\n"
 
 
 def _encoded(job: SegmentRun) -> Vocabulary:

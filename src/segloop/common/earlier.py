@@ -8,7 +8,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -130,4 +130,10 @@ def saying(words: bytes, within: int = LINE) -> Kind:
 
 FAILED = "failed.jsonl"
 FAILURES = lines_of(("source", "error", "remedy"))
-"""The kind of FAILED, which `segment` and `evaluate` write: a line for each photo that could not be used."""
+"""The kind of FAILED, which `segment`, `label` and `evaluate` write: a line for each photo that could not be used."""
+
+
+def failure_lines(failures: Iterable[tuple[str, str, str]]) -> bytes:
+    """What FAILED holds, of (source, error, remedy) of each photo."""
+    keys = ("source", "error", "remedy")
+    return "".join(json.dumps(dict(zip(keys, line, strict=True))) + "\n" for line in failures).encode()

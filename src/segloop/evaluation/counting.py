@@ -14,6 +14,7 @@ from ..data.datasets import OpenDataset, Sample
 from ..errors import ImageError
 from ..labels.strays import uncounted
 from ..results.segmentation import label_png
+from ..runs.inputs import images_in
 from ..scoring.boundary import boundary_counts
 from ..scoring.metrics import Void, confusion
 from ..scoring.tally import Failed, Outcome, Scored
@@ -48,7 +49,7 @@ class Counting:
     @property
     def images(self) -> int:
         """How many are still to be done."""
-        return sum(self.shards[shard].stop - self.shards[shard].start for shard in self.missing)
+        return images_in(self.shards, self.missing)
 
     @property
     def batch(self) -> int:

@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..common.earlier import FAILED, beginning, npz_of, png_of
+from ..common.earlier import FAILED, beginning, failure_lines, npz_of, png_of
 from ..common.files import write_whole
 from ..data.masks import leaves_out
 from ..labels import strays
@@ -46,7 +46,7 @@ def finish(record: Evaluation, shards: int) -> dict[str, Any]:
     failed = [outcome for outcome in outcomes if isinstance(outcome, tally.Failed)]
     folder, names = record.folder, record.inputs["classes"]
     if failed:
-        write_whole(folder / FAILED, tally.failed_file(failed))
+        write_whole(folder / FAILED, failure_lines((one.source, one.error, one.remedy) for one in failed))
     facts = _facts(counted, names, record.inputs["settings"])
     if not sum(facts.areas):
         clear_parts(folder, LAYOUT)

@@ -5,8 +5,8 @@ from functools import partial
 
 from ..errors import OptionError, nearest
 from ..labels.read import stored_values
-from ..results.annotations import collecting
-from .outcomes import COCO_FILES, Labelled, Labellings
+from ..results.segmentation import Together
+from .outcomes import TOGETHER, Labelled, Labellings
 from .sources import Photos
 
 MAPS = "png"  # the maps themselves, which every labelling has
@@ -15,11 +15,11 @@ Export = Callable[[Labellings, Photos, int], str]
 """(a labelling whose shards are all done, its photos, how many shards) -> the name of the file that it wrote."""
 
 
-def coco(record: Labellings, photos: Photos, shards: int, form: str) -> str:
-    """One COCO file, a mask of run lengths or polygons for each class of a photo, one photo in memory at a time."""
+def collected(record: Labellings, photos: Photos, shards: int, together: Together) -> str:
+    """A format's one file of all photos, such as COCO's, one photo in memory at a time."""
     paths = {photo.name: photo.path for photo in photos}
-    target = record.folder / COCO_FILES[form]
-    with collecting(target, record.inputs["classes"], polygons=form == "coco-polygons") as collection:
+    target = record.folder / together.name
+    with together.collect(target, record.inputs["classes"]) as collection:
         for one in labelled(record, shards):
             collection.add(paths[one.photo], stored_values(record.folder / one.labels))
         collection.write(str(photos.root))
@@ -32,7 +32,7 @@ def labelled(record: Labellings, shards: int) -> Iterator[Labelled]:
         yield from (one for one in record.outcomes(shard) or [] if isinstance(one, Labelled))
 
 
-EXPORTS: dict[str, Export] = {form: partial(coco, form=form) for form in COCO_FILES}
+EXPORTS: dict[str, Export] = {name: partial(collected, together=together) for name, together in TOGETHER.items()}
 """Formats of a whole labelling, beside its maps."""
 
 

@@ -17,6 +17,7 @@ from ..line.steps import Photo as Ready
 from ..line.steps import labels_of
 from ..maps.decide import Rule
 from ..results.segmentation import label_png
+from ..runs.inputs import images_in
 from .outcomes import LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
 from .sources import Photo, Photos
 
@@ -44,7 +45,7 @@ class Labelling:
     @property
     def images(self) -> int:
         """How many are still to be done."""
-        return sum(self.shards[shard].stop - self.shards[shard].start for shard in self.missing)
+        return images_in(self.shards, self.missing)
 
     def items(self, shard: int) -> Sequence[Photo]:
         """The photos of a shard."""

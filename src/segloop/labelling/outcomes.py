@@ -8,17 +8,20 @@ from typing import Any
 from ..common.earlier import beginning, png_of
 from ..common.sheets import csv_text
 from ..results.annotations import is_collection
+from ..results.segmentation import FORMATS
 from ..runs.folder import LABELLING, Layout
 from ..runs.record import Record, Shards
 
 LABELS = "labels"  # the folder of the label maps
 PHOTOS, CLASSES = "photos.csv", "classes.csv"
-COCO_FILES = {"coco": "annotations.coco.json", "coco-polygons": "annotations.coco-polygons.json"}
+TOGETHER = {name: row.together for name, row in FORMATS.items() if row.together}
+"""Formats that put all photos into one file."""
+
 LAYOUT = Layout(
     files={
         PHOTOS: beginning(b"photo,labels,height,width,"),
         CLASSES: beginning(b"class,name,photos,pixels,share"),
-        **dict.fromkeys(COCO_FILES.values(), is_collection),
+        **{together.name: is_collection for together in TOGETHER.values()},
     },
     kept={LABELS: png_of("classes")},
     part=".jsonl",

@@ -1,6 +1,5 @@
 """`segloop label` behind its command: a labelling begun or gone on with, its shards done, its tables written."""
 
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..common.earlier import FAILED
+from ..common.earlier import FAILED, failure_lines
 from ..common.files import replacing, write_whole
 from ..line.segmenter import Segmenter
 from ..runs.folder import locked
@@ -152,7 +151,7 @@ def _end(record: Labellings, shards: int) -> dict[str, Any]:
 
     for one in outcomes():
         if isinstance(one, Unlabelled):
-            failed.append({"source": one.source, "error": one.error, "remedy": one.remedy})
+            failed.append((one.source, one.error, one.remedy))
             continue
         done += 1
         for number, count in one.pixels.items():
@@ -162,7 +161,7 @@ def _end(record: Labellings, shards: int) -> dict[str, Any]:
         stream.writelines(photo_lines(outcomes(), names))
     write_whole(record.folder / CLASSES, class_table(photos, pixels, names))
     if failed:
-        write_whole(record.folder / FAILED, "".join(json.dumps(line) + "\n" for line in failed).encode())
+        write_whole(record.folder / FAILED, failure_lines(failed))
     else:
         (record.folder / FAILED).unlink(missing_ok=True)
     return record.end({"images": done, "failed": len(failed)})

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ def images_hash(names: list[str]) -> str:
 def shards_of(images: int, size: int) -> list[slice]:
     """Images of each shard; batches never cross one, so that a shard's bytes depend on nothing else."""
     return [slice(start, min(start + size, images)) for start in range(0, images, size)]
+
+
+def images_in(shards: Sequence[slice], numbers: Iterable[int]) -> int:
+    """How many images the shards of these numbers hold."""
+    return sum(shards[number].stop - shards[number].start for number in numbers)
 
 
 def _code(named: Sequence[str | None]) -> dict[str, str]:

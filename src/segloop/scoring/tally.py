@@ -150,12 +150,6 @@ def _classes_file(total: Counts, names: Sequence[str], spread: np.ndarray) -> by
     return _csv(lines)
 
 
-def failed_file(outcomes: Sequence[Failed]) -> bytes:
-    """failed.jsonl: one line an image that could not be counted."""
-    lines = [{"source": one.source, "error": one.error, "remedy": one.remedy} for one in outcomes]
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
-
-
 def stacked(outcomes: Sequence[Scored], classes: int) -> Counts:
     """Areas of each class in each image, (n, C)."""
     areas = [outcome.confusion.counts() for outcome in outcomes]
