@@ -138,11 +138,3 @@ def test_places_that_cannot_be_written_to(segloop, tmp_path):
     with pytest.raises(OutputError) as caught, writing():
         write_whole(tmp_path / "file" / "val.txt", b"")
     assert "--out" not in str(caught.value) and "allow writing there" in str(caught.value)
-
-
-def test_a_folder_of_photos_is_given_as_its_photos(segloop, tmp_path, street, toy_clip):
-    (tmp_path / "my photos").mkdir()
-    (tmp_path / "my photos/a.jpg").write_bytes(street.read_bytes())
-    told = complaint(segloop("segment", "my photos", "--classes", "road, sky"))
-    for advised in re.findall(r"'([^']+)'", told):
-        assert segloop("segment", advised, "--classes", "road, sky", "--clip", toy_clip).exit_code == 0

@@ -41,7 +41,7 @@ def bad(tmp_path, street):
     (tmp_path / "bomb.png").write_bytes(claiming(50_000))
     return {
         "missing.jpg": ("missing.jpg", "check"),
-        "folder.jpg": ("is a folder", "give its photos"),
+        "folder.jpg": ("is a folder and holds no photo", "give another"),
         "empty.jpg": ("is empty", "again"),
         "text.jpg": ("is not a photo", "convert"),
         "cut.jpg": ("is damaged or cut off", "again"),
@@ -239,7 +239,7 @@ def test_ctrl_c_while_writing(segment, photos, tmp_path, monkeypatch):
     assert result.exit_code == 130
     assert result.stderr == "stopped by Ctrl-C; what was finished is kept\n"
     out = tmp_path / "segloop-out"
-    assert sorted(os.listdir(out)) == ["meadow.json", "meadow.overlay.png", "meadow.png", "street.png"]
+    assert sorted(os.listdir(out)) == ["done.jsonl", "meadow.json", "meadow.overlay.png", "meadow.png", "street.png"]
     assert not left_over(out) and record(out / "meadow")["source"] == str(photos / "meadow.png")
 
 

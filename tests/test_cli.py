@@ -12,6 +12,7 @@ from PIL import Image
 from command import WORDS, complaint, done, left_over, record
 from segloop import Segmenter, Vocabulary, __version__
 from segloop.cli import app
+from segloop.commands.finished import DONE
 
 SUFFIXES = {"png": ".png", "overlay": ".overlay.png", "json": ".json", "npz": ".npz"}
 COMMANDS = typer.main.get_command(app).commands
@@ -23,7 +24,9 @@ def labels(path: Path) -> np.ndarray:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Results; what was done of many photos is told by a file beside them."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != DONE]
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 # files ---------------------------------------------------------------------------------------------------------

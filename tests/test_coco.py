@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 import segloop
 from command import WORDS, complaint, done, left_over
 from segloop import Segmentation, save_coco
+from segloop.commands.finished import DONE
 from segloop.errors import MachineError, OptionError, OutputError
 from segloop.results.annotations import collecting, common_folder
 from segloop.results.coco import coco_object
@@ -343,7 +344,7 @@ def labels_below(out, names, stem=lambda name: Path(name).with_suffix(".png")):
 def test_a_run_is_one_file(segment, folder, tmp_path, capsys):
     shown = done(segment("in/**/*.*", "in/*.*", *WORDS, "--format", "png,coco,coco-polygons"))
     out = tmp_path / "segloop-out"
-    assert sorted(path.name for path in out.iterdir()) == sorted([*NAMES, "more", "street.png"])
+    assert sorted(path.name for path in out.iterdir()) == sorted([*NAMES, DONE, "more", "street.png"])
     assert shown.stdout.splitlines()[-2:] == [f"segloop-out/{name}  3 photos" for name in NAMES]
     listed = ["more/meadow.png", "more/street.jpg", "street.jpg"]
     maps = labels_below(out, listed)
@@ -414,6 +415,7 @@ def test_results_and_the_file_of_the_run_never_meet(segment, street, tmp_path):
     assert written == sorted(
         [
             *NAMES,
+            DONE,
             *(f"annotations{end}" for end in (".png", ".json", ".coco.jpg.png", ".coco.jpg.json")),
             *(f"annotations.coco-polygons.jpg{end}" for end in (".png", ".json")),
         ]

@@ -98,6 +98,7 @@ def test_kinds_know_their_own_and_nothing_else(tmp_path, street):
     result = results.Segmentation(
         labels=np.array([[0, 1]]), classes=["a", "b"], scores=None, share={"a": 0.5, "b": 0.5},
         confidence={"a": 0.5, "b": 0.5}, image=np.zeros((1, 2, 3), np.uint8), source="x.jpg",
+        confidence_map=np.ones((1, 2), np.float32),
     )  # fmt: skip
     kinds = {name: row.kind for name, row in results.FORMATS.items() if not row.together}
     written = dict(zip(kinds, result.save(tmp_path / "x", list(kinds)), strict=True))

@@ -150,7 +150,7 @@ def test_a_name_too_long_for_its_results(segment, street, tmp_path, letter):
     assert result.exit_code == 3 and len(result.stdout.splitlines()) == 1
     assert "name that is too long for its results; shorten it" in result.stderr.splitlines()[0]
     written = os.listdir(tmp_path / "segloop-out")
-    assert sorted(written) == ["failed.jsonl", "street.json", "street.overlay.png", "street.png"]
+    assert sorted(written) == ["done.jsonl", "failed.jsonl", "street.json", "street.overlay.png", "street.png"]
     done(segment(name, *WORDS, "--format", "png", "--out", "short"))
     assert "shorten it" in complaint(segment(name, *WORDS))
 

@@ -61,7 +61,7 @@ def test_ctrl_c(start, toy_clip, street, tmp_path):
     assert stderr == "stopped by Ctrl-C; what was finished is kept\n"
     out = tmp_path / "segloop-out"
     assert sorted(path.name for path in out.glob("*.json")) == ["a.json", "b.json", "c.json", "d.json"]
-    assert len(list(out.iterdir())) == 12 and not left_over(out)
+    assert len(list(out.iterdir())) == 13 and not left_over(out)  # three a photo, and done.jsonl
     for name in "abcd":
         assert record(out / name)["source"] == f"{name}.jpg"
         for suffix in (".png", ".overlay.png"):

@@ -39,6 +39,7 @@ def result_of(labels, classes, *, image=None, scores=None, source="photos/a.jpg"
         image=np.full((*labels.shape, 3), 100, np.uint8) if image is None else image,
         source=source,
         settings={"method": "fsa", "crop": 336} if settings is None else settings,
+        confidence_map=np.full(labels.shape, 0.75, np.float32),
     )
 
 

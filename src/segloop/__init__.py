@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from .errors import SegloopError
     from .labelling.run import label
     from .line.segmenter import Segmenter
+    from .results.filters import Filter
     from .results.segmentation import Segmentation, save_coco
     from .words.vocabulary import Vocabulary
 
 _HOMES = {
     "FSA": "attention.feedback",
+    "Filter": "results.filters",
     "SFP": "attention.purify",
     "LastBlock": "attention.types",
     "Mix": "attention.types",
@@ -31,6 +33,7 @@ _HOMES = {
 __all__ = [
     "FSA",
     "SFP",
+    "Filter",
     "LastBlock",
     "Mix",
     "SegloopError",

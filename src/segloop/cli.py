@@ -1,5 +1,6 @@
 """The command line: which commands there are. Each is a file in `commands/`."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -61,6 +62,8 @@ def options(
 
 def main() -> None:
     """The program `segloop`."""
+    # Before torch is imported: threads that spin while they wait take the processor from other processes' threads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     console.open_streams()
     try:
         with console.friendly("--debug" in sys.argv):  # also what is outside of commands: help, versions

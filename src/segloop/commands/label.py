@@ -35,11 +35,14 @@ class Asked:
     column: Annotated[str | None, typer.Option("--column", help="Of a table, where paths stand.")] = None
     words: options.Words
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("segloop-out/labels")
-    formats: Annotated[str, typer.Option("--format", help="Of png, coco, coco-polygons; png is always there.")] = "png"
+    formats: Annotated[
+        str, typer.Option("--format", help="Of png, confidence, coco, coco-polygons; png is always there.")
+    ] = "png"
+    kept: options.Kept
     networks: options.Networks
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Photos done or lost together; 64.")] = None
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of torch.")] = None
+    threads: options.Threads = None
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what could not be used.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="How many, how long, how large; nothing is written.")] = (
         False
@@ -58,11 +61,12 @@ def label(asked: Asked) -> None:
     in hand.
     """
     with friendly(asked.debug):
-        from ..labelling.exports import exports_of
+        from ..labelling.exports import CONFIDENCE, exports_of
         from ..labelling.sources import photos_of
 
         exports = exports_of(asked.formats)
         vocabulary = asked.words.vocabulary()
+        keep = asked.kept.filter(vocabulary.classes)
         changes = options.overrides(asked.networks.sets)
         photos = photos_of(asked.source, asked.column, but=asked.out)
         settled = _settled(asked)
@@ -81,7 +85,9 @@ def label(asked: Asked) -> None:
                 vocabulary,
                 asked.out,
                 named=named,
-                exports=exports,
+                exports=[name for name in exports if name != CONFIDENCE],
+                keep=keep,
+                confidence=CONFIDENCE in exports,
                 shard=settled.shard or SHARD,
                 retry_failed=asked.retry_failed,
                 overwrite=asked.overwrite,

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from ..errors import OptionError, VocabularyError
 
 if TYPE_CHECKING:
     from ..line.segmenter import Segmenter
+    from ..results.filters import Filter
     from ..words.vocabulary import Vocabulary
 
 CLASS_FILES = (".txt", ".json", ".csv", ".tsv", ".yaml", ".yml", ".xml")
@@ -70,6 +72,16 @@ Data = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="DIR", help="Folder of the data sets, or key=DIR; may be repeated."),
 ]
+Only = Annotated[
+    str | None, typer.Option("--only", help="Classes that are kept, joined by commas; other pixels get no class.")
+]
+MinConfidence = Annotated[
+    float, typer.Option("--min-confidence", help="Pixels whose class is less probable get none: 0 to 1.")
+]
+MinArea = Annotated[
+    str, typer.Option("--min-area", help="Smaller regions get no class: pixels, or a share of the photo such as 0.1%.")
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Of torch.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -100,6 +112,24 @@ class Words:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Which pixels keep their class."""
+
+    only: Only = None
+    min_confidence: MinConfidence = 0.0
+    min_area: MinArea = "0"
+
+    def filter(self, classes: Sequence[str]) -> "Filter":
+        """As results take it, checked against the classes. Raises OptionError, UserError."""
+        from ..results.filters import Filter
+
+        only = tuple(name.strip() for name in (self.only or "").split(",") if name.strip())
+        found = Filter(only, self.min_confidence, area(self.min_area))
+        found.check(classes)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
 class Networks:
     """Which networks, which method on them, and where they run."""
 
@@ -116,17 +146,33 @@ class Networks:
     dtype: Dtype = "auto"
     offline: Offline = False
 
-    def open(self, batch: int, changes: dict[str, Any]) -> "Segmenter":
-        """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set."""
+    def open(self, batch: int, changes: dict[str, Any], threads: int | None = None) -> "Segmenter":
+        """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set, `threads` torch's."""
         own = {name: own_attention(getattr(self, name)) for name in ("method", "host")}
         from ..line.segmenter import Segmenter  # with torch: after everything that is quickly told
 
         console.quiet_libraries()
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
         same = ("vision", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline")
         others = {name: getattr(self, name) for name in same}
         return Segmenter.from_pretrained(
             self.clip, method=own["method"] or "auto", host=own["host"], batch=batch, **others, **changes
         )
+
+
+def area(text: str) -> float:
+    """ "400" -> 400 pixels; "0.5%" -> 0.005, a share of the photo. Raises OptionError."""
+    try:
+        number = float(text.strip().removesuffix("%"))
+    except ValueError:
+        number = -1
+    share = text.strip().endswith("%")
+    if not 0 <= number < float("inf") or (share and number >= 100) or (not share and number % 1):
+        raise OptionError(f"--min-area {text!r} is no area", "give pixels, such as 400, or a share such as 0.5%")
+    return number / 100 if share else number
 
 
 def words(classes: str | None, classes_file: Path | None) -> list[str]:

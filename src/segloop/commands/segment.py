@@ -8,6 +8,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly
+from ..common.system import check_count
 from . import options
 from .taking import taking
 
@@ -18,40 +19,52 @@ EXAMPLE = 'segloop segment photo.jpg --classes "road, car|automobile, tree, sky"
 class Asked:
     """Options of `segloop segment`."""
 
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files or globs.", show_default=False)]
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTO...", help="Files, folders or globs.", show_default=False)
+    ]
     words: options.Words
     out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("segloop-out")
     formats: Annotated[
         str, typer.Option("--format", help="Joined by commas, such as png,npz,coco; a wrong name is told all.")
     ] = "png,overlay,json"
+    kept: options.Kept
     networks: options.Networks
     batch: options.Batch = 8
+    threads: options.Threads = None
     json_lines: options.Json = False
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Begin COCO's file anew, and replace what bears a result's name and is none."),
+        typer.Option("--overwrite", help="Do all photos anew, replace what bears a result's name and is none."),
     ] = False
     debug: options.Debug = False
 
 
 @taking(Asked)
 def segment(asked: Asked) -> None:
-    """Cut photos into the words you give, and write maps, pictures and shares."""
+    """Cut photos into the words you give, and write maps, pictures and shares.
+
+    Of many photos, those that have their results of the same words and networks already are left as they are.
+    """
     with friendly(asked.debug):
         from ..images import reading
         from ..results.segmentation import check_formats
-        from .photos import SegmentRun, check_files_of_the_run, check_results, photo_stems, run_segment
+        from .photos import SegmentRun, run_segment
+        from .places import check_files_of_the_run, check_results, photo_stems
 
         wanted = check_formats(asked.formats)
+        check_count("--threads", asked.threads or 0)
         vocabulary = asked.words.vocabulary()
+        keep = asked.kept.filter(vocabulary.classes)
         changes = options.overrides(asked.networks.sets)
         reading(asked.networks.bands, asked.networks.stretch)  # told before seconds of loading
         named = photo_stems(asked.photos, asked.out, wanted, asked.words.classes_file)
         check_files_of_the_run(asked.out, wanted, vocabulary.classes, asked.overwrite)
         console.ensure_folder(asked.out)
         check_results(named, asked.out, wanted, asked.overwrite)
-        segmenter = asked.networks.open(asked.batch, changes)
-        job = SegmentRun(segmenter, vocabulary, named, asked.out, wanted, asked.json_lines, asked.overwrite)
+        segmenter = asked.networks.open(asked.batch, changes, asked.threads)
+        own = (asked.networks.method, asked.networks.host)
+        lines, overwrite = asked.json_lines, asked.overwrite
+        job = SegmentRun(segmenter, vocabulary, named, asked.out, wanted, lines, overwrite, keep, own)
         code = run_segment(job)
         if code:
             raise typer.Exit(code)

@@ -77,13 +77,13 @@ class Counting:
         """Cosines of each photo's windows, (n, Q, h, w) float32."""
         return self.source.tiles([one.photo for one in photos])
 
-    def labels(self, photo: Compared, tiles: Tensor) -> np.ndarray:
+    def decide(self, photo: Compared, tiles: Tensor) -> np.ndarray:
         """(H0, W0) int64, index into the classes."""
         return self.source.labels(photo.photo, tiles)
 
-    def done(self, item: Sample, photo: Compared, labels: np.ndarray, tiles: Tensor) -> Outcome:
+    def done(self, item: Sample, photo: Compared, decided: np.ndarray, tiles: Tensor) -> Outcome:
         """Its counts; map and cosines are kept where they are wanted. Raises ImageError, OutputError, MachineError."""
-        count, truth = len(self.classes), photo.truth
+        labels, truth, count = decided, photo.truth, len(self.classes)
         cells = confusion(labels, truth, count, self.void)
         edges = boundary_counts(labels, truth, count, self.void) if self.boundary else None
         if self.maps:

@@ -1,7 +1,7 @@
 """Photos as arrays: find, read, orient, resize, normalise."""
 
 from .levels import PLAIN, STRETCHES, Reading, reading, recorded
-from .paths import expand_photos
+from .paths import SUFFIXES, expand_photos, photos_below
 from .read import read_image
 from .sizes import CLIP, IMAGENET, Normalisation, normalise, resize_uint8, resized_size
 
@@ -10,10 +10,12 @@ __all__ = [
     "IMAGENET",
     "PLAIN",
     "STRETCHES",
+    "SUFFIXES",
     "Normalisation",
     "Reading",
     "expand_photos",
     "normalise",
+    "photos_below",
     "read_image",
     "reading",
     "recorded",

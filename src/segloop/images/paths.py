@@ -4,22 +4,30 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from ..errors import ImageError
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2")
 
-def expand_photos(patterns: Iterable[str]) -> list[Path]:
-    """Paths and glob patterns (`**` allowed) -> paths, each once, a pattern's own files in sorted order.
 
-    What is not a pattern stays as it is, a missing file or a directory too: reading it says what to do.
-    Raises ImageError naming a pattern that matches no file.
+def expand_photos(patterns: Iterable[str], but: str | Path | None = None) -> list[Path]:
+    """Paths, folders with all photos below and glob patterns (`**` allowed) -> paths, each once.
+
+    A pattern's own files and a folder's come in sorted order; of a folder, what lies below `but`, where results go, is
+    no photo. What is not a pattern stays as it is, a missing file or a folder without a photo too: reading it says what
+    to do. Raises ImageError naming a pattern that matches no file.
     """
+    results = os.path.join(os.path.realpath(but), "") if but else None
     found: dict[str, Path] = {}
     for pattern in patterns:
-        if not glob.has_magic(pattern) or os.path.lexists(pattern) or is_web_address(pattern):
+        if os.path.isdir(pattern):
+            below = photos_below(pattern)
+            others = [name for name in below if not (results and os.path.realpath(name).startswith(results))]
+            matches = others or [pattern]
+        elif not glob.has_magic(pattern) or os.path.lexists(pattern) or is_web_address(pattern):
             matches = [pattern]
         else:
             matches = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
@@ -30,6 +38,17 @@ def expand_photos(patterns: Iterable[str]) -> list[Path]:
     return list(found.values())
 
 
+def photos_below(folder: str | Path) -> Iterator[str]:
+    """Every photo below a folder, by its suffix; hidden files and folders are none of it."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield from (os.path.join(place, name) for name in sorted(files) if _is_photo(name))
+
+
+def _is_photo(name: str) -> bool:
+    return name[0] != "." and name.lower().endswith(SUFFIXES)
+
+
 def open_file(name: str) -> IO[bytes]:
     """A regular file, open for reading. Raises ImageError that says why it cannot be."""
     if is_web_address(name):
@@ -38,9 +57,10 @@ def open_file(name: str) -> IO[bytes]:
     try:
         info = os.stat(name)
         if stat.S_ISDIR(info.st_mode):
-            below = os.path.join(name, "**", "*.jpg")
-            remedy = f"give its photos, such as '{os.path.join(name, '*.jpg')}', or '{below}' with those of its folders"
-            raise ImageError(f"{name} is a folder, not a photo", remedy)
+            if next(photos_below(name), None):
+                raise ImageError(f"{name} is a folder, not a photo", "give the path of one of its photos")
+            kinds = ", ".join(SUFFIXES[:4])
+            raise ImageError(f"{name} is a folder and holds no photo", f"give another; photos end in {kinds} ...")
         if not stat.S_ISREG(info.st_mode):
             raise ImageError(f"{name} is a pipe or a device, not a file", "save the photo to a file first")
         if info.st_size == 0:

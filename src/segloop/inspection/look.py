@@ -146,7 +146,8 @@ def _map(name: str, segmenter: Segmenter, ready: Photo, text: Tensor, vocabulary
     rule = segmenter.rule(vocabulary)
     score_map = segmenter.score_map(ready, logits)
     decision = decide(blocks(score_map, ready, segmenter.plan.map_steps), ready.target, rule)
-    share, _ = statistics(decision, vocabulary.classes)
+    labels = decision.labels.cpu().numpy()
+    share, _ = statistics(labels, decision.confidence.cpu().numpy(), vocabulary.classes)
     grid = (logits.shape[-2], logits.shape[-1])
     cosines = _at_patches(score_map, ready, grid)
     distribution = _distribution(cosines, rule)
@@ -154,7 +155,7 @@ def _map(name: str, segmenter: Segmenter, ready: Photo, text: Tensor, vocabulary
     return Map(
         name=name,
         title=f"{plan.method} on {plan.host}" if plan.host else plan.method,
-        labels=decision.labels.cpu().numpy(),
+        labels=labels,
         share=share,
         grid=grid,
         scores=class_scores(cosines, rule).cpu().numpy(),

@@ -6,7 +6,7 @@ from functools import partial
 from ..errors import OptionError, nearest
 from ..labels.read import stored_values
 from ..results.segmentation import Together
-from .outcomes import TOGETHER, Labelled, Labellings
+from .outcomes import CONFIDENCE, TOGETHER, Labelled, Labellings
 from .sources import Photos
 
 MAPS = "png"  # the maps themselves, which every labelling has
@@ -37,9 +37,11 @@ EXPORTS: dict[str, Export] = {name: partial(collected, together=together) for na
 
 
 def exports_of(formats: str) -> list[str]:
-    """ "png,coco" -> the exports that are meant, each once. Raises OptionError naming the nearest."""
+    """ "png,coco" -> what is meant beside the maps, each once. Raises OptionError naming the nearest."""
     names = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     for name in names:
-        if name != MAPS and name not in EXPORTS:
-            raise OptionError(f"there is no format {name!r} of many photos", nearest(name, [MAPS, *EXPORTS]))
+        if name not in (MAPS, CONFIDENCE, *EXPORTS):
+            raise OptionError(
+                f"there is no format {name!r} of many photos", nearest(name, [MAPS, CONFIDENCE, *EXPORTS])
+            )
     return [name for name in names if name != MAPS]

@@ -14,11 +14,13 @@ from ..common.visible import shortened
 from ..errors import ImageError
 from ..line.segmenter import Segmenter
 from ..line.steps import Photo as Ready
-from ..line.steps import labels_of
-from ..maps.decide import Rule
-from ..results.segmentation import label_png
+from ..line.steps import blocks
+from ..maps.decide import Decision, Rule, decide
+from ..results.filters import EVERYTHING, Filter
+from ..results.segmentation import confidence_png, label_png
 from ..runs.inputs import images_in
-from .outcomes import LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
+from ..words.vocabulary import Vocabulary
+from .outcomes import CONFIDENCE, LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
 from .sources import Photo, Photos
 
 LONGEST = 250  # bytes of a file's name that every disk takes, its suffix included
@@ -36,6 +38,8 @@ class Labelling:
     photos: Photos
     shards: Sequence[slice]
     missing: frozenset[int]
+    keep: Filter = EVERYTHING
+    confidence: bool = False  # whether a picture of it is written too
 
     @property
     def batch(self) -> int:
@@ -70,23 +74,48 @@ class Labelling:
         return self.segmenter.tiles(photos, self.text)
 
     @torch.no_grad()
-    def labels(self, photo: Ready, tiles: Tensor) -> np.ndarray:
+    def decide(self, photo: Ready, tiles: Tensor) -> Decision:
         """Average, decide."""
-        return labels_of(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps, self.rule)
+        parts = blocks(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps)
+        return decide(parts, photo.target, self.rule)
 
-    def done(self, item: Photo, photo: Ready, labels: np.ndarray, tiles: Tensor) -> Outcome:
+    def done(self, item: Photo, photo: Ready, decided: Decision, tiles: Tensor) -> Outcome:
         """Its label map, written. Raises OptionError where a stranger lies there, OutputError, MachineError."""
+        sure = decided.confidence.cpu().numpy()
+        labels = self.keep(decided.labels.cpu().numpy(), sure, self.classes)
         below = f"{LABELS}/{item.name}.png"
-        target = self.record.folder / below
-        check_replaced({target: LAYOUT.kept[LABELS]}, "move it away, or choose another --out")
-        write_whole(target, label_png(labels, self.classes))
-        counts = np.bincount(labels.ravel()).tolist()
+        self._write(below, LABELS, label_png(labels, self.classes))
+        if self.confidence:
+            self._write(f"{CONFIDENCE}/{item.name}.png", CONFIDENCE, confidence_png(sure))
+        counts = np.bincount(labels.ravel())[: len(self.classes)].tolist()
         pixels = {number: count for number, count in enumerate(counts) if count}
         return Labelled(item.name, below, (labels.shape[0], labels.shape[1]), pixels)
+
+    def _write(self, below: str, folder: str, data: bytes) -> None:
+        target = self.record.folder / below
+        check_replaced({target: LAYOUT.kept[folder]}, "move it away, or choose another --out")
+        write_whole(target, data)
 
     def failed(self, item: Photo, error: ImageError) -> Outcome:
         """Its line of failed.jsonl."""
         return Unlabelled(item.name, str(item.path), error.what, error.remedy)
+
+
+def job_of(
+    record: Labellings,
+    segmenter: Segmenter,
+    words: Vocabulary,
+    photos: Photos,
+    shards: Sequence[slice],
+    missing: Iterable[int],
+    keep: Filter,
+    confidence: bool,
+) -> Labelling:
+    """The work that a labelling still has; `words` are encoded."""
+    rows = words.embeddings
+    assert rows is not None
+    rule, todo = segmenter.rule(words), frozenset(missing)
+    return Labelling(record, segmenter, rows, rule, words.classes, photos, shards, todo, keep, confidence)
 
 
 def with_failures(record: Labellings, shards: Iterable[int]) -> list[int]:

@@ -12,7 +12,7 @@ from ..results.segmentation import FORMATS
 from ..runs.folder import LABELLING, Layout
 from ..runs.record import Record, Shards
 
-LABELS = "labels"  # the folder of the label maps
+LABELS, CONFIDENCE = "labels", "confidence"  # folders of the label maps, and of how sure they are
 PHOTOS, CLASSES = "photos.csv", "classes.csv"
 TOGETHER = {name: row.together for name, row in FORMATS.items() if row.together}
 """Formats that put all photos into one file."""
@@ -23,7 +23,7 @@ LAYOUT = Layout(
         CLASSES: beginning(b"class,name,photos,pixels,share"),
         **{together.name: is_collection for together in TOGETHER.values()},
     },
-    kept={LABELS: png_of("classes")},
+    kept={LABELS: png_of("classes"), CONFIDENCE: png_of("confidence")},
     part=".jsonl",
     kind=LABELLING,
     lasting=True,
@@ -37,7 +37,7 @@ class Labelled:
     photo: str  # below the source
     labels: str  # the map's file, below the run
     size: tuple[int, int]  # (H, W)
-    pixels: dict[int, int]  # of each class that occurs, by its number
+    pixels: dict[int, int]  # of each class that occurs, by its number; a filter may leave none
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,16 @@ def photo_lines(outcomes: Iterable[Outcome], names: Sequence[str]) -> Iterator[b
     yield csv_text([("photo", "labels", "height", "width", "largest", "share")]).encode()
     for one in outcomes:
         if isinstance(one, Labelled):
-            number, most = max(one.pixels.items(), key=lambda item: (item[1], -item[0]))
+            number, most = max(one.pixels.items(), key=lambda item: (item[1], -item[0]), default=(None, 0))
             share = round(most / (one.size[0] * one.size[1]), 6)
-            row = (one.photo, one.labels, *one.size, names[number], share)
+            row = (one.photo, one.labels, *one.size, "" if number is None else names[number], share)
             yield csv_text([row]).encode("utf-8", "backslashreplace")
 
 
-def class_table(photos: Sequence[int], pixels: Sequence[int], names: Sequence[str]) -> bytes:
-    """classes.csv: in how many photos each class occurs, and its share of all pixels."""
-    total = sum(pixels) or 1
+def class_table(photos: Sequence[int], pixels: Sequence[int], names: Sequence[str], total: int) -> bytes:
+    """classes.csv: in how many photos each class occurs, and its share of all `total` pixels."""
     rows = [
-        (number, name, photos[number], pixels[number], round(pixels[number] / total, 6))
+        (number, name, photos[number], pixels[number], round(pixels[number] / (total or 1), 6))
         for number, name in enumerate(names)
     ]
     return csv_text([("class", "name", "photos", "pixels", "share"), *rows]).encode()

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from ..common.earlier import FAILED, failure_lines
 from ..common.files import replacing, write_whole
 from ..line.segmenter import Segmenter
+from ..results.filters import EVERYTHING, Filter
 from ..runs.folder import locked
 from ..runs.inputs import images_hash, made_by, shards_of
 from ..runs.machine import machine
@@ -21,7 +22,7 @@ from ..runs.record import Inputs, open_record
 from ..runs.work import Progress, adding, work
 from ..words.vocabulary import Vocabulary
 from .exports import EXPORTS
-from .job import Labelling, with_failures
+from .job import Labelling, job_of, with_failures
 from .outcomes import (
     CLASSES,
     LAYOUT,
@@ -55,6 +56,8 @@ def label(
     *,
     named: Sequence[str | None] = (),
     exports: Sequence[str] = (),
+    keep: Filter = EVERYTHING,
+    confidence: bool = False,
     shard: int = SHARD,
     retry_failed: bool = False,
     overwrite: bool = False,
@@ -62,20 +65,20 @@ def label(
     say: Callable[[str], None] = lambda sentence: None,
     progress: Progress = lambda done, total: None,
 ) -> Finished:
-    """Label all photos of a source into `out`: a map of class numbers for each, and tables.
-
-    A source is a folder, a pattern or a list, as `photos_of` takes it.
+    """Label all photos of a source (see `photos_of`) into `out`: a map of class numbers for each, and tables.
 
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
     used are tried again. `exports` are names of EXPORTS: files of all photos that are made when all are done, also of a
-    labelling that was done before. `named` are method and host as the user gave them, whose code the record tells by
-    its hash. `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or
-    something that is of none; OutputError, MachineError.
+    labelling that was done before. `keep` takes the class of some pixels away; with `confidence`, a picture of 8 bits
+    says how sure each class was. `named` are method and host as the user gave them, whose code the record tells by its
+    hash. `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or something
+    that is of none; OutputError, MachineError.
     """
     folder = Path(out)
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
     encoded = segmenter.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
-    inputs = _inputs(photos, segmenter, encoded, named, shard)
+    keep.check(encoded.classes)
+    inputs = _inputs(photos, segmenter, encoded, named, shard, _kept(keep, confidence))
     parts = shards_of(len(photos), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)
@@ -89,27 +92,40 @@ def label(
             record.reopen()
         if len(missing) < len(parts):
             say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
-        _do(record, photos, segmenter, encoded, parts, frozenset({*missing, *again}), stop or Event(), progress)
-        left = len(record.missing(len(parts)))
-        if left:
+        job = job_of(record, segmenter, encoded, photos, parts, (*missing, *again), keep, confidence)
+        _do(job, stop, progress)
+        if left := len(record.missing(len(parts))):
             return Finished(folder, None, left)
         _export(record, photos, len(parts), exports, say)
         return Finished(folder, _end(record, len(parts)))
 
 
-def _inputs(photos: Photos, segmenter: Segmenter, words: Vocabulary, named: Sequence[str | None], shard: int) -> Inputs:
+def _inputs(
+    photos: Photos,
+    segmenter: Segmenter,
+    words: Vocabulary,
+    named: Sequence[str | None],
+    shard: int,
+    kept: Mapping[str, Any],
+) -> Inputs:
     settings = {
         "kind": "label",
         "source": photos.root.name,
         "images_listed": len(photos),
         "images_hash": images_hash(list(photos.paths)),
         **made_by(segmenter, words, named),
+        **kept,
         "batch": segmenter.batch,
         "shard": shard,
         "threads": torch.get_num_threads(),
         "device": segmenter.clip.device.type,
     }
     return Inputs(settings, words.classes, words.queries, words.query_index)
+
+
+def _kept(keep: Filter, confidence: bool) -> dict[str, Any]:
+    """Settings of what is kept of a photo's result, where they are not as usual."""
+    return {**({"filter": keep.as_settings()} if keep.is_on else {}), **({"confidence": True} if confidence else {})}
 
 
 def _export(
@@ -119,31 +135,21 @@ def _export(
         say(f"wrote {record.folder / EXPORTS[name](record, photos, shards)}")
 
 
-def _do(
-    record: Labellings,
-    photos: Photos,
-    segmenter: Segmenter,
-    words: Vocabulary,
-    parts: Sequence[slice],
-    missing: frozenset[int],
-    stop: Event,
-    progress: Progress,
-) -> None:
-    rows = words.embeddings
-    assert rows is not None
-    job = Labelling(record, segmenter, rows, segmenter.rule(words), words.classes, photos, parts, missing)
+def _do(job: Labelling, stop: Event | None, progress: Progress) -> None:
     started = datetime.now(timezone.utc).isoformat()
-    entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": str(photos.root)}
-    record.log(entry)
-    seconds = work([job], sorted(missing), adding(progress, job.images), stopped=stop.is_set)
+    source = str(job.photos.root)
+    entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": source}
+    job.record.log(entry)
+    seconds = work([job], sorted(job.missing), adding(progress, job.images), stopped=(stop or Event()).is_set)
     ended = datetime.now(timezone.utc).isoformat()
-    record.log({**entry, "ended": ended, "seconds": seconds, "images": job.images})
+    job.record.log({**entry, "ended": ended, "seconds": seconds, "images": job.images})
 
 
 def _end(record: Labellings, shards: int) -> dict[str, Any]:
     """Tables of all photos, a shard in memory at a time, then run.json."""
     names = record.inputs["classes"]
-    photos, pixels, failed, done = [0] * len(names), [0] * len(names), [], 0
+    photos, pixels, failed = [0] * len(names), [0] * len(names), []
+    done = total = 0
 
     def outcomes() -> Iterator[Outcome]:
         for shard in range(shards):
@@ -154,12 +160,13 @@ def _end(record: Labellings, shards: int) -> dict[str, Any]:
             failed.append((one.source, one.error, one.remedy))
             continue
         done += 1
+        total += one.size[0] * one.size[1]
         for number, count in one.pixels.items():
             photos[number] += 1
             pixels[number] += count
     with replacing(record.folder / PHOTOS) as stream:
         stream.writelines(photo_lines(outcomes(), names))
-    write_whole(record.folder / CLASSES, class_table(photos, pixels, names))
+    write_whole(record.folder / CLASSES, class_table(photos, pixels, names, total))
     if failed:
         write_whole(record.folder / FAILED, failure_lines(failed))
     else:

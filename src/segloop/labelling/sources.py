@@ -12,9 +12,8 @@ from ..common.kinds import not_text
 from ..common.sheets import cell_name
 from ..common.visible import shortened
 from ..errors import ImageError, OptionError, nearest
-from ..images import expand_photos
+from ..images import SUFFIXES, expand_photos, photos_below
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2")
 TEXTS, TABLES = (".txt", ".list"), (".csv", ".tsv")
 COLUMNS = ("path", "file", "filename", "file_name", "image", "photo")  # that a table's paths may stand under
 
@@ -80,7 +79,7 @@ def photos_of(source: str, column: str | None = None, but: Path | None = None) -
 def _paths(source: str, column: str | None) -> Iterable[str | Path]:
     place = Path(source)
     if place.is_dir():
-        return _below(place)
+        return photos_below(place)
     suffix = place.suffix.lower()
     if suffix in TABLES and place.is_file():
         return [place.parent / path for path in _column(place, column)]
@@ -92,17 +91,6 @@ def _paths(source: str, column: str | None) -> Iterable[str | Path]:
     if glob.has_magic(source) and not place.exists():
         return [path for path in expand_photos([source]) if path.suffix.lower() in SUFFIXES]
     return expand_photos([source])
-
-
-def _below(folder: Path) -> Iterator[str]:
-    """Every photo below a folder; hidden files and folders are none of it."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        yield from (os.path.join(place, name) for name in sorted(files) if _is_photo(name))
-
-
-def _is_photo(name: str) -> bool:
-    return name[0] != "." and name.lower().endswith(SUFFIXES)
 
 
 def _column(table: Path, column: str | None) -> list[str]:

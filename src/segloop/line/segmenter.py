@@ -26,6 +26,7 @@ from ..errors import ImageError, OptionError, UserError
 from ..images import PLAIN, Reading, reading
 from ..maps.decide import Rule, class_scores, decide
 from ..maps.windows import ScoreMap, assemble
+from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
 from ..words.vocabulary import Vocabulary
@@ -141,22 +142,25 @@ class Segmenter:
 
     @overload
     def __call__(
-        self, photo: list | tuple, vocabulary: Words, *, scores: bool = ..., **read: Any
+        self, photo: list | tuple, vocabulary: Words, *, scores: bool = ..., keep: Filter = ..., **read: Any
     ) -> list[Segmentation]: ...
     @overload
-    def __call__(self, photo: Any, vocabulary: Words, *, scores: bool = ..., **read: Any) -> Segmentation: ...
     def __call__(
-        self, photo: Any, vocabulary: Words, *, scores: bool = False, **read: Any
+        self, photo: Any, vocabulary: Words, *, scores: bool = ..., keep: Filter = ..., **read: Any
+    ) -> Segmentation: ...
+    def __call__(
+        self, photo: Any, vocabulary: Words, *, scores: bool = False, keep: Filter = EVERYTHING, **read: Any
     ) -> Segmentation | list[Segmentation]:
         """Segment one photo (path, PIL image, array, tensor) or a list of photos by words.
 
-        `scores` adds class probabilities (C, H, W) to each result; `bands=` and `stretch=` read these photos in
+        `scores` adds class probabilities (C, H, W) to each result; `keep` takes the class of pixels away that are
+        unsure, in small regions or of other classes than those wanted; `bands=` and `stretch=` read these photos in
         another way than `from_pretrained` has settled. One photo gives one Segmentation, a list a list.
         """
         reader = replace(self, reading=reading(**read)) if read else self
         if isinstance(photo, (list, tuple)):
-            return list(reader.stream(photo, vocabulary, scores=scores))
-        return next(reader.stream([photo], vocabulary, scores=scores))
+            return list(reader.stream(photo, vocabulary, scores=scores, keep=keep))
+        return next(reader.stream([photo], vocabulary, scores=scores, keep=keep))
 
     def stream(
         self,
@@ -164,18 +168,20 @@ class Segmenter:
         vocabulary: Words,
         *,
         scores: bool = False,
+        keep: Filter = EVERYTHING,
         on_error: Callable[[Any, ImageError], None] | None = None,
     ) -> Iterator[Segmentation]:
-        """Segment photos in order, as many at once as fill a batch of windows.
+        """Segment photos in order, as many at once as fill a batch of windows; `scores` and `keep` as for a call.
 
         A photo that cannot be read, or that memory runs out on, goes to `on_error` and is skipped; without `on_error`
         its ImageError is raised.
         """
         vocabulary = _as_vocabulary(vocabulary)
+        keep.check(vocabulary.classes)
         rule = self.rule(vocabulary)
         text = self.text(vocabulary)
 
-        decided = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores)
+        decided = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores, keep=keep)
         line = Line(self.prepare, partial(self.tiles, text=text), decided)
         yield from line.results(photos, self._fill_a_batch, on_error or _raise)
 
@@ -228,20 +234,26 @@ class Segmenter:
         return sum(len(one.windows) for one in photos) >= self.batch
 
     @torch.no_grad()
-    def _decide(self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool) -> Segmentation:
+    def _decide(
+        self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool, keep: Filter
+    ) -> Segmentation:
         score_map = self.score_map(photo, logits)
         parts = blocks(score_map, photo, self.plan.map_steps)
-        decision = decide(parts, photo.target, rule)
-        share, confidence = statistics(decision, vocabulary.classes)
+        decision, classes = decide(parts, photo.target, rule), list(vocabulary.classes)
+        sure = decision.confidence.cpu().numpy()
+        labels = keep(decision.labels.cpu().numpy(), sure, classes)
+        share, confidence = statistics(labels, sure, classes)
+        filtered = {"filter": keep.as_settings()} if keep.is_on else {}
         return Segmentation(
-            labels=decision.labels.cpu().numpy(),
-            classes=list(vocabulary.classes),
+            labels=labels,
+            classes=classes,
             scores=class_scores(full_map(parts, score_map.shape), rule).numpy() if scores else None,
             share=share,
             confidence=confidence,
             image=photo.image,
             source=photo.source,
-            settings=self.describe(vocabulary),
+            settings={**self.describe(vocabulary), **filtered},
+            confidence_map=sure,
         )
 
     def rule(self, vocabulary: Vocabulary) -> Rule:

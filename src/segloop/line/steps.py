@@ -14,7 +14,7 @@ from torch import Tensor
 from ..choice.settings import Deciding, Geometry
 from ..errors import OptionError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
-from ..maps.decide import Block, Blocks, Decision, Rule, decide
+from ..maps.decide import Block, Blocks, Rule, decide
 from ..maps.refine import MapStep
 from ..maps.windows import Layout, ScoreMap, cut, layout
 from ..words.vocabulary import Vocabulary
@@ -139,11 +139,16 @@ def full_map(parts: Blocks, shape: tuple[int, int, int]) -> Tensor:
     return full
 
 
-def statistics(decision: Decision, classes: Sequence[str]) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Share of the pixels and mean confidence of each class, by name; None for a class that wins nowhere."""
-    labels = decision.labels.flatten()
-    count = torch.bincount(labels, minlength=len(classes)).tolist()
-    total = torch.bincount(labels, decision.confidence.flatten().double(), minlength=len(classes)).tolist()
-    share = {name: n / len(labels) for name, n in zip(classes, count, strict=True)}
-    confidence = {name: t / n if n else None for name, n, t in zip(classes, count, total, strict=True)}
-    return share, confidence
+def statistics(
+    labels: np.ndarray, confidence: np.ndarray, classes: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float | None]]:
+    """(H, W) labels and float32 probabilities -> share of the pixels and mean confidence of each class, by name.
+
+    Pixels without a class count in none; the confidence is None for a class that wins nowhere.
+    """
+    flat, names = labels.ravel(), list(classes)
+    count = np.bincount(flat, minlength=len(names))[: len(names)].tolist()
+    total = np.bincount(flat, confidence.ravel().astype(np.float64), len(names))[: len(names)].tolist()
+    share = {name: n / len(flat) for name, n in zip(names, count, strict=True)}
+    mean = {name: t / n if n else None for name, n, t in zip(names, count, total, strict=True)}
+    return share, mean

@@ -42,6 +42,10 @@ class Listed:
     root: str  # absolute, links resolved
     images: dict[str, Lines]  # by file_name
 
+    def places(self) -> set[str]:
+        """Its photos, as `real_place` writes them."""
+        return {real_place(os.path.join(self.root, name)) for name in self.images}
+
 
 @dataclass(frozen=True, eq=False)
 class Collection:
@@ -55,7 +59,7 @@ class Collection:
 
     def add(self, photo: str | Path, labels: np.ndarray) -> None:
         """Take (H, W) labels of a photo; of several for one photo the last count. Raises MachineError."""
-        found = annotations(labels, self.polygons)
+        found = annotations(labels, len(self.classes), self.polygons)
         with explaining(self.target):
             start = self.spool.seek(0, os.SEEK_END)
             self.spool.writelines(encoded({"id": 0, "image_id": 0, **one}) + b",\n" for one in found)
@@ -192,14 +196,14 @@ def _merged(photos: Mapping[str, Lines], root: str, before: Listed | None) -> tu
         return Path(os.path.relpath(os.path.join(folder, name), place)).as_posix()
 
     images = {named(real, os.path.relpath(photo, root)): lines for photo, lines in photos.items()}
-    again = {_entry(photo) for photo in photos}
+    again = {real_place(photo) for photo in photos}
     for name, lines in before.images.items() if before else ():
-        if _entry(os.path.join(before.root, name)) not in again:  # type: ignore[union-attr]
+        if real_place(os.path.join(before.root, name)) not in again:  # type: ignore[union-attr]
             images.setdefault(named(before.root, name), lines)  # type: ignore[union-attr]
     return place, dict(sorted(images.items()))
 
 
-def _entry(path: str) -> str:
+def real_place(path: str | Path) -> str:
     """One text for every way to a directory's entry."""
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 

@@ -10,7 +10,7 @@ from .outline import outlines
 def coco_object(labels: np.ndarray, classes: list[str], file_name: str, polygons: bool = False) -> dict[str, Any]:
     """(H, W) labels -> a COCO object of one image, with one annotation for each class that occurs."""
     height, width = labels.shape
-    found = annotations(labels, polygons)
+    found = annotations(labels, len(classes), polygons)
     return {
         **coco_head(classes),
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
@@ -27,8 +27,8 @@ def coco_head(classes: list[str], **info: str) -> dict[str, Any]:
     }
 
 
-def annotations(labels: np.ndarray, polygons: bool = False) -> list[dict[str, Any]]:
-    """(H, W) labels -> for each class that occurs, its annotation without `id` and `image_id`.
+def annotations(labels: np.ndarray, classes: int, polygons: bool = False) -> list[dict[str, Any]]:
+    """(H, W) labels -> for each of the classes that occurs, its annotation without `id` and `image_id`.
 
     A mask is compressed run lengths, or the outlines of its regions as `outlines` has them; both hold every pixel.
     `area` counts pixels.
@@ -44,6 +44,7 @@ def annotations(labels: np.ndarray, polygons: bool = False) -> list[dict[str, An
             "iscrowd": 0,
         }
         for index, counts in run_lengths(labels).items()
+        if index < classes
     ]
 
 

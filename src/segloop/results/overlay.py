@@ -25,7 +25,8 @@ def draw_overlay(
 
     Each pixel is `alpha` class colour and the rest photo. The view keeps the photo's size, except that its longer
     side is brought between 320 and 2048 pixels and very thin photos are widened to 32. The legend lists the
-    classes that occur, by falling share of the pixels, beside a tall photo and below a wide one.
+    classes that occur, by falling share of the pixels, beside a tall photo and below a wide one. Pixels without a
+    class show the photo.
 
     Raises OptionError for an alpha outside [0, 1].
     """
@@ -62,7 +63,8 @@ def _nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _blend(photo: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:
     """(h, w, 3) uint8 and (h, w) labels -> (h, w, 3) uint8, regions parted by a line that grows with the view."""
     mixed = photo * np.float32(1 - alpha)
-    mixed += colours.astype(np.float32)[labels] * np.float32(alpha)
+    shown = np.where((labels < len(colours))[..., None], colours[np.minimum(labels, len(colours) - 1)], photo)
+    mixed += shown * np.float32(alpha)
     edge = np.zeros(labels.shape, bool)
     edge[:-1] |= labels[1:] != labels[:-1]
     edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
@@ -78,6 +80,8 @@ LegendEntry = tuple[tuple[int, ...] | None, str, str]  # colour, name, share as 
 
 def _entries(labels: np.ndarray, classes: list[str], colours: np.ndarray) -> list[LegendEntry]:
     counts = np.bincount(labels.ravel(), minlength=len(classes))
+    without = int(counts[len(classes) :].sum())
+    counts = counts[: len(classes)]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda index: -counts[index])
     entries: list[LegendEntry] = [
         (tuple(colours[index].tolist()), drawable(classes[index], index), _percent(counts[index] / labels.size))
@@ -86,6 +90,8 @@ def _entries(labels: np.ndarray, classes: list[str], colours: np.ndarray) -> lis
     if len(order) > ROWS:
         rest = counts[order[ROWS:]].sum() / labels.size
         entries.append((None, f"and {len(order) - ROWS} more", _percent(rest)))
+    if without:
+        entries.append((None, "no class", _percent(without / labels.size)))
     return entries
 
 

@@ -28,7 +28,7 @@ from .palette import palette
 class Segmentation:
     """One photo, its label map, and what made it."""
 
-    labels: np.ndarray = field(repr=False)  # (H, W) int64, index into classes; every pixel has one
+    labels: np.ndarray = field(repr=False)  # (H, W) int64, index into classes; `unlabelled` where a filter took it
     classes: list[str]
     scores: np.ndarray | None = field(repr=False)  # (C, H, W) float32 probabilities, where asked for
     share: dict[str, float]  # fraction of the pixels, every class
@@ -36,6 +36,7 @@ class Segmentation:
     image: np.ndarray = field(repr=False)  # (H, W, 3) uint8 RGB, the photo upright
     source: str | None = None  # the path it came from
     settings: dict[str, Any] = field(default_factory=dict)  # method, model, vocabulary ...: fit for JSON
+    confidence_map: np.ndarray | None = field(default=None, repr=False)  # (H, W) float32, score of the class that won
 
     def overlay(self, alpha: float = 0.55, legend: bool = True) -> Image.Image:
         """The photo under its class colours, with boundaries and a legend: a PIL image in RGB.
@@ -48,12 +49,14 @@ class Segmentation:
     def record(self) -> dict[str, Any]:
         """What `<stem>.json` holds, fit for strict JSON: numbers that are not finite become None."""
         height, width = self.labels.shape
+        without = int((self.labels >= len(self.classes)).sum())
         return _strict(
             {
                 "source": self.source,
                 "size": {"height": height, "width": width},
                 "classes": self.classes,
                 "share": self.share,
+                **({"unlabelled": without / self.labels.size} if without else {}),
                 "confidence": self.confidence,
                 "settings": self.settings,
             }
@@ -63,11 +66,12 @@ class Segmentation:
         """Write `<stem>.png`, `<stem>.overlay.png` ... -> their paths, in the order of `formats`.
 
         `png`: 8-bit palette up to 256 classes, 16-bit grey above, with the class list as JSON in the text chunk
-        `segloop:classes`; `overlay`: the picture of `overlay()`; `json`: `record()`; `coco`: this photo alone under its
-        file's name, with one compressed mask a class, category id = class index + 1 (`save_coco` puts many photos
-        into one file); `coco-polygons`: the same with polygons; `npz`: labels, classes, share, confidence, settings
-        and, where present, scores, readable without pickle. Dots in `stem` are kept, each file is written whole or
-        not at all, and files that are there are replaced.
+        `segloop:classes`, 255 or 65535 where a filter left no class; `overlay`: the picture of `overlay()`; `json`:
+        `record()`; `coco`: this photo alone under its file's name, with one compressed mask a class, category id =
+        class index + 1 (`save_coco` puts many photos into one file); `coco-polygons`: the same with polygons;
+        `confidence`: `confidence_map` in 8 bits, 255 is 1; `npz`: labels, classes, share, confidence, settings and,
+        where present, scores, readable without pickle. Dots in `stem` are kept, each file is written whole or not at
+        all, and files that are there are replaced.
 
         Raises OptionError for an unknown format before anything is written, OutputError where the place cannot be
         written to, MachineError where the disk is full.
@@ -134,12 +138,25 @@ def label_png(labels: np.ndarray, classes: list[str]) -> bytes:
     count = len(classes)
     if count > 65536:
         raise OptionError(f"{count} classes do not fit into a PNG of 16 bits", "choose the format npz")
-    if count <= 256:
+    if count <= 256 and labels.max(initial=0) < 256:
         image = Image.fromarray(labels.astype(np.uint8))
         image.putpalette(palette(256).tobytes())  # a shorter one would make Pillow write fewer than 8 bits
     else:
         image = Image.fromarray(labels.astype(np.uint16))
     return _png(image, pnginfo=mark("classes", json.dumps(classes)))
+
+
+def confidence_png(confidence: np.ndarray) -> bytes:
+    """(H, W) probabilities as a PNG of 8 bits: 255 is 1."""
+    levels = np.rint(confidence.clip(0, 1) * np.float32(255)).astype(np.uint8)
+    return _png(Image.fromarray(levels), pnginfo=mark("confidence"))
+
+
+def encode_confidence(result: Segmentation) -> bytes:
+    """`confidence_png` of the result. Raises OptionError where it has none."""
+    if result.confidence_map is None:
+        raise OptionError("this result has no confidence at its pixels", "leave out the format confidence")
+    return confidence_png(result.confidence_map)
 
 
 def encode_overlay(result: Segmentation) -> bytes:
@@ -166,7 +183,7 @@ def encode_npz(result: Segmentation) -> bytes:
     """All arrays of the result; `settings` is a JSON string, confidence NaN where a class wins nowhere."""
     confidence = [result.confidence.get(name) for name in result.classes]
     arrays: dict[str, Any] = {
-        "labels": result.labels.astype(np.min_scalar_type(max(len(result.classes) - 1, 0))),
+        "labels": result.labels.astype(np.min_scalar_type(int(result.labels.max(initial=len(result.classes) - 1)))),
         "classes": np.array(result.classes, dtype=np.str_),
         "share": np.array([result.share.get(name, 0.0) for name in result.classes]),
         "confidence": np.array([math.nan if value is None else value for value in confidence]),
@@ -207,6 +224,7 @@ FORMATS: dict[str, Format] = {
     "json": Format(".json", encode_json, json_of(("source", "size", "classes", "share", "confidence", "settings"))),
     "coco": Format(".coco.json", encode_coco, _COCO, Together("annotations.coco.json")),
     "coco-polygons": Format(".coco-polygons.json", encode_coco_polygons, _COCO, _POLYGONS),
+    "confidence": Format(".confidence.png", encode_confidence, png_of("confidence")),
     "npz": Format(".npz", encode_npz, npz_of(("labels", "classes", "share", "confidence", "settings"))),
 }
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
 from torch import Tensor
 
 from ..backbones.shared import Memory
@@ -63,10 +62,10 @@ class Job(Protocol[Item, Outcome]):
     def tiles(self, photos: Sequence[Any]) -> list[Tensor]:
         """Cosines of each photo's windows, (n, Q, h, w) float32."""
 
-    def labels(self, photo: Any, tiles: Tensor) -> np.ndarray:
-        """(H0, W0) int64, index into the classes."""
+    def decide(self, photo: Any, tiles: Tensor) -> Any:
+        """The photo's labels, as `done` takes them."""
 
-    def done(self, item: Item, photo: Any, labels: np.ndarray, tiles: Tensor) -> Outcome:
+    def done(self, item: Item, photo: Any, decided: Any, tiles: Tensor) -> Outcome:
         """What becomes of it. Raises ImageError."""
 
     def failed(self, item: Item, error: ImageError) -> Outcome:
@@ -176,11 +175,11 @@ def _shard(
             tiles = []
         for one, found in zip(waiting, tiles, strict=False):
             with clock("decide"):
-                labels = attempt(partial(job.labels, one.photo, found), one.place)
-            if isinstance(labels, ImageError):
+                decided = attempt(partial(job.decide, one.photo, found), one.place)
+            if isinstance(decided, ImageError):
                 late.append(one.bare())
             else:
-                outcomes[one.place] = pool.submit(_done, one, labels, found, clock)
+                outcomes[one.place] = pool.submit(_done, one, decided, found, clock)
         waiting.clear()
 
     for one in photos:
@@ -206,8 +205,8 @@ def _alone(late: _Read[Item, Outcome], clock: Clock) -> Outcome:
     if isinstance(tiles, ImageError):
         return job.failed(one.item, tiles)
     with clock("decide"):
-        labels = attempt(partial(job.labels, one.photo, tiles[0]), one.place)
-    return job.failed(one.item, labels) if isinstance(labels, ImageError) else _done(one, labels, tiles[0], clock)
+        decided = attempt(partial(job.decide, one.photo, tiles[0]), one.place)
+    return job.failed(one.item, decided) if isinstance(decided, ImageError) else _done(one, decided, tiles[0], clock)
 
 
 def _tiles(job: Job[Item, Outcome], photos: Sequence[_Read[Item, Outcome]]) -> list[Tensor] | ImageError:
@@ -223,9 +222,9 @@ def _read(job: Job[Item, Outcome], shard: int, item: Item, clock: Clock) -> _Rea
     return _Read(job, shard, item, None if error else found, error)
 
 
-def _done(one: _Read[Item, Outcome], labels: np.ndarray, tiles: Tensor, clock: Clock) -> Outcome:
+def _done(one: _Read[Item, Outcome], decided: Any, tiles: Tensor, clock: Clock) -> Outcome:
     with clock("count"):
-        found = attempt(partial(one.job.done, one.item, one.photo, labels, tiles), one.place)
+        found = attempt(partial(one.job.done, one.item, one.photo, decided, tiles), one.place)
     return one.job.failed(one.item, found) if isinstance(found, ImageError) else found
 
 
