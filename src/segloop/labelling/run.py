@@ -16,7 +16,7 @@ from ..common.files import replacing, write_whole
 from ..line.segmenter import Segmenter
 from ..results.filters import EVERYTHING, Filter
 from ..runs.folder import locked
-from ..runs.inputs import images_hash, made_by, shards_of
+from ..runs.inputs import images_hash, made_by, shards_of, unseen
 from ..runs.machine import machine
 from ..runs.record import Inputs, open_record
 from ..runs.work import Progress, adding, work
@@ -70,9 +70,9 @@ def label(
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
     used are tried again. `exports` are names of EXPORTS: files of all photos that are made when all are done, also of a
     labelling that was done before. `keep` takes the class of some pixels away; with `confidence`, a picture of 8 bits
-    says how sure each class was. `named` are method and host as the user gave them, whose code the record tells by its
-    hash. `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or something
-    that is of none; OutputError, MachineError.
+    says how sure each class was. `named` are method and host as the user gave them, whose packages the record tells.
+    `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or something that is
+    of none; OutputError, MachineError.
     """
     folder = Path(out)
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
@@ -93,7 +93,7 @@ def label(
         if len(missing) < len(parts):
             say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
         job = job_of(record, segmenter, encoded, photos, parts, (*missing, *again), keep, confidence)
-        _do(job, stop, progress)
+        _do(job, stop, say, progress)
         if left := len(record.missing(len(parts))):
             return Finished(folder, None, left)
         _export(record, photos, len(parts), exports, say)
@@ -135,7 +135,9 @@ def _export(
         say(f"wrote {record.folder / EXPORTS[name](record, photos, shards)}")
 
 
-def _do(job: Labelling, stop: Event | None, progress: Progress) -> None:
+def _do(job: Labelling, stop: Event | None, say: Callable[[str], None], progress: Progress) -> None:
+    if note := unseen(job.record.inputs["settings"]):
+        say(note)
     started = datetime.now(timezone.utc).isoformat()
     source = str(job.photos.root)
     entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": source}
