@@ -9,7 +9,7 @@ import pytest
 import typer.main
 from PIL import Image
 
-from command import WORDS, complaint, done, left_over, record
+from command import WORDS, done, left_over, record, sentence
 from segloop import Segmenter, Vocabulary, __version__
 from segloop.cli import app
 from segloop.commands.finished import DONE
@@ -194,7 +194,9 @@ def test_a_first_class_called_background_is_the_background(segment, segloop, str
         assert not np.asarray(found).any()
     words = ("--classes", "background, road, sky", "--clip", toy_clip, "--method", "sclip", *sets)
     done(segloop("label", street, *words, "--templates", "plain", "--out", "run"))
-    told = complaint(segment(street, "--classes", "road, background, sky", *sets))
+    word, error = segment(street, "--classes", "road, background, sky", *sets).stderr.splitlines()
+    assert "is looked for as that word" in word
+    told = sentence(error)
     assert "background_threshold and area_threshold need; put a class" in told and "--" not in told
 
 

@@ -161,9 +161,9 @@ def test_names_that_are_too_long_are_told_with_what_is_cut(model, tmp_path):
             with pytest.warns(Notice) as told:
                 embed(Vocabulary(["road", name], templates=["{}"]), clip, tmp_path)
             assert [str(line.message) for line in told] == [
-                f"the name '{name[:60]}...' is longer than the model reads, {said}"
+                f"the name '{name[:60]}...' is longer than the model reads, {said}; say it in fewer words"
             ]
-    with pytest.warns(Notice, match=f"'{long[:60]}.*last 5 tokens are cut; so are the ends of 2 more"):
+    with pytest.warns(Notice, match=f"'{long[:60]}.*last 5 tokens are cut, and so are the ends of 2 more"):
         embed(Vocabulary(["car", fits + " sky", long, fits + " car"], templates=["{}"]), clip, tmp_path)
 
 
@@ -181,7 +181,9 @@ def test_names_that_are_too_long_are_one_line_of_the_command(segment, street):
     result = segment(street, "--classes", names)
     assert result.exit_code == 0
     (line,) = result.stderr.splitlines()
-    assert line.startswith("the name 'road road") and "its last 15 tokens are cut; so are the ends of 1 more" in line
+    assert (
+        line.startswith("the name 'road road") and "its last 15 tokens are cut, and so are the ends of 1 more" in line
+    )
 
 
 # what rows are kept by -------------------------------------------------------------------------------------------

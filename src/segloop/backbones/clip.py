@@ -20,6 +20,8 @@ from .positions import PositionRule, resample_positions
 from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
 from .tower import Source
 
+CLIP_WORDS = 49408  # of the tokenizer that CLIP came with; what a smaller one breaks says nothing of languages
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -151,6 +153,13 @@ class Clip:
         """How many tokens of each sentence `encode_text` does not read, 0 for most."""
         whole = self.tokenizer(texts, padding=False, truncation=False, verbose=False)["input_ids"]
         return [max(0, len(ids) - self.context) for ids in whole]
+
+    def pieces(self, words: list[str]) -> list[int]:
+        """How many tokens each word breaks into: many for words that are not English; 0 where that says nothing."""
+        if self.model.config.text_config.vocab_size < CLIP_WORDS:
+            return [0] * len(words)
+        whole = self.tokenizer(words, padding=False, truncation=False, add_special_tokens=False, verbose=False)
+        return [len(ids) for ids in whole["input_ids"]]
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:

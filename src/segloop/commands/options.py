@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from ..results.filters import Filter
     from ..words.vocabulary import Vocabulary
 
-CLASS_FILES = (".txt", ".json", ".csv", ".tsv", ".yaml", ".yml", ".xml")
+CLASS_FILES = (".txt", ".json", ".csv", ".tsv", ".xlsx", ".yaml", ".yml", ".xml")
 
 Classes = Annotated[
     str | None,
-    typer.Option("--classes", help='Words joined by commas, synonyms by |: "road, car|automobile".'),
+    typer.Option(
+        "--classes", help='Words joined by commas, synonyms by |, a label before =: "road, Auto=car|automobile".'
+    ),
 ]
 ClassesFile = Annotated[
     Path | None,
-    typer.Option("--classes-file", help="UTF-8, a class a line, # comments; or a list in JSON, YAML, CSV."),
+    typer.Option("--classes-file", help="UTF-8, a class a line, # comments; or JSON, YAML, CSV, xlsx: label, query."),
 ]
 Background = Annotated[
     bool, typer.Option("--background", help="Add general words for everything else; or name a class background first.")
@@ -100,11 +102,12 @@ class Words:
 
         Raises OptionError where none or both of --classes and --classes-file came, VocabularyError for a bad one.
         """
+        from ..words.entries import names_of
         from ..words.vocabulary import Vocabulary, first_is_background
 
         names = words(self.classes, self.classes_file)
-        own = [name.strip().casefold() for line in names for name in line.split("|")]
-        if self.background and "background" in own:
+        own = [names_of(line) for line in names]
+        if self.background and any("background" in known for known in own):
             what = "--background adds a class 'background', and there is one in the list"
             raise VocabularyError(what, "leave out --background: where it comes first in the list, that class is it")
         background = 0 if first_is_background(names) else self.background or None

@@ -12,6 +12,7 @@ from ..errors import OptionError, nearest
 from ..labels.colours import POTSDAM, voc_colours
 from ..labels.files import MOST
 from ..labels.read import LabelRule, Span
+from ..words.entries import places_of
 from .layouts import ANY_IMAGE, ANY_MASK, Dataset
 
 ITEM = re.compile(r"(?P<low>\d{1,5})(-(?P<high>\d{1,5}))?|#(?P<colour>[0-9a-fA-F]{6})")
@@ -123,7 +124,7 @@ def _span(low: int, high: int, meant: str, names: Sequence[str]) -> Span:
 
 def _class(meant: str, names: Sequence[str]) -> tuple[int | None, int]:
     """(class or None for void, class or -1) of a number or a name."""
-    known = {word.strip().casefold(): place for place, line in enumerate(names) for word in line.split("|")}
+    known = places_of(names)
     if meant.isdigit():
         if int(meant) >= len(names):
             raise OptionError(f"--mask-values names class {meant}, and they go from 0 to {len(names) - 1}", WRITE)

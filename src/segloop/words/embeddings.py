@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from ..common.files import write_whole
 from ..common.records import constants_of
 from ..errors import ModelError, Notice, OptionError, SegloopError, VocabularyError
+from .language import tell_of_language, tell_of_rest
 from .rows import MEAN, RowStep, is_alone, step_name
 from .vocabulary import Vocabulary
 
@@ -79,6 +80,10 @@ def embed(
     if vocabulary.embeddings is not None and vocabulary.is_given:
         return vocabulary.embeddings.float()
     _tell_what_is_cut(vocabulary, encoder)
+    if vocabulary.source is None:  # published lists are as they are
+        tell_of_rest(vocabulary.classes, vocabulary.words(), vocabulary.background)
+        if hasattr(encoder, "pieces"):  # of a model that was taught English
+            tell_of_language(vocabulary.queries, encoder.pieces)
     cache = Cache(Path(cache_dir or cache_root()) / "text", encoder.fingerprint, vocabulary.templates, step)
     kept = _gathered(vocabulary.queries, cache, encoder, progress)
     table = torch.stack([kept[query] for query in vocabulary.queries])
@@ -191,8 +196,9 @@ def _tell_what_is_cut(vocabulary: Vocabulary, encoder: TextEncoder) -> None:
     number, query = max(cut, key=lambda pair: pair[0])
     what = f"the name {query if len(query) <= SHOWN else query[:SHOWN] + '...'!r} is longer than the model reads, "
     what += f"its last {number} tokens are cut" if number > 1 else "its last token is cut"
-    others = f"; so are the ends of {len(cut) - 1} more" if len(cut) > 1 else ""
-    warnings.warn(what + others, Notice, stacklevel=3)
+    others = f", and so are the ends of {len(cut) - 1} more" if len(cut) > 1 else ""
+    remedy = "; say it in fewer words"
+    warnings.warn(what + others + remedy, Notice, stacklevel=3)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from ..common.visible import shortened
 from ..errors import VocabularyError
 
 NOT_A_CLASS = {"void", "ignore", "ignored", "unlabelled", "unlabeled", "__ignore__"}  # names of colours without one
@@ -13,6 +14,7 @@ PLAIN = "write one class a line"
 HEX = r"#[0-9a-fA-F]{6}"
 TRIPLE = r"[\[(]?\s*\d{1,3}\s*[\s,;]\s*\d{1,3}\s*[\s,;]\s*\d{1,3}\s*[\])]?"
 COLOUR = rf"(?:{HEX}|{TRIPLE})"
+LABELLED = "write a label, =, and the words to look for: Straße = road | street"
 
 
 Colours = tuple[tuple[int, int | None], ...]
@@ -27,6 +29,7 @@ class Entry:
     where: str  # "line 3", for an error
     number: int | None = None
     colour: int | None = None  # 0xRRGGBB
+    query: str | None = None  # the words to look for, "|" between synonyms, where the name is only its label
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Form:
 class ClassList:
     """The classes of a file."""
 
-    names: tuple[str, ...]  # " | " between the synonyms of a class
+    names: tuple[str, ...]  # " | " between the synonyms of a class, "label = " before them where it has one
     numbers: tuple[int, ...] | None = None  # what stands for each in masks, where that is not 0, 1, 2 ...
     colours: Colours = ()
     said: str | None = None  # the form in half a sentence, where it is not one name a line
@@ -71,6 +74,38 @@ def synonyms(entry: object, where: str) -> list[str]:
     if not all(names):
         raise VocabularyError(f"{where} has an empty name ({entry.strip()!r})", "remove the extra separator")
     return names
+
+
+def label_and_words(entry: object, where: str) -> tuple[str, list[str]]:
+    """What results call a class, and the words to look for: "Straße = road | street"; one without `=` is its own label.
+
+    Raises VocabularyError as `synonyms`, and where label or words are missing or hold a `=` of their own.
+    """
+    label, sign, words = entry.partition("=") if isinstance(entry, str) else ("", "", "")
+    if not sign:
+        names = synonyms(entry, where)
+        return names[0], names
+    (label,) = synonyms(label, where) if label.strip() and "|" not in label else ("",)
+    if not label or not words.strip() or "=" in words:
+        raise VocabularyError(f"{where} is no label with words ({shortened(str(entry).strip())!r})", LABELLED)
+    return label, synonyms(words, where)
+
+
+def line_of(label: str, words: Sequence[str]) -> str:
+    """The entry that `label_and_words` reads back."""
+    joined = " | ".join(words)
+    return joined if label == words[0] else f"{label} = {joined}"
+
+
+def names_of(entry: str) -> list[str]:
+    """All that a class of a list may be called, its label first, in lower case."""
+    return [" ".join(name.split()).casefold() for name in re.split(r"[=|]", entry)]
+
+
+def places_of(entries: Sequence[str]) -> dict[str, int]:
+    """Every name of a list -> its class; a label is its own class's, whatever words others have."""
+    every = {name: place for place, entry in enumerate(entries) for name in names_of(entry)}
+    return every | {names_of(entry)[0]: place for place, entry in enumerate(entries)}
 
 
 def colour_of(value: Any) -> int | None:
@@ -115,13 +150,23 @@ def settle_entries(form: Form, file: str) -> ClassList:
     if known:
         _check_numbers(known, form.any_numbers, file)
         kept.sort(key=lambda entry: entry.number or 0)
-    names = tuple(" | ".join(synonyms(entry.name, f"{entry.where} of {file}")) for entry in kept)
+    names = tuple(_line(entry, file) for entry in kept)
     colours = [(entry.colour, place) for place, entry in enumerate(kept)] + [(entry.colour, None) for entry in void]
     found = tuple((colour, place) for colour, place in colours if colour is not None)
     _check_colours(found, names, file)
     own = sorted(known)
     own_numbers = tuple(own) if own and own != list(range(len(own))) else None
     return ClassList(names, own_numbers, found, form.said and _said(file, form.said, names, own_numbers, found))
+
+
+def _line(entry: Entry, file: str) -> str:
+    where = f"{entry.where} of {file}"
+    if entry.query is None:
+        return line_of(*label_and_words(entry.name, where))
+    if re.search(r"[=|]", entry.name) or "=" in entry.query:
+        what = f"{where} has a label or words with a sign in them that parts names ({entry.name!r}, {entry.query!r})"
+        raise unclear(what, "write labels without = and |, and words without =")
+    return line_of(*label_and_words(f"{entry.name} = {entry.query}", where))
 
 
 def _check_numbers(numbers: Sequence[int], any_numbers: bool, file: str) -> None:

@@ -23,7 +23,7 @@ STRICT_NUMBER = re.compile(r"(?P<number>\d{1,5})(?:\s*[:=);,]\s*|\.\s*(?!\d)|\s+
 ANY_NUMBER = re.compile(r"(?P<number>\d{1,5})[-_.:)\s]+(?P<name>\S.*)")
 NUMBER_NAME = re.compile(r"(?P<number>\d{1,5})\s+(?P<name>\S.*)")
 NAME_NUMBER = re.compile(r"(?P<name>.*\S)\s*[:=,;\t]\s*(?P<number>\d{1,5})")
-PAIR = re.compile(r"[^:=]+\S\s*[:=]\s*\S.*")
+PAIR = re.compile(r"[^:=]+\S\s*:\s*\S.*")
 LONGEST = 500  # letters of a line with one class
 LABELME = "__ignore__", "_background_"
 
@@ -62,7 +62,8 @@ def from_lines(lines: Sequence[Line], file: str) -> Form:
         form = from_lines(others, file)
         return form.within(f"{form.said or 'one name a line'}, {said}")
     _check_plain(lines, file)
-    return Form(None, tuple(Entry(line.text, line.where) for line in lines))
+    labels = "one name a line, labels before =" if any("=" in line.text for line in lines) else None
+    return Form(labels, tuple(Entry(line.text, line.where) for line in lines))
 
 
 def _cvat(lines: Sequence[Line]) -> Form | None:
@@ -221,7 +222,8 @@ def _check_plain(lines: Sequence[Line], file: str) -> None:
     for sign, name in SEPARATORS.items():
         if all(sign in line.text for line in lines):
             what = f"each line of {file} has {name}, which may part names or belong to them"
-            raise unclear(what, f"{PLAIN}, with | between synonyms")
+            remedy = f"{PLAIN}, with | between synonyms, or a heading such as label{sign}query above"
+            raise unclear(what, remedy)
     if _all(PAIR, lines) is not None:
         what = f"each line of {file} has two parts ({lines[0].text[:40]!r})"
         raise unclear(what, f"{PLAIN}, or a number or a colour beside each name: `0: grass`, `grass: 0,128,0`")

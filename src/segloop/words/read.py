@@ -10,30 +10,57 @@ from pathlib import Path
 from ..common.files import regular
 from ..common.kinds import not_text
 from ..errors import VocabularyError, nearest
-from .entries import NOT_A_CLASS, ClassList, Colours, Form, settle_entries, synonyms, unclear, written
+from .entries import (
+    NOT_A_CLASS,
+    ClassList,
+    Colours,
+    Form,
+    label_and_words,
+    line_of,
+    places_of,
+    settle_entries,
+    unclear,
+    written,
+)
 from .lines import from_lines, lines_of
 from .tables import from_table
 from .trees import LISTS, from_json, from_xml, from_yaml
+from .workbook import sheet_lines
 
 FIRST = re.compile(rf"({'|'.join(LISTS)})\s*:", re.IGNORECASE)
 OPEN_ALREADY = re.compile(r"/dev/(stdin$|fd/)|/proc/self/fd/")
 SEPARATORS = {"commas": ",", "semicolons": ";", "ends of lines": r"\r?(?:\n\r?)+"}  # of names on the command line
+NUMBERED = re.compile(r"\s*\d+\s*[:;)]\s*\S")
+WORKBOOK = ".xlsx"
 LONGEST = 2**24  # bytes that are read of a pipe
 HEADING = re.compile(rf"({'|'.join(LISTS)})\s*:\s*([\[{{].*)?", re.IGNORECASE)  # of a list in YAML
 
 
 def parse_classes(text: str) -> list[str]:
-    """`"road, car|automobile"` -> `["road", "car | automobile"]`.
+    """`"road, car|automobile"` -> `["road", "car | automobile"]`; `"Straße=road|street"` has a label.
 
-    Where there is no comma, semicolons or else lines separate names. Raises VocabularyError on an empty name, and
-    where two kinds of separators could mean two things.
+    Where there is no comma, semicolons or else lines separate names. Raises VocabularyError on an empty name, on
+    numbers beside names, and where two kinds of separators could mean two things.
     """
-    return [" | ".join(synonyms(part, f"class {n}")) for n, part in enumerate(_names(text), 1)]
+    parts = _names(text)
+    _check_numbers(parts)
+    return [line_of(*label_and_words(part, f"class {n}")) for n, part in enumerate(parts, 1)]
+
+
+def _check_numbers(parts: Sequence[str]) -> None:
+    """Raises VocabularyError for `0;grass` and `0: grass`, which are rows of a class file."""
+    numbers = [part for part in parts if part.strip().isdigit()]
+    numbered = [part for part in parts if NUMBERED.match(part)]
+    if (numbers and len(numbers) < len(parts)) or (numbered and len(numbered) == len(parts)):
+        what = f"the classes have numbers among them ({(numbers or numbered)[0].strip()!r})"
+        raise VocabularyError(what, "write words alone; rows of a number and a name are for a --classes-file")
 
 
 def _names(text: str) -> list[str]:
     text = re.sub(r"([,;])\s*\n\s*", r"\1", text.strip())  # a list that was broken behind its separators
     there = [said for said, sign in SEPARATORS.items() if re.search(sign, text)]
+    if re.fullmatch(r"\s*\d+\s*;[^;,]*(\n\s*\d+\s*;[^;,]*)+", text):
+        return text.split("\n")  # rows of numbers and names, which are told as such
     if len(there) > 1:
         raise VocabularyError(f"the classes have {' and '.join(there)} between them", "join them by commas alone")
     return re.split(SEPARATORS[there[0]], text) if there else [text]
@@ -51,14 +78,14 @@ def read_classes(path: str | PathLike[str]) -> ClassList:
     """The classes of a UTF-8 file, and what it says of their numbers and colours in masks.
 
     As documented: one a line, `|` between synonyms, `#` comments, commas belong to names. Other forms are taken where
-    they are clear, and said in `said`: one line of names, numbered lines, names with colours, tables with a heading,
-    lists and mappings in JSON and YAML, label maps of CVAT, labelme, Label Studio, COCO, detectron and transformers.
+    they are clear, and said in `said`: labels before `=`, one line of names, numbered lines, names with colours, tables
+    with a heading (a column `query` has the words to look for), workbooks, lists and mappings in JSON and YAML, label
+    maps of CVAT, labelme, Label Studio, COCO, detectron and transformers.
 
     Raises VocabularyError where the file is missing, empty, not UTF-8, has an empty name, or can be read in two ways.
     """
-    text = _text(path)
     file = str(path)
-    return settle_entries(_form(text, file), file)
+    return settle_entries(_form_of_file(path, file), file)
 
 
 def read_colours(path: str | PathLike[str], names: Sequence[str]) -> Colours:
@@ -68,10 +95,10 @@ def read_colours(path: str | PathLike[str], names: Sequence[str]) -> Colours:
     without colour, and a colour that comes twice.
     """
     file = str(path)
-    entries = _form(_text(path), file).entries
+    entries = _form_of_file(path, file).entries
     if any(entry.colour is None for entry in entries):
         raise unclear(f"{file} has names without colours", "write a colour behind each, as in `grass: 0,128,0`")
-    known = {word.strip().casefold(): place for place, line in enumerate(names) for word in line.split("|")}
+    known = places_of(names)
     found: dict[int, int | None] = {}
     for entry in entries:
         name = entry.name.strip().casefold()
@@ -96,6 +123,14 @@ def read_lines(path: str | PathLike[str], holds: str) -> list[str]:
     return [line for line in lines if line and line[0] != "#"]
 
 
+def _form_of_file(path: str | PathLike[str], file: str) -> Form:
+    if Path(file).suffix.lower() != WORKBOOK:
+        return _form(_text(path), file)
+    sheet, lines = sheet_lines(_data(path, "a class a row"), file)
+    form = from_table(lines, f"{file}.csv") or from_lines(lines, file)
+    return form.within(f"sheet {sheet!r} of a workbook, {form.said or 'one name a row'}")
+
+
 def _form(text: str, file: str) -> Form:
     suffix, start = Path(file).suffix.lower(), text.lstrip()[:1]
     if suffix == ".json" or start in tuple("[{"):
@@ -114,13 +149,18 @@ def _form(text: str, file: str) -> Form:
     return from_table(lines, file) or from_lines(lines, file)
 
 
-def _text(path: str | PathLike[str], holds: str = "one class a line") -> str:
+def _data(path: str | PathLike[str], holds: str) -> bytes:
     try:
-        data = _bytes(Path(path))
-        text = data.decode("utf-8-sig")
+        return _bytes(Path(path))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise VocabularyError(f"cannot read {path} ({reason})", f"give a text file with {holds}") from error
+
+
+def _text(path: str | PathLike[str], holds: str = "one class a line") -> str:
+    data = _data(path, holds)
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # UTF-16 of plain English decodes without an error

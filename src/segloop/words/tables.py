@@ -9,6 +9,7 @@ from .lines import Line
 NAMES = ("name", "names", "class name", "label name", "class", "classes", "category", "label", "labels", "title")
 ALONE = ("name", "names", "class name", "label name", "class", "classes", "labels")  # what no class is called
 NUMBERS = ("id", "idx", "index", "number", "class id", "label id", "category id", "value", "pixel", "mask value")
+QUERIES = ("query", "queries", "prompt", "prompts", "words")  # what is looked for, where the name is only a label
 COLOURS = ("color", "colour", "rgb", "hex", "color rgb", "colour rgb")
 RGB = (("r", "g", "b"), ("red", "green", "blue"))
 SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -24,6 +25,7 @@ def from_table(lines: Sequence[Line], file: str) -> Form | None:
         alone = sign == "," and (heading[0] in ALONE or file.lower().endswith((".csv", ".tsv")))
         if place is not None and (len(heading) > 1 or alone):
             kind = f"a table with a heading, separated by {name}" if len(heading) > 1 else "one column with a heading"
+            kind += ", the words to look for under a heading of their own" if set(QUERIES) & set(heading) else ""
             return Form(kind, _rows(lines, sign, heading, place, file), any_numbers=True)
     return None
 
@@ -47,6 +49,7 @@ def _rows(lines: Sequence[Line], sign: str, heading: Sequence[str], place: int, 
             (c for c in others if heading[c] in NAMES and all(len(row) > c and row[c].isdigit() for row in rows)), None
         )
     colour = next((column for column in others if heading[column] in COLOURS), None)
+    query = next((column for column in others if heading[column] in QUERIES), None)
     parts = next(([heading.index(word) for word in rgb] for rgb in RGB if set(rgb) <= set(heading)), None)
     made = []
     for line in lines[1:]:
@@ -59,7 +62,9 @@ def _rows(lines: Sequence[Line], sign: str, heading: Sequence[str], place: int, 
         paint = cells[colour] if colour is not None else [cells[column] for column in parts or ()]
         if paint and colour_of(paint) is None:
             raise unclear(f"{line.where} of {file} has no colour ({paint!r})", "write 0,128,0 in quotes, or #008000")
-        made.append(Entry(cells[place], line.where, None if number is None else int(cells[number]), colour_of(paint)))
+        own = None if number is None else int(cells[number])
+        words = None if query is None else cells[query] or cells[place]  # without words, the name is looked for
+        made.append(Entry(cells[place], line.where, own, colour_of(paint), words))
     return tuple(made)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,6 +16,7 @@ LISTS = (  # keys that hold the classes, of several in one file the first
 )
 PALETTES = ("palette", "colors", "colours", "stuff_colors", "thing_colors")  # beside a list, in its order
 NAMES = ("name", "title", "label", "class", "class_name", "category", "value")
+QUERIES = ("query", "queries", "prompt", "prompts", "words")  # to look for, where the name is only a label
 NUMBERS = ("id", "index", "class_id", "label_id", "number")
 COLOURS = ("color", "colour", "rgb", "hex", "background")
 LARGEST_YAML = 1 << 20  # letters; its reader needs a second for a megabyte
@@ -135,7 +137,12 @@ def _record(item: Mapping[str, Any], where: str, file: str, number: int | None =
         raise unclear(f"{where} of {file} has no name", 'write it as {"name": "grass"}')
     own = next((_whole(known[key]) for key in NUMBERS if key in known), None)
     colour = next((colour_of(known[key]) for key in COLOURS if key in known), None)
-    return Entry(name, where, number if number is not None else own, colour)
+    query = next((known[key] for key in QUERIES if known.get(key)), None)
+    if isinstance(query, list) and all(isinstance(word, str) for word in query):
+        query = " | ".join(query)
+    if not isinstance(query, (str, type(None))):
+        raise unclear(f"{where} of {file} has no words to look for", 'write them as {"name": "Gras", "query": "grass"}')
+    return Entry(name, where, number if number is not None else own, colour, query)
 
 
 def _mapping(tree: Any, kind: str, file: str) -> Form:
@@ -171,7 +178,7 @@ def _inner(tree: dict[str, Any], kind: str, file: str) -> Form | None:
     if palette is not None and len(palette) == len(form.entries):
         pairs = zip(form.entries, palette, strict=True)
         entries = tuple(
-            Entry(entry.name, entry.where, entry.number, entry.colour or colour_of(one)) for entry, one in pairs
+            replace(entry, colour=colour_of(one) if entry.colour is None else entry.colour) for entry, one in pairs
         )
         form = Form(form.said, entries, form.any_numbers)
     return form.within(f"`{keys[0]}` of a mapping in {kind}")
@@ -205,7 +212,7 @@ def _described(key: str, value: Any, where: str, file: str) -> Entry | None:
     if not isinstance(value, Mapping):
         return None
     entry = _record({**value, "name": key}, where, file)
-    return None if entry.number is None and entry.colour is None else entry
+    return None if entry.number is None and entry.colour is None and entry.query is None else entry
 
 
 READERS: tuple[tuple[str, Callable[[str, Any, str, str], Entry | None]], ...] = (

@@ -6,18 +6,18 @@ Lists are read without torch; only embeddings given by hand need it. Text become
 from __future__ import annotations
 
 import operator
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..common.keys import BENCHMARKS
-from ..errors import VocabularyError, nearest
-from .entries import synonyms
+from ..errors import VocabularyError
+from .entries import label_and_words, line_of, names_of, synonyms
 from .lists import benchmark_names, benchmark_queries, class_list, expanded, template_sets
-from .read import parse_classes, read_class_file, read_lines
+from .read import parse_classes, read_class_file
+from .templates import templates_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,14 +27,16 @@ __all__ = ["BENCHMARKS", "Vocabulary", "benchmark_names", "benchmark_queries", "
            "template_sets"]
 # fmt: on
 UNIT_TOLERANCE = 1e-3  # half precision rounds a unit row by less
+Classes = Iterable[str] | Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True, init=False, eq=False)
 class Vocabulary:
     """The classes to find, the words that ask for each, and the sentences the words are put into.
 
-    Built from names (`|` separates synonyms, a class is called by its first), from a published list with
-    `Vocabulary.benchmark`, or from names and `embeddings` made elsewhere.
+    Built from names (`|` separates synonyms, a class is called by its first, or by a label before `=`), from labels
+    with their words (`{"Straße": ["road", "street"]}`), from a published list with `Vocabulary.benchmark`, or from
+    names and `embeddings` made elsewhere.
     """
 
     classes: list[str]  # C names, as results carry them
@@ -48,7 +50,7 @@ class Vocabulary:
 
     def __init__(
         self,
-        classes: Iterable[str],
+        classes: Classes,
         *,
         background: Literal[0] | bool | None = None,
         templates: str | Sequence[str] = "openai80",
@@ -61,18 +63,16 @@ class Vocabulary:
         row a class, in order). `templates` is a named set, a template, a text file of one a line, or a list of them.
         Raises VocabularyError.
         """
-        words = _split_classes(classes)
+        names, words = _split_classes(classes)
         if background is True:
             if embeddings is not None:
                 what = "background=True needs words, but the rows were given as embeddings"
                 raise VocabularyError(what, "put a row for the background first and pass background=0")
-            words.insert(0, _general_words(words))
+            words.insert(0, _general_words([*words, names]))
+            names.insert(0, "background")
         elif background is not None and (type(background) is not int or background != 0):
             what = f"background came as {background!r}, allowed are None, True and 0"
             raise VocabularyError(what, "put the background class first and pass background=0")
-        names = [first for first, *_ in words]
-        if background is True:
-            names[0] = "background"
         rows = None
         if embeddings is not None:
             rows, index = _given_rows(embeddings, query_index, names)
@@ -87,7 +87,7 @@ class Vocabulary:
             queries=_flat(words),
             query_index=index,
             background=None if background is None else 0,
-            templates=_templates(templates),
+            templates=templates_of(templates),
             embeddings=rows,
             source=None,
             made_by=None,
@@ -114,7 +114,7 @@ class Vocabulary:
             queries=_flat(words),
             query_index=_owners(words),
             background=class_list(key).get("background"),
-            templates=_templates(templates),
+            templates=templates_of(templates),
             embeddings=None,
             source=f"{key.stem if isinstance(key, Path) else key}/{variant}",
             made_by=None,
@@ -137,11 +137,18 @@ class Vocabulary:
         return self.embeddings is not None and self.made_by is None
 
     def lines(self) -> list[str]:
-        """One line a class, its queries between bars, as a class file has them."""
+        """One line a class, its queries between bars, as a class file has them; labels of a published list left out."""
+        found = [list(dict.fromkeys(words)) for words in self.words()]
+        if self.source:
+            return [" | ".join(words) for words in found]
+        return [line_of(*pair) for pair in zip(self.classes, found, strict=True)]
+
+    def words(self) -> list[list[str]]:
+        """The queries of each class, C lists."""
         words: list[list[str]] = [[] for _ in self.classes]
         for query, owner in zip(self.queries, self.query_index, strict=True):
             words[owner].append(query)
-        return [" | ".join(dict.fromkeys(names)) for names in words]
+        return words
 
 
 def _flat(words: Iterable[list[str]]) -> list[str]:
@@ -152,24 +159,41 @@ def _owners(words: list[list[str]]) -> tuple[int, ...]:
     return tuple(owner for owner, names in enumerate(words) for _ in names)
 
 
-def _split_classes(classes: Iterable[str]) -> list[list[str]]:
+def _split_classes(classes: Classes) -> tuple[list[str], list[list[str]]]:
+    """(label, words) of every class, apart. Raises VocabularyError."""
     if isinstance(classes, (str, PathLike)) or not isinstance(classes, Iterable):
         what = f"classes came as {type(classes).__name__} ({classes!r}), not as a list of names"
         raise VocabularyError(what, 'give ["road", "tree"], parse_classes("road, tree") or read_class_file(path)')
-    words = [synonyms(entry, f"class {n}") for n, entry in enumerate(classes, 1)]
-    if not words:
+    if isinstance(classes, Mapping):
+        pairs = [_labelled(label, words, f"class {n}") for n, (label, words) in enumerate(classes.items(), 1)]
+    else:
+        pairs = [label_and_words(entry, f"class {n}") for n, entry in enumerate(classes, 1)]
+    if not pairs:
         raise VocabularyError("the class list is empty", "name at least one class")
-    seen: set[str] = set()
-    for name in _flat(words):
-        if name.casefold() in seen:
-            raise VocabularyError(f"{name!r} is named twice", "keep each name in one class, once")
-        seen.add(name.casefold())
-    return words
+    labels, words = [label for label, _ in pairs], [own for _, own in pairs]
+    for names in (_flat(words), labels):
+        seen: set[str] = set()
+        for name in names:
+            if name.casefold() in seen:
+                raise VocabularyError(f"{name!r} is named twice", "keep each name in one class, once")
+            seen.add(name.casefold())
+    return labels, words
+
+
+def _labelled(label: object, words: str | Sequence[str], where: str) -> tuple[str, list[str]]:
+    """A label as it is, and its words: text with bars between them, or a list."""
+    if not isinstance(label, str) or not label.strip():
+        raise VocabularyError(f"{where} has no label ({label!r})", 'write {"Straße": ["road", "street"]}')
+    texts = words if isinstance(words, (list, tuple)) else [words]
+    found = [name for text in texts for name in synonyms(text, where)]
+    if not found:
+        raise VocabularyError(f"class {label!r} has no words", 'write {"Straße": ["road", "street"]}')
+    return label.strip(), found
 
 
 def first_is_background(names: Sequence[str]) -> bool:
     """Whether the first class of a list from a command or a file is called `background`, which makes it that."""
-    return bool(names) and names[0].split("|")[0].strip().casefold() == "background"
+    return bool(names) and names_of(names[0])[0] == "background"
 
 
 def _general_words(words: list[list[str]]) -> list[str]:
@@ -179,30 +203,6 @@ def _general_words(words: list[list[str]]) -> list[str]:
         what = "background=True adds a class 'background', and there is one in the list"
         raise VocabularyError(what, "put it first and pass background=0")
     return [word for word in expanded(["@background26"]) if word not in taken] or ["background"]
-
-
-def _templates(given: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
-        known = template_sets()
-        if given in known:
-            return known[given]
-        given = [given] if "{}" in given else _template_lines(given, known)
-    templates = tuple(given) if isinstance(given, Iterable) else (given,)
-    if not templates:
-        raise VocabularyError("the list of templates is empty", 'give at least one, such as "{}"')
-    for template in templates:
-        if not isinstance(template, str) or template.count("{}") != 1:
-            what = f"the template {template!r} does not hold exactly one {{}}"
-            raise VocabularyError(what, 'write {} where the name goes, as in "a photo of a {}."')
-    return templates
-
-
-def _template_lines(given: str, known: Iterable[str]) -> list[str]:
-    if given.lower().endswith(".txt") or os.path.isfile(given):
-        return read_lines(given, "one template a line, {} in each")
-    what = f"there is no template set {given!r}"
-    own = 'write {} for the name, as in "a photo of a {}.", or name a file of such lines'
-    raise VocabularyError(what, f"{nearest(given, known)}; or {own}")
 
 
 def _given_rows(

@@ -1,0 +1,80 @@
+"""What CLIP can make of words: letters and languages that it was not taught, names that say only what is left."""
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from ..errors import Notice
+
+REST = {  # names that mean what no other class is
+    *(
+        "background",
+        "else",
+        "everything else",
+        "anything else",
+        "something else",
+        "nothing",
+        "none",
+        "rest",
+        "the rest",
+    ),
+    *("other", "others", "misc", "miscellaneous", "unknown", "undefined", "void", "ignore", "unlabeled", "unlabelled"),
+}
+MANY_PIECES = 4  # tokens of one word; of 1337 words of the benchmarks' lists, 3 break into so many
+SHOWN = 3  # words that are told
+REMEDY = "where it is no English, which CLIP was taught, write the English words behind it"
+
+
+def tell_of_rest(labels: Sequence[str], words: Sequence[list[str]], background: Literal[0] | None) -> None:
+    """A Notice for a class that means everything else and is looked for by such a word, which no picture shows."""
+    others = [
+        name
+        for place, (name, own) in enumerate(zip(labels, words, strict=True))
+        if all(word.casefold() in REST for word in own) and not (place == 0 and background == 0)
+    ]
+    if others:
+        word = f"{others[0]!r}"
+        what = f"{word} is looked for as that word, like any class, and does not mean what is left; leave it out and "
+        what += f"add --background (in Python background=True), or say what it holds, as in {others[0]}=car|bus"
+        warnings.warn(what, Notice, stacklevel=3)
+
+
+def tell_of_language(queries: Sequence[str], pieces: Callable[[list[str]], list[int]]) -> None:
+    """A Notice for words in other letters than Latin, and a hint for those that look like another language's.
+
+    `pieces` says of each word how many tokens it breaks into, 0 where that says nothing. A word without marks and of
+    few pieces is taken as English, whatever it is.
+    """
+    strange = [query for query in queries if is_in_other_letters(query)]
+    if strange:
+        what = (
+            f"CLIP was taught English, and {_listed(strange)} {_are(strange)} not in Latin letters: the mask is a guess"
+        )
+        warnings.warn(f"{what}; write the English words behind it, {_example(strange[0])}", Notice, stacklevel=4)
+    words = list(dict.fromkeys(word for query in queries if query not in strange for word in re.findall(r"\w+", query)))
+    counts = pieces(words) if words else []
+    pairs = zip(words, counts, strict=True)
+    odd = [word for word, count in pairs if count >= MANY_PIECES or (count and not word.isascii())]
+    if odd:
+        what = f"{_listed(odd)} may not be English, by letters or rare syllables"
+        warnings.warn(f"{what}; {REMEDY}, {_example(odd[0])}", Notice, stacklevel=4)
+
+
+def is_in_other_letters(text: str) -> bool:
+    """Whether it holds a letter of another script than Latin."""
+    return any(sign.isalpha() and not unicodedata.name(sign, "").startswith("LATIN") for sign in text)
+
+
+def _example(word: str) -> str:
+    return f"as in {word!r} -> '{word}=ENGLISH WORDS'"
+
+
+def _are(words: Sequence[str]) -> str:
+    return "is" if len(words) == 1 else "are"
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(repr(word) for word in words[:SHOWN]) + more

@@ -1,0 +1,33 @@
+"""The sentences that words are put into: a named set, one of your own, a file of them."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+from ..errors import VocabularyError, nearest
+from .lists import template_sets
+from .read import read_lines
+
+
+def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """The templates of a set's name, a template, a text file of one a line, or a list. Raises VocabularyError."""
+    if isinstance(given, str):
+        known = template_sets()
+        if given in known:
+            return known[given]
+        given = [given] if "{}" in given else _template_lines(given, known)
+    templates = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not templates:
+        raise VocabularyError("the list of templates is empty", 'give at least one, such as "{}"')
+    for template in templates:
+        if not isinstance(template, str) or template.count("{}") != 1:
+            what = f"the template {template!r} does not hold exactly one {{}}"
+            raise VocabularyError(what, 'write {} where the name goes, as in "a photo of a {}."')
+    return templates
+
+
+def _template_lines(given: str, known: Iterable[str]) -> list[str]:
+    if given.lower().endswith(".txt") or os.path.isfile(given):
+        return read_lines(given, "one template a line, {} in each")
+    what = f"there is no template set {given!r}"
+    own = 'write {} for the name, as in "a photo of a {}.", or name a file of such lines'
+    raise VocabularyError(what, f"{nearest(given, known)}; or {own}")
