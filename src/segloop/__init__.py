@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .labelling.run import label
     from .line.segmenter import Segmenter
     from .results.filters import Filter
-    from .results.segmentation import Segmentation, save_coco
+    from .results.saving import save_coco
+    from .results.segmentation import Segmentation
     from .words.vocabulary import Vocabulary
 
 _HOMES = {
@@ -27,7 +28,7 @@ _HOMES = {
     "Segmenter": "line.segmenter",
     "Vocabulary": "words.vocabulary",
     "label": "labelling.run",
-    "save_coco": "results.segmentation",
+    "save_coco": "results.saving",
 }
 
 __all__ = [

@@ -16,7 +16,8 @@ WHITES = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 def from_array(photo: np.ndarray, reading: Reading = PLAIN) -> np.ndarray:
     """(H, W, 3) or (H, W) of uint8 or uint16 -> (H, W, 3) uint8 RGB, a fresh array.
 
-    With `reading.bands` any number of bands, with a stretch any real numbers. Raises ImageError.
+    With `reading.bands` any number of bands, with a stretch any real numbers; BGR where `reading.channels` says so.
+    Raises ImageError.
     """
     many = photo.ndim == 3 and reading.bands is not None and not _bands_first(photo)
     if not (photo.ndim == 2 or many or (photo.ndim == 3 and photo.shape[2] == 3)):
@@ -24,6 +25,8 @@ def from_array(photo: np.ndarray, reading: Reading = PLAIN) -> np.ndarray:
     if photo.size == 0:
         raise ImageError(f"the array of shape {photo.shape} has no pixels", SHAPES)
     values = photo if photo.ndim == 3 else photo[..., None]
+    if reading.channels == "bgr":
+        values = values[..., ::-1]
     native = photo.dtype.newbyteorder("=")
     if native not in WHITES and (reading.stretch == "none" or photo.dtype.kind not in "uif"):
         raise ImageError(f"an array of {photo.dtype}{_between(photo)} is not a photo", _number_remedy(photo))

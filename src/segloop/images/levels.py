@@ -33,6 +33,7 @@ class Reading:
 
     bands: tuple[int, ...] | None = None  # which are red, green and blue, from 1 as in GIS; one is grey
     stretch: str = "none"  # none, or a name of STRETCHES: the numbers that become black and white
+    channels: str = "rgb"  # of arrays: rgb, or bgr as OpenCV has them; files and PIL images know their order
 
     def said(self) -> dict[str, Any]:
         """What is not as usual, fit for a record's settings; `recorded` reads it."""
@@ -55,13 +56,17 @@ class Stored:
     empty: float | None = None  # the number that means "no data"
 
 
-def reading(bands: str | Sequence[int] | None = None, stretch: str | None = None) -> Reading:
-    """`--bands` (or a sequence of numbers) and `--stretch` as a Reading. Raises OptionError."""
+def reading(bands: str | Sequence[int] | None = None, stretch: str | None = None, channels: str = "rgb") -> Reading:
+    """`--bands` (or a sequence of numbers) and `--stretch` as a Reading; `channels` of arrays. Raises OptionError."""
     stretch = stretch or "none"
     if stretch not in ("none", *STRETCHES):
         raise OptionError(f"there is no stretch {stretch!r}", nearest(stretch, ["none", *STRETCHES]))
+    if channels not in ("rgb", "bgr"):
+        raise OptionError(f"there are no channels {channels!r}", "choose rgb or bgr")
     if bands is None:
-        return Reading(None, stretch)
+        return Reading(None, stretch, channels)
+    if channels == "bgr":
+        raise OptionError("bands and channels='bgr' came together", "name blue, green and red by their bands alone")
     parts = bands.split(",") if isinstance(bands, str) else bands
     try:
         numbers = tuple(int(part) for part in parts)

@@ -82,6 +82,7 @@ class Segmenter:
         models: Models | None = None,
         bands: Bands = None,
         stretch: str | None = None,
+        channels: str = "rgb",
         **overrides: Any,
     ) -> "Segmenter":
         """Open the networks and settle every constant. Raises ModelError, OptionError.
@@ -101,12 +102,11 @@ class Segmenter:
             batch: windows that go through the network together.
             offline: never ask the hub.
             models: where open networks are kept, for several Segmenters that share them.
-            bands, stretch: of photos, such as (4, 3, 2) and "percentile"; see `images.reading`.
-            **overrides: any setting of the method, such as stride or lambda_; None switches it off.
-                `rows` is a step on text rows: a name of ROWS, or your own (Q, T, E) -> (Q, E).
+            bands, stretch, channels: of photos, such as (4, 3, 2), "percentile" and "bgr"; see `images.reading`.
+            **overrides: any setting of the method, such as stride or lambda_, None is off; `rows` may be a function.
         """
         check_options(fidelity, batch)
-        where, read = pick_device(device), reading(bands, stretch)
+        where, read = pick_device(device), reading(bands, stretch, channels)
         precisions = pick_dtypes(dtype, where, fidelity)
         named, guide = None if method == "auto" else method, None if vision is None else str(vision)
         choice = Choice(named, host, guide, recipe, dataset, feedback, purify, overrides)
@@ -155,7 +155,8 @@ class Segmenter:
 
         `scores` adds class probabilities (C, H, W) to each result; `keep` takes the class of pixels away that are
         unsure, in small regions or of other classes than those wanted; `bands=` and `stretch=` read these photos in
-        another way than `from_pretrained` has settled. One photo gives one Segmentation, a list a list.
+        another way than `from_pretrained` has settled, `channels="bgr"` takes arrays as OpenCV has them. One photo
+        gives one Segmentation, a list a list.
         """
         reader = replace(self, reading=reading(**read)) if read else self
         if isinstance(photo, (list, tuple)):

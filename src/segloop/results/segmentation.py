@@ -3,12 +3,10 @@
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from PIL import Image
 from ..common.earlier import Kind, json_of, mark, npz_of, png_of
 from ..common.files import write_whole
 from ..errors import OptionError, OutputError, nearest
+from . import views
 from .annotations import Collection, collecting
 from .coco import coco_object
 from .overlay import draw_overlay
@@ -45,6 +44,31 @@ class Segmentation:
         [0, 1].
         """
         return draw_overlay(self.image, self.labels, self.classes, alpha, legend)
+
+    def mask(self, name: str) -> np.ndarray:
+        """Pixels of a class: (H, W) bool. Raises OptionError for a name that is none of the classes."""
+        return self.labels == views.number(name, self.classes)
+
+    def polygons(self, name: str) -> list[np.ndarray]:
+        """Outlines of a class's regions along pixel edges, (n, 2) int64 of x and y each; see `outlines`."""
+        return views.polygons(self.labels, views.number(name, self.classes))
+
+    def within(self, region: Sequence[int] | np.ndarray) -> dict[str, dict[str, float]]:
+        """What a box (left, top, right, bottom) or an (H, W) mask holds: class -> share and confidence, by share.
+
+        The right and bottom ends are outside. Raises OptionError for a region without a pixel of the photo.
+        """
+        return views.within(self, region)
+
+    def to_supervision(self) -> Any:
+        """`supervision.Detections`: a mask, its box and mean confidence for each class that occurs, by its number."""
+        return views.detections(self)
+
+    def _repr_png_(self) -> bytes:
+        return encode_overlay(self)
+
+    def _repr_html_(self) -> str:
+        return views.html(self)
 
     def record(self) -> dict[str, Any]:
         """What `<stem>.json` holds, fit for strict JSON: numbers that are not finite become None."""
@@ -86,36 +110,6 @@ class Segmentation:
             write_whole(path, FORMATS[name].encode(self))
             paths.append(path)
         return paths
-
-
-def save_coco(results: Iterable[Segmentation], path: str | Path, *, polygons: bool = False) -> Path:
-    """Write one COCO file for many photos, such as those that `Segmenter.stream` yields, one in memory at a time.
-
-    `file_name` is a photo's path below the folder that all have in common; images come by name, and image and
-    annotation ids count from 1, so that the bytes do not depend on the order of `results`. A mask is compressed run
-    lengths, with `polygons` the outlines of its regions, which pycocotools draws as exactly the same mask. A file
-    that is there is replaced.
-
-    Raises OptionError where no result came, one has no `source`, two are of one photo, or their classes differ;
-    OutputError and MachineError as `Segmentation.save`.
-    """
-    waiting = iter(results)
-    first = next(waiting, None)
-    if first is None:
-        raise OptionError("no result came", "give at least one Segmentation")
-    with collecting(Path(path), first.classes, polygons) as collection:
-        for number, result in enumerate(chain([first], waiting), start=1):
-            if not result.source:
-                what = f"result {number} has no source, so that COCO cannot name its photo"
-                raise OptionError(what, 'say it with dataclasses.replace(result, source="photo.jpg")')
-            if result.classes != first.classes:
-                remedy = "segment all photos with the same words, or write a file for each list"
-                raise OptionError(f"{result.source} has other classes than {first.source}", remedy)
-            if os.path.abspath(result.source) in collection.photos:
-                raise OptionError(f"{result.source} came twice", "give one result for each photo")
-            collection.add(result.source, result.labels)
-        collection.write()
-    return Path(path)
 
 
 def check_formats(formats: str | Sequence[str]) -> list[str]:
