@@ -169,7 +169,7 @@ def test_an_attention_of_your_own_is_named_by_its_file(evaluate, tmp_path):
     (tmp_path / "idea.py").write_text("def mix(block):\n    return lambda values: values\n")
     done_quietly(evaluate("--out", tmp_path / "run", "--method", "idea.py:mix", "--limit", 2))
     settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
-    assert settings["method"].endswith("mix") and len(settings["code_hash"]) == 64
+    assert settings["method"].endswith("mix") and len(settings["code"]["idea.py"]) == 64
     (tmp_path / "idea.py").write_text("def mix(block):\n    return lambda values: -values\n")
     other = evaluate("--out", tmp_path / "run", "--method", "idea.py:mix", "--limit", 2)
     assert other.exit_code == 2 and "other code of your attention" in other.stderr

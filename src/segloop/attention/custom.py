@@ -1,121 +1,150 @@
-"""An attention of your own, from a file: `idea.py:mix` (design 4)."""
+"""An attention of your own: `idea.py:mix` from a file, or a function of Python; its constants are settings."""
 
-import importlib.util
-import sys
-from dataclasses import MISSING, fields, is_dataclass
+import types
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass, replace
 from functools import partial
-from inspect import isfunction
+from inspect import Parameter, signature
+from math import isfinite
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from ..errors import OptionError, memory_ran_out, nearest
+from ..common.codefile import Own, is_file_place, own_of
+from ..common.records import PLAIN, constants_of, require
+from ..errors import OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .types import Attention, LastBlock, Mix
 
+__all__ = ["attention_from_file", "is_file_place", "with_settings"]
+
+FORM = "(LastBlock) -> Mix"
+
 
 def attention_from_file(place: str) -> "Attention":
     """ "FILE.py:function" -> the function, or the record, (LastBlock) -> Mix. Runs your file as `python FILE.py` does.
 
-    Raises OptionError where the file or the function is missing, or the file fails; so does the function itself.
+    It comes as a frozen record whose fields are the constants of a record of yours, or the parameters behind the block
+    that have a default; `own_code` of it is the `Code` behind it. Raises OptionError where the file or the function is
+    missing, or the file fails; so does the function itself.
     """
-    file, colon, name = place.rpartition(":")
-    if not colon or not name or not file.endswith(".py"):
-        file = place.rstrip(":")
-        raise OptionError(f"method {place!r} names no function", f"write {file}:function")
-    if not Path(file).is_file():
-        plug_in, _, inner = place.partition(":")
-        if is_file_place(inner):  # behind a drive's letter too, so the file is looked for first
-            raise OptionError(f"{place!r} names two methods", f"write --method {plug_in} --host {inner}")
-        raise OptionError(f"there is no file {file!r} for method {place!r}", "check the path; write FILE.py:function")
-    module = _run(Path(file))
-    attention = getattr(module, name, None)
-    if isinstance(attention, type) and _has_defaults(attention):  # a record by its class
-        attention = attention()
-    if not callable(attention):
-        mine = {key: value for key, value in vars(module).items() if isfunction(value)}
-        known = [key for key, value in mine.items() if value.__module__ == module.__name__]
-        remedy = nearest(name, known) if known else "write one, (LastBlock) -> Mix"
-        raise OptionError(f"{file} has no function {name!r}", remedy)
-    return _blamed(attention, place)
+    plug_in, _, inner = place.partition(":")
+    if is_file_place(inner) and not Path(place.rpartition(":")[0]).is_file():  # it may begin with a drive's letter
+        raise OptionError(f"{place!r} names two methods", f"write --method {plug_in} --host {inner}")
+    own = own_of(place, "method", FORM)
+    kind = own.value
+    made = isinstance(kind, type) and is_dataclass(kind) and all(one.default is not MISSING for one in fields(kind))
+    with own.world.active():
+        constants = _constants(kind() if made else kind)
+    return _record(constants, own)
 
 
-def is_file_place(method: str) -> bool:
-    """Whether a method's text means a function in a file."""
-    return ".py:" in method or method.endswith(".py")
+def with_settings(attention: "Attention") -> "Attention":
+    """An attention of Python's: a function whose parameters behind the block have defaults becomes a record of them.
+
+    Raises OptionError where one of them has no default.
+    """
+    constants = None if is_dataclass(attention) else _constants(attention)
+    return _record(constants) if constants and constants.own else attention
 
 
-def _run(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"segloop_own_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise OptionError(f"{str(path)!r} is not a Python file", "write FILE.py:function")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up there
-    sys.path.insert(0, str(path.parent))  # as `python FILE.py` does, so that it may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[spec.name]
-        raise OptionError(f"{path} fails when run ({type(error).__name__}: {error})", "mend it first") from error
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
+@dataclass(frozen=True)
+class _Constants:
+    """An attention and the constants that it has: (name, type, a dataclass's field) of each."""
+
+    attention: Any
+    own: tuple[tuple[str, Any, Any], ...]
+
+    def built(self, values: dict[str, Any]) -> Callable[["LastBlock"], "Mix"]:
+        """The attention with these constants."""
+        record = is_dataclass(self.attention)
+        return replace(self.attention, **values) if record else partial(self.attention, **values)
 
 
-def _blamed(attention: Any, place: str) -> "Attention":
-    """The same attention; what it or its Mix raises is told as a fault of its file, not of segloop."""
-
+def _constants(attention: Any) -> _Constants:
+    found: Iterable[tuple[str, Any, Any]]
     if is_dataclass(attention) and not isinstance(attention, type):
-        return _blamed_record(attention, place)
+        kind: Any = type(attention)
+        given = constants_of(attention)
+        found = ((one.name, given[one.name], one.metadata) for one in fields(attention) if one.name in given)
+    else:
+        kind, found = attention, _parameters(attention)
+    hints: dict[str, Any] = {}
+    with suppress(Exception):  # names that only a type checker knows
+        hints = get_type_hints(kind)
+    own = [
+        (name, hints.get(name) or _type(value), field(default=value, metadata=extra)) for name, value, extra in found
+    ]
+    return _Constants(attention, tuple(own))
 
-    def build(block: "LastBlock") -> "Mix":
-        return _built(attention, block, place)
 
-    build.__module__, _, build.__qualname__ = Path(place).name.rpartition(":")  # as records name it
-    return build
+def _parameters(function: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, default, nothing) of each parameter behind the block that can be a setting."""
+    try:
+        _, *others = signature(function).parameters.values()
+    except (ValueError, TypeError):  # built in, or without a block: whoever calls it says so
+        return
+    for one in others:
+        if one.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            continue
+        if one.default is Parameter.empty:
+            what = f"parameter {one.name!r} of attention {getattr(function, '__name__', function)} has no default"
+            raise OptionError(what, f"give it one, as in {one.name}=1.0; --set changes it")
+        if isinstance(one.default, (*PLAIN, tuple, type(None))) and one.kind is not Parameter.POSITIONAL_ONLY:
+            yield one.name, one.default, types.MappingProxyType({})
 
 
-def _has_defaults(kind: type) -> bool:
-    """Whether a class is a record of constants, each with a default; any other makes a Mix of a block itself."""
-    return is_dataclass(kind) and all(item.default is not MISSING for item in fields(kind))
+def _type(default: Any) -> Any:
+    """What a constant without an annotation may be: of the kind of its default; a whole number may become any."""
+    if isinstance(default, tuple):
+        return types.GenericAlias(tuple, (type(default[0]), ...)) if default and type(default[0]) in PLAIN else Any
+    if default is None:
+        return Any | None
+    return int | float if type(default) is int else type(default)
 
 
-def _blamed_record(attention: Any, place: str) -> "Attention":
-    """As `_blamed`, for a record: its constants stay settings, and its copies are blamed too."""
-    kind = type(attention)
+def _record(constants: _Constants, own: Own | None = None) -> "Attention":
+    """An instance of a frozen record with these fields. What it or its Mix raises is told as a fault of its file."""
+    attention = constants.attention
+    named = attention if hasattr(attention, "__qualname__") else type(attention)
+
+    def begin(self: Any) -> None:
+        values = {name: getattr(self, name) for name, *_ in constants.own}
+        for name, value in values.items():
+            require(not isinstance(value, float) or isfinite(value), name, value, "finite")
+        built = own.call("attention", constants.built, values) if own else constants.built(values)
+        object.__setattr__(self, "_built", built)
 
     def build(self: Any, block: "LastBlock") -> "Mix":
-        return _built(partial(kind.__call__, self), block, place)
+        return _mixing(self._built, block, own) if own else self._built(block)
 
-    module, _, name = Path(place).name.rpartition(":")
-    blamed = type(name, (kind,), {"__call__": build, "__module__": module, "__qualname__": name})
-    own = {item.name: getattr(attention, item.name) for item in fields(attention) if item.init}
-    return blamed(**own)
+    space: dict[str, Any] = {"__post_init__": begin, "__call__": build}
+    needs = getattr(attention, "needs", None)
+    if needs is not None:  # of a record: with its constants
+        space["needs"] = lambda self, depth: getattr(self._built, "needs", needs)(depth)
+    if own:
+        space["own_code"] = own.world.code
+    kind = make_dataclass("Attention", constants.own, namespace=space, frozen=True)
+    kind.__module__, kind.__qualname__ = named.__module__, named.__qualname__
+    if own:
+        kind.__module__, _, kind.__qualname__ = own.name.rpartition(":")  # as records name it
+    return kind()
 
 
-def _mixed(mix: Any, values: "Tensor", place: str) -> "Tensor":
-    mixed = _call(mix, values, place)
+def _mixing(attention: Any, block: "LastBlock", own: Own) -> "Mix":
+    mix = own.call("attention", attention, block)
+    if not callable(mix):
+        what = f"attention {own.place} returned {type(mix).__name__}, not a function"
+        raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
+    return lambda values: _mixed(mix, values, own)
+
+
+def _mixed(mix: Any, values: "Tensor", own: Own) -> "Tensor":
+    mixed = own.call("attention", mix, values)
     if not hasattr(mixed, "isfinite"):  # an array of NumPy has a shape too
-        what = f"attention {place} made {type(mixed).__name__} of values {tuple(values.shape)}"
+        what = f"attention {own.place} made {type(mixed).__name__} of values {tuple(values.shape)}"
         raise OptionError(what, "a Mix returns a tensor (B, h, N, d)")
     return mixed
-
-
-def _built(attention: Any, block: "LastBlock", place: str) -> "Mix":
-    mix = _call(attention, block, place)
-    if not callable(mix):
-        what = f"attention {place} returned {type(mix).__name__}, not a function"
-        raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
-    return lambda values: _mixed(mix, values, place)
-
-
-def _call(function: Any, argument: Any, place: str) -> Any:
-    try:
-        return function(argument)
-    except Exception as error:
-        if memory_ran_out(error):
-            raise
-        what = f"attention {place} fails ({type(error).__name__}: {error})"
-        raise OptionError(what, "mend it; --debug shows the line") from error

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..attention.custom import with_settings
 from ..attention.purify import SFP
 from ..attention.variants import Variant, variant
 from ..common.doors import Table
@@ -199,7 +200,7 @@ def _of_package(name: str, found: Any) -> Method:
         if not callable(attention):
             what = f"method {name!r} of another package is a {type(found).__name__}"
             raise OptionError(what, "its entry point names an attention, a Variant or a Method")
-        found = Variant(attention)
+        found = Variant(with_settings(attention))
     return replace(PRODUCT, summary="an attention of an installed package", source="its package", host=found)
 
 

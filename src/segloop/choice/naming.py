@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..attention.custom import with_settings
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
@@ -85,6 +86,7 @@ def _named(method: Any) -> NamedHost:
 
 def _own(attention: Attention) -> tuple[str, Variant, Method]:
     """An attention that is given as such: a record of a known variant, perhaps with other constants, or the user's."""
+    attention = with_settings(attention)
     for name, row in VARIANTS.items():
         if constants_of(row.attention) and type(attention) is type(row.attention):
             return name, replace(row, attention=attention), METHODS.get(name, PRODUCT)

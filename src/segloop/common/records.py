@@ -123,13 +123,15 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
         kind = get_args(hint)[0]
         items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         return tuple(_of_kind(name, kind, item, value, PLAIN[kind][1]) for item in items)
+    if hint == (int | float):
+        hint = int if type(value) is int else float
     return _of_kind(name, hint, value, value, PLAIN[hint][0]) if hint in PLAIN else value
 
 
 def _without_none(hint: Any) -> Any:
-    if get_origin(hint) not in (Union, types.UnionType):
+    if get_origin(hint) not in (Union, types.UnionType) or type(None) not in get_args(hint):
         return hint
-    return next(kind for kind in get_args(hint) if kind is not type(None))
+    return Union[tuple(kind for kind in get_args(hint) if kind is not type(None))]  # noqa: UP007
 
 
 def _of_kind(name: str, kind: type, item: Any, value: Any, words: str) -> Any:

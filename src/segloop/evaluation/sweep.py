@@ -1,6 +1,6 @@
 """One wish of the command line, many runs: data sets x methods x feedback off and on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,17 @@ def tasks_of(wish: Wish) -> list[Task]:
     attentions = _attentions(wish)
     tasks = [Task(**{**wish.common, "key": key, "out": OUT, **own}) for key in keys for own in attentions]
     alone = len(tasks) == 1 and wish.out is not None
-    placed = [wish.out if alone else (wish.out or OUT) / task.key / task.label for task in tasks]
+    placed = [wish.out] if alone else _apart([(wish.out or OUT) / task.key / task.label for task in tasks])
     return [Task(**{**vars(task), "out": place}) for task, place in zip(tasks, placed, strict=True)]
+
+
+def _apart(places: Sequence[Path]) -> list[Path]:
+    """Places that differ: the second of two files of one name has a 2 behind it."""
+    before = [places[:number].count(place) for number, place in enumerate(places)]
+    return [
+        place.with_name(f"{place.name}-{count + 1}") if count else place
+        for place, count in zip(places, before, strict=True)
+    ]
 
 
 def _keys(text: str) -> list[str]:

@@ -8,7 +8,10 @@ from .network import Network
 
 
 def described(network: Network, fidelity: str, reading: Reading, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Model, method and what it stands on, precision, every constant, the class list's name; only what is in use."""
+    """Model, method and what it stands on, precision, every constant, the class list's name; only what is in use.
+
+    Code of the user's own stands there by the hashes of its files.
+    """
     plan, clip = network.plan, network.clip
     guide = {"vision": network.guide.name} if network.guide else {}
     host = {"host": plan.host} if plan.host else {}
@@ -23,6 +26,7 @@ def described(network: Network, fidelity: str, reading: Reading, vocabulary: Voc
         **plan.constants,
         **({"rows": "given"} if vocabulary.is_given else {}),
         "vocabulary": vocabulary.source,
+        **network.code,
         **reading.said(),
         **clip.normalisation.said(),
     }

@@ -15,6 +15,7 @@ from ..backbones.shared import Memory
 from ..backbones.tower import Tower
 from ..backbones.vision import Guide
 from ..choice.plan import Guidance, Plan
+from ..common.world import recorded
 from ..errors import UserError
 from .fed import Fed
 from .purified import Purified
@@ -52,6 +53,13 @@ class Network:
     def stages(self) -> tuple[Stage, ...]:
         """The line that every window goes through."""
         return stages_of(self.plan)
+
+    @cached_property
+    def code(self) -> dict[str, Any]:
+        """Code of the user's own that it runs, as records have it: hashes by file, and what no hash covers."""
+        features = self.guide.adapter.features if self.guide else None
+        used = {"code": (self.plan.attention, *self.plan.stages), "rows_code": (self.plan.rows,)}
+        return recorded({**used, "vision_code": (features,)})
 
     @torch.no_grad()
     def logits(self, pixels: Tensor, text: Tensor) -> Tensor:

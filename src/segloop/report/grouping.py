@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..choice.settings import Deciding, Geometry
-from ..runs.sameness import HASHED
+from ..runs.sameness import hashed
 from . import names
 from .runs import Run
 
@@ -33,6 +33,7 @@ QUIET = {
     "images_hash",
     "labels_hash",
     "images_listed",
+    "code_unseen",
 }  # said only where nothing else differs
 
 Label = tuple[tuple[str, str], ...]  # (setting, value as words)
@@ -97,7 +98,7 @@ def changes(first: Run, second: Run, ignored: Iterable[str] = ()) -> str:
 
 
 def _change(key: str, old: Any, new: Any) -> str:
-    return f"other {HASHED[key]}" if key in HASHED else f"{key} {_short(key, old)} -> {_short(key, new)}"
+    return f"other {what}" if (what := hashed(key)) else f"{key} {_short(key, old)} -> {_short(key, new)}"
 
 
 def host_of(row: Row, hosts: Iterable[Row]) -> Row | None:
@@ -113,7 +114,7 @@ def host_of(row: Row, hosts: Iterable[Row]) -> Row | None:
 
 def said(label: Label) -> str:
     """ "stride=80, dtype=float32"."""
-    return ", ".join(f"{HASHED.get(key, key)}={value}" for key, value in label)
+    return ", ".join(f"{hashed(key) or key}={value}" for key, value in label)
 
 
 def mixed(row: Row) -> list[str]:
@@ -124,7 +125,7 @@ def mixed(row: Row) -> list[str]:
             if key not in BY_DATASET | IDENTITY | LAYOUT and _short(key, value) not in values[key]:
                 values[key].append(_short(key, value))
     unlike = {key: found for key, found in values.items() if len(found) > 1}
-    return [HASHED.get(key) or f"{key} {' and '.join(sorted(found))}" for key, found in unlike.items()]
+    return [hashed(key) or f"{key} {' and '.join(sorted(found))}" for key, found in unlike.items()]
 
 
 def _place(key: tuple) -> tuple:
@@ -183,4 +184,4 @@ def _unlike(runs: list[Run]) -> list[str]:
 
 def _short(key: str, value: Any) -> str:
     words = names.plain(value)
-    return words[:8] if key in HASHED else words
+    return words[:8] if hashed(key) else words

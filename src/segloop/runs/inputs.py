@@ -24,15 +24,15 @@ def as_recorded(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def made_by(segmenter: Segmenter, vocabulary: Vocabulary, named: Sequence[str | None]) -> dict[str, Any]:
-    """Networks, constants and words, with hashes of weights, templates and of the code that method and host `named`."""
+    """Networks, constants and words, with hashes of weights, templates and code, and the packages that are `named`."""
     guide = segmenter.network.guide
     described = segmenter.describe(vocabulary)
-    described |= {name: plain_name(described[name]) for name in ("model", "vision") if name in described}
+    described |= {name: _without_path(described[name]) for name in ("model", "vision") if name in described}
     return {
         **described,
         "model_hash": weights_hash(segmenter.clip.model),
-        **({"vision_hash": weights_hash(guide.model)} if guide else {}),
-        **_code(named),
+        **({"vision_hash": weights_hash(guide.model)} if guide and guide.model is not None else {}),
+        **_packages(named),
         "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
     }
 
@@ -43,12 +43,19 @@ def attention_of(name: str | None) -> Any:
 
 
 def plain_name(name: str) -> str:
-    """A model's or a method's name without the path of this machine."""
+    """A method's name as a part of a folder's name."""
     if is_file_place(name):
         file, _, function = name.rpartition(":")
         return f"{Path(file).stem}-{function}"
-    place = Path(name).expanduser()
-    return place.resolve().name if place.is_dir() else name
+    return name
+
+
+def unseen(settings: Mapping[str, Any]) -> str | None:
+    """What a run's code rests on that no record can tell, as a sentence; None where nothing shows."""
+    found = settings.get("code_unseen")
+    if not found:
+        return None
+    return f"no record tells what this reads: {', '.join(found)}; where that changes, begin anew with --overwrite"
 
 
 def images_hash(names: list[str]) -> str:
@@ -66,10 +73,13 @@ def images_in(shards: Sequence[slice], numbers: Iterable[int]) -> int:
     return sum(shards[number].stop - shards[number].start for number in numbers)
 
 
-def _code(named: Sequence[str | None]) -> dict[str, str]:
-    """Hashes of files that hold attentions of the user's own, and packages that brought some."""
-    files = [name.rpartition(":")[0] for name in named if name and is_file_place(name)]
-    digests = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+def _without_path(name: str) -> str:
+    """A model's name without the path of this machine."""
+    place = Path(name).expanduser()
+    return place.resolve().name if place.is_dir() else name
+
+
+def _packages(named: Sequence[str | None]) -> dict[str, str]:
+    """Packages that brought a method or a host."""
     packages = [package for name in named if (package := METHODS.package(name or ""))]
-    own = {"code_hash": "+".join(digests)} if digests else {}
-    return {**own, "packages": ", ".join(packages)} if packages else own
+    return {"packages": ", ".join(packages)} if packages else {}

@@ -13,8 +13,13 @@ HASHED = {  # settings whose values are hashes -> what they are of
     "masks.table_hash": "colours or values of label maps",
     "model_hash": "weights",
     "vision_hash": "weights of the guide",
-    "code_hash": "code of your attention",
     "templates": "templates",
+    "code_hash": "code of your attention",  # in records that know one file only
+}
+CODE = {  # settings that hold the hashes of files -> what these are
+    "code": "code of your attention",
+    "rows_code": "code of your step on text rows",
+    "vision_code": "code of your guide",
 }
 KEEPS = {"maps": "--save-maps", "scores": "--scores"}
 OPTIONS = {
@@ -31,7 +36,8 @@ def check_same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsai
     Another segloop may have written constants of methods that are not in use, or not known one that is: the former do
     not matter, the latter were what they are where nothing is said.
     """
-    kept = {**kept, "settings": _as_wanted(kept.get("settings", {}), wanted["settings"], unsaid)}
+    known = _with_files(kept.get("settings", {}), wanted["settings"])
+    kept = {**kept, "settings": _as_wanted(known, wanted["settings"], unsaid)}
     differing = [
         _difference(name, there.get(name), now.get(name))
         for there, now in (
@@ -49,6 +55,24 @@ def check_same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsai
         raise OptionError(what, "choose another --out, or start anew with --overwrite")
 
 
+def hashed(name: str) -> str | None:
+    """What a setting is a hash of, in words: "weights", "code of your attention (helper.py)"; None for any other."""
+    part, _, file = name.partition(".")
+    return f"{CODE[part]}{f' ({file})' if file else ''}" if part in CODE else HASHED.get(name)
+
+
+def _with_files(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Kept settings; where they have one hash of the file that held the attention, as was once done, it is that file's.
+
+    Files that this one imports were not known to such a record, so that it is another run where there are some.
+    """
+    others = {name: value for name, value in kept.items() if name != "code_hash"}
+    if "code_hash" not in kept:
+        return others
+    first = next(iter(wanted.get("code") or {"": ""}))
+    return {**others, "code": {first: kept["code_hash"]}}
+
+
 def _as_wanted(kept: Mapping[str, Any], wanted: Mapping[str, Any], unsaid: Mapping[str, Any]) -> dict[str, Any]:
     """Kept settings with the names that are wanted now; records within are treated alike."""
     same = {name: value for name, value in kept.items() if name in wanted or name not in unsaid}
@@ -61,15 +85,16 @@ def _as_wanted(kept: Mapping[str, Any], wanted: Mapping[str, Any], unsaid: Mappi
 
 
 def _opened(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, those of label maps each under a name of its own."""
-    maps = settings.get("masks") or {}
-    others = {name: value for name, value in settings.items() if name != "masks"}
-    return others | {f"masks.{name}": value for name, value in maps.items()}
+    """The settings, those of label maps and of code each under a name of its own; not what is said beside them."""
+    parts = ("masks", *CODE)
+    others = {name: value for name, value in settings.items() if name not in (*parts, "code_unseen")}
+    inside = {f"{part}.{name}": value for part in parts for name, value in (settings.get(part) or {}).items()}
+    return others | inside
 
 
 def _difference(name: str, there: Any, now: Any) -> str:
-    if name in HASHED:
-        return f"other {HASHED[name]}"
+    if what := hashed(name):
+        return f"other {what}"
     if name == "keeps":
         there, now = (" and ".join(KEEPS.get(one, one) for one in side or ()) or "none kept" for side in (there, now))
         return f"{there} there, {now} now"
