@@ -431,7 +431,7 @@ def test_mistakes_are_told_in_one_sentence(inspect, street, photos, tmp_path):
     assert "point '5' is not x,y" in complaint(inspect(street, *WORDS, "--point", "5"))
     assert "none of --classes" in complaint(inspect(street))
     assert "did you mean 'stride'" in complaint(inspect(street, *WORDS, "--set", "strid=3"))
-    assert "host= goes with fsa" in complaint(inspect(street, *WORDS, "--method", "sclip", "--host", "naclip"))
+    assert "a host goes with fsa" in complaint(inspect(street, *WORDS, "--method", "sclip", "--host", "naclip"))
     (tmp_path / "no.png").write_text("no picture")
     complaint(inspect("no.png", *WORDS))
     complaint(inspect("missing.png", *WORDS))

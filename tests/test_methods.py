@@ -116,13 +116,37 @@ def test_your_own_attention_takes_the_row_of_products():
     assert (plan.around.residual, plan.around.mlp) == (False, False)
 
 
+OWN = {"own": lambda block: lambda values: values, "product": "qq+kk"}
+
+
+@pytest.mark.parametrize("method", OWN.values(), ids=OWN)
+def test_a_recipe_is_all_but_the_attention(method):
+    plan, published = resolve(method, recipe="sclip/voc21"), resolve(recipe="sclip/voc21")
+    assert plan.constants == published.constants and plan.row is published.row
+    assert (plan.around.residual, plan.around.mlp) == (True, True) and plan.attention is not published.attention
+    assert resolve(method, recipe="naclip/voc21").map_steps == resolve(recipe="naclip/voc21").map_steps
+    for recipe in ("fsa/voc21", "sfp/voc21"):
+        on, published = resolve(host=method, recipe=recipe), resolve(recipe=recipe)
+        assert on.geometry == published.geometry and on.deciding == published.deciding and on.row is published.row
+        assert (on.method, on.feedback, on.purify) == (published.method, published.feedback, published.purify)
+
+
+@pytest.mark.parametrize("host", ["clearclip", "sclip", "proxyclip", "naclip"])
+def test_a_recipe_on_another_host_keeps_its_constants(host):
+    for recipe in ("fsa/voc21", "fsa/cityscapes", "sfp/voc21"):
+        on, published = resolve(host=host, recipe=recipe), resolve(recipe=recipe)
+        assert (on.geometry, on.deciding, on.map_steps) == (published.geometry, published.deciding, published.map_steps)
+        assert on.row is published.row and on.by_size == published.by_size
+        assert (on.around.residual, on.around.mlp) == (host == "sclip", host == "sclip")
+
+
 def test_nothing_said_is_fsa_on_proxyclip_with_dino():
     plan = resolve()
     assert (plan.method, plan.host, plan.vision, plan.feedback) == ("fsa", "proxyclip", "dino", FSA())
 
 
 def test_fsa_takes_geometry_from_its_host():
-    plan = resolve("fsa", host="clearclip", recipe="fsa/voc21")
+    plan = resolve("fsa", host="clearclip", dataset="voc21")
     assert (plan.host, plan.vision, plan.feedback) == ("clearclip", None, FSA())
     assert plan.constants == resolve(recipe="clearclip/voc21").constants
     assert resolve(host="qq").method == "fsa"
@@ -160,8 +184,12 @@ def test_overrides_reach_the_feedback():
     [
         (lambda: resolve("sclp"), "did you mean 'sclip'"),
         (lambda: resolve("naclip", recipe="sclip/voc21"), "take recipe naclip/voc21"),
-        (lambda: resolve("qq", recipe="sclip/voc21"), "dataset='voc21' instead"),
+        (lambda: resolve("qq", recipe="fsa/voc21"), "give it as the host: fsa stands on one"),
+        (lambda: resolve(len, recipe="sfp/voc21"), "of your own; give it as the host: sfp stands on one"),
+        (lambda: resolve("sclp", recipe="sclip/voc21"), "did you mean 'sclip'"),
         (lambda: resolve(host="naclip", recipe="sclip/voc21"), "take recipe fsa/voc21"),
+        (lambda: resolve("sclip", host=len, recipe="sclip/voc21"), "sclip takes none"),
+        (lambda: resolve("fsa", host="naclip", recipe="sfp/voc21"), "take recipe fsa/voc21"),
         (lambda: resolve(recipe="sclip/voc21", dataset="voc20"), "leave one of them out"),
         (lambda: resolve(dataset="voc22"), "did you mean 'voc2"),
         (lambda: resolve(recipe="sclip/voc2"), "did you mean 'sclip/voc2"),
@@ -171,7 +199,7 @@ def test_overrides_reach_the_feedback():
             lambda: resolve("sclip", overrides={"pamr_dilations": (4,)}),
             "pamr_steps=0 keeps its step off; add --set pamr",
         ),
-        (lambda: resolve("sclip", host="qq"), "host="),
+        (lambda: resolve("sclip", host="qq"), "a host goes with fsa, sfp"),
         (lambda: resolve(host="fsaa"), "unknown method"),
         (lambda: resolve("fsa", overrides={"divergence": "kll"}), "did you mean 'kl'"),
         (lambda: resolve("fsa", overrides={"terms": ("new", "old")}), "new_old"),

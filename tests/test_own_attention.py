@@ -1,5 +1,7 @@
 """An attention of your own: `--method FILE.py:function`, and the same as a Python function."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -169,3 +171,33 @@ def test_debug_shows_the_line_of_the_file(segment, street, idea):
     assert result.exit_code == 2
     assert "def mix(block): return 1 / 0" in result.stderr and "ZeroDivisionError" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_a_recipe_with_an_attention_of_your_own_is_its_recipe(evaluate, tmp_path, idea):
+    """SCLIP's attention in a file of one's own, under SCLIP's recipe: SCLIP's numbers, to the byte."""
+    place = idea("from segloop.attention import product\nmix = product('qq+kk')")
+    common = (
+        "--recipe",
+        "sclip/voc20",
+        "--set",
+        "short_side=64",
+        "--set",
+        "crop=64",
+        "--set",
+        "stride=32",
+        "--limit",
+        2,
+    )
+    for name, own in {"published": (), "own": ("--method", f"{place}:mix")}.items():
+        assert evaluate(*common, *own, "--out", name).exit_code == 0
+    published, own = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("published", "own"))
+    assert own["metrics"] == published["metrics"] and own["settings"]["method"] == "idea.py:mix"
+    same = ("recipe", "residual", "mlp", "logit_scale", "stride", "vocabulary")
+    assert {name: own["settings"][name] for name in same} == {name: published["settings"][name] for name in same}
+    told = segloop_lines(evaluate(*common[2:], "--recipe", "sfp/voc20", "--method", f"{place}:mix", "--out", "none"))
+    assert "give it as the host" in told[-1]
+
+
+def segloop_lines(result):
+    assert result.exit_code == 2
+    return result.stderr.splitlines()

@@ -46,7 +46,7 @@ def attention_of(choice: Choice, named: Constants) -> tuple[str, str | None, Nam
     """Method, host's name (None without a plug-in), host and row, from what was asked for and recipe or folder name."""
     alone = choice.purify and not (choice.method or choice.host or choice.recipe)
     default = PURIFIER if alone else named["method"] or DEFAULT_METHOD
-    method: str | Attention = choice.method or ("fsa" if choice.host else default)
+    method: str | Attention = choice.method or ("fsa" if choice.host and not choice.recipe else default)
     from_folder = named["host"] if named["method"] == method else None
     if method == "fsa":
         from_record = PURIFIER if choice.purify and choice.method else None
@@ -56,11 +56,16 @@ def attention_of(choice: Choice, named: Constants) -> tuple[str, str | None, Nam
         host = _named(method)
         return host.name, None, host, host.row
     if not (isinstance(method, str) and _is_plug_in(method)):
-        told = method if isinstance(method, str) else "an attention of your own"
         plug_ins = ", ".join(["fsa", *(name for name, row in METHODS.items() if row.is_plug_in)])
-        raise OptionError(f"host= came with method {told!r}", f"host= goes with {plug_ins}; leave one out")
+        raise OptionError(
+            f"a host came with method {_told(method)}", f"a host goes with {plug_ins}; leave one of the two out"
+        )
     host = _plugged(method, _named(choice.host or from_folder))
     return method, host.name.partition(":")[2], host, host.row
+
+
+def _told(method: Any) -> str:
+    return repr(method) if isinstance(method, str) else "of your own"
 
 
 def _is_plug_in(method: str) -> bool:
@@ -103,20 +108,38 @@ def _plugged(plug_in: str, host: NamedHost) -> NamedHost:
 
 
 def recipe_of(choice: Choice) -> Recipe:
-    """The row that is named. Raises OptionError where a method or a data set beside it is another than the row's."""
+    """The row that is named: everything but the attention, which may be a host, a product or the user's own.
+
+    Raises OptionError where a method beside it has recipes of its own, where an attention came that should be a host
+    or a host that it does not take, and for another data set.
+    """
     named = choice.recipe or ""
     if named not in RECIPES:
         raise OptionError(f"unknown recipe {named!r}", nearest(named, RECIPES))
     recipe = RECIPES[named]
-    method = choice.method or ("fsa" if choice.host else recipe.method)
+    method, on_hosts = choice.method or recipe.method, recipe.method == "fsa" or _is_plug_in(recipe.method)
     if method != recipe.method:
-        told = method if isinstance(method, str) else "an attention of your own"
-        own = f"{method}/{recipe.dataset}"
-        other = f"take recipe {own}" if own in RECIPES else f"give dataset={recipe.dataset!r} instead of the recipe"
-        raise OptionError(f"recipe {named} came with method {told}", f"leave the method out, or {other}")
+        what, own = f"recipe {named} came with method {_told(method)}", f"{method}/{recipe.dataset}"
+        if isinstance(method, str) and method in METHODS:
+            other = f", or take recipe {own}" if own in RECIPES else ""
+            raise OptionError(what, f"leave the method out{other}")
+        if on_hosts:
+            raise OptionError(what, f"give it as the host: {recipe.method} stands on one")
+    if choice.host and not on_hosts:
+        other = f"take recipe fsa/{recipe.dataset}"
+        raise OptionError(
+            f"recipe {named} came with a host, and {recipe.method} takes none", f"leave it out, or {other}"
+        )
     if choice.dataset not in (None, recipe.dataset):
         raise OptionError(f"recipe {named} came with data set {choice.dataset}", "leave one of them out")
     return recipe
+
+
+def surroundings_of(host: NamedHost, method: Any, recipe: Recipe | None) -> tuple[bool, bool]:
+    """(residual, MLP) kept around an attention: its own, or the recipe's where one stands in for the recipe's method."""
+    stands_in = recipe is not None and method != recipe.method
+    kept = METHODS[recipe.method].variant(recipe.method) if recipe and stands_in else host.variant
+    return kept.residual, kept.mlp
 
 
 def known_dataset(key: str | None) -> str | None:

@@ -13,7 +13,7 @@ from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
 from .methods import METHODS, THRESHOLDS, Method
-from .naming import Choice, attention_of, known_dataset, recipe_of
+from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
 from .settings import Deciding, Geometry, Surroundings
 
 DEFAULT_GUIDE = "dino"
@@ -114,13 +114,14 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     if recipe:
         named = {"method": recipe.method, "host": None, "vision": None}
     method, host_name, host, row = attention_of(choice, named)
+    row = METHODS[recipe.method] if recipe else row
     guided = host.variant.on_guide_grid
     plan = Plan(
         method=method,
         host=host_name,
         row=row,
         geometry=Geometry(),
-        around=Surroundings(host.variant.residual, host.variant.mlp),
+        around=Surroundings(*surroundings_of(host, method, recipe)),
         attention=host.variant.attention,
         deciding=Deciding(),
         map_steps=tuple(MAP_STEPS.values()),

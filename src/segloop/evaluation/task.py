@@ -64,9 +64,10 @@ class Task:
     @property
     def label(self) -> str:
         """The method's name for folders and tables: `sclip+fsa` for feedback on sclip."""
+        method = self.method or (self.recipe or "").partition("/")[0]
         if self.host or self.method == "fsa":
-            return f"{plain_name(self.host or 'proxyclip')}+fsa"
-        return plain_name(self.method or (self.recipe or "").partition("/")[0] or "auto")
+            return f"{plain_name(self.host or 'proxyclip')}+{method or 'fsa'}"
+        return plain_name(method or "auto")
 
 
 @dataclass(frozen=True)
