@@ -176,18 +176,8 @@ def test_debug_shows_the_line_of_the_file(segment, street, idea):
 def test_a_recipe_with_an_attention_of_your_own_is_its_recipe(evaluate, tmp_path, idea):
     """SCLIP's attention in a file of one's own, under SCLIP's recipe: SCLIP's numbers, to the byte."""
     place = idea("from segloop.attention import product\nmix = product('qq+kk')")
-    common = (
-        "--recipe",
-        "sclip/voc20",
-        "--set",
-        "short_side=64",
-        "--set",
-        "crop=64",
-        "--set",
-        "stride=32",
-        "--limit",
-        2,
-    )
+    sets = ("--set", "short_side=64", "--set", "crop=64", "--set", "stride=32")
+    common = ("--recipe", "sclip/voc20", *sets, "--limit", 2)
     for name, own in {"published": (), "own": ("--method", f"{place}:mix")}.items():
         assert evaluate(*common, *own, "--out", name).exit_code == 0
     published, own = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("published", "own"))

@@ -5,11 +5,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .operators import NACLIP, ProxyCLIP, Shared, Softmax, Sum, identity, product
+    from .types import Needs
     from .variants import VARIANTS, Variant, variant
 
-__all__ = ["NACLIP", "VARIANTS", "ProxyCLIP", "Shared", "Softmax", "Sum", "Variant", "identity", "product", "variant"]
-
-_HOMES = dict.fromkeys(__all__, "operators") | dict.fromkeys(("VARIANTS", "Variant", "variant"), "variants")
+_HOMES = {
+    **dict.fromkeys(("NACLIP", "ProxyCLIP", "Shared", "Softmax", "Sum", "identity", "product"), "operators"),
+    **dict.fromkeys(("VARIANTS", "Variant", "variant"), "variants"),
+    "Needs": "types",
+}
+__all__ = [
+    "NACLIP",
+    "VARIANTS",
+    "Needs",
+    "ProxyCLIP",
+    "Shared",
+    "Softmax",
+    "Sum",
+    "Variant",
+    "identity",
+    "product",
+    "variant",
+]
 
 
 def __getattr__(name: str) -> Any:

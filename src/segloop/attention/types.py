@@ -1,13 +1,25 @@
 """Records that travel between the rooms, with their shapes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from ..errors import OptionError
+
 Mix = Callable[[Tensor], Tensor]
 """An attention as an operator: values (B, h, N, d) -> mixed values (B, h, N, d)."""
+
+
+class Asked(dict[int, Tensor]):
+    """States by the number of their block; one that nobody asked for is told by how to ask."""
+
+    def __missing__(self, number: int) -> Tensor:
+        """Raises OptionError."""
+        have = f"there are those of {', '.join(map(str, sorted(self)))}" if self else "there are none"
+        what = f"the attention reads the output of block {number!r}, and {have}"
+        raise OptionError(what, "ask for it: let its needs(depth) return Needs(states=frozenset({number, ...}))")
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class LastBlock:
     grid: tuple[int, int]  # (rows, columns) of the patches
     has_class_token: bool = True
     guide: Tensor | None = None  # (B, C, H, W) features of a vision model, where the method has one
+    x: Tensor | None = None  # (B, N, D), the block's input, token by token: what q, k and v were made of
+    states: "States" = field(default_factory=Asked)  # outputs of the blocks that `needs` asked for, on CLIP's own grid
 
     @property
     def first_patch(self) -> int:

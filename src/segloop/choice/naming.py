@@ -126,17 +126,15 @@ def recipe_of(choice: Choice) -> Recipe:
         if on_hosts:
             raise OptionError(what, f"give it as the host: {recipe.method} stands on one")
     if choice.host and not on_hosts:
-        other = f"take recipe fsa/{recipe.dataset}"
-        raise OptionError(
-            f"recipe {named} came with a host, and {recipe.method} takes none", f"leave it out, or {other}"
-        )
+        what = f"recipe {named} came with a host, and {recipe.method} takes none"
+        raise OptionError(what, f"leave it out, or take recipe fsa/{recipe.dataset}")
     if choice.dataset not in (None, recipe.dataset):
         raise OptionError(f"recipe {named} came with data set {choice.dataset}", "leave one of them out")
     return recipe
 
 
 def surroundings_of(host: NamedHost, method: Any, recipe: Recipe | None) -> tuple[bool, bool]:
-    """(residual, MLP) kept around an attention: its own, or the recipe's where one stands in for the recipe's method."""
+    """(residual, MLP) kept around an attention: its own, or those of the recipe that it stands in for."""
     stands_in = recipe is not None and method != recipe.method
     kept = METHODS[recipe.method].variant(recipe.method) if recipe and stands_in else host.variant
     return kept.residual, kept.mlp

@@ -72,20 +72,32 @@ def require(fine: bool, name: str, value: object, allowed: str) -> None:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """["stride=80", "background_threshold=none"] -> fields with their types. Raises OptionError."""
-    return dict(_parse_assignment(text) for text in assignments)
+    """["stride=80", "background_threshold=none"] -> fields with their types; a tuple for values joined by commas.
+
+    Raises OptionError for one without a value, and for a field that comes twice.
+    """
+    found: dict[str, Any] = {}
+    for text in assignments:
+        name, value = _parse_assignment(text)
+        if name in found:
+            what = f"setting {name!r} came twice (the second time as {text!r})"
+            raise OptionError(what, "give it once; segloop evaluate tries several values, as in --set stride=80,112")
+        found[name] = value
+    return found
 
 
 def _parse_assignment(text: str) -> tuple[str, Any]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not value:
         raise OptionError(f"setting {text!r} has no value", "write --set field=value, such as --set stride=80")
-    if value.lower() in ("none", "off"):
-        return name, None
-    if value.lower() in ("true", "on", "false"):
-        return name, value.lower() != "false"
-    parts = tuple(_number(part.strip()) for part in value.split(","))
+    parts = tuple(_value(part.strip()) for part in value.split(","))
     return name, parts if "," in value else parts[0]
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("none", "off"):
+        return None
+    return text.lower() != "false" if text.lower() in ("true", "on", "false") else _number(text)
 
 
 def _number(text: str) -> int | float | str:
@@ -138,5 +150,6 @@ def _of_kind(name: str, kind: type, item: Any, value: Any, words: str) -> Any:
     if kind is float and type(item) is int:
         return float(item)
     if type(item) is not kind:
-        raise OptionError(f"setting {name}={value!r}", f"give {words}")
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else repr(value)
+        raise OptionError(f"setting {name}={shown}", f"give {words}")
     return item

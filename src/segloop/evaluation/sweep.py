@@ -1,14 +1,19 @@
-"""One wish of the command line, many runs: data sets x methods x feedback off and on."""
+"""One wish of the command line, many runs: data sets x methods x feedback off and on x values of settings."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ..choice.naming import Choice
+from ..choice.plan import known_constants, resolve
 from ..common.keys import EIGHT
 from ..data.layouts import DATASETS
 from ..data.masks import USUAL
 from ..errors import OptionError, nearest
+from ..runs.inputs import attention_of
 from .task import Task
 
 OUT = Path("segloop-out")
@@ -27,7 +32,8 @@ class Wish:
 
 
 def tasks_of(wish: Wish) -> list[Task]:
-    """The runs, data set by data set. One run lies in `out` itself, several in `out`/KEY/METHOD.
+    """The runs, data set by data set. One run lies in `out` itself, several in `out`/KEY/METHOD, and where settings
+    have several values, in `out`/KEY/METHOD/stride=80,crop=224.
 
     Raises OptionError for unknown keys and for options that contradict each other.
     """
@@ -37,9 +43,44 @@ def tasks_of(wish: Wish) -> list[Task]:
         raise OptionError(what, "evaluate one data set at a time with them")
     attentions = _attentions(wish)
     tasks = [Task(**{**wish.common, "key": key, "out": OUT, **own}) for key in keys for own in attentions]
-    alone = len(tasks) == 1 and wish.out is not None
-    placed = [wish.out] if alone else _apart([(wish.out or OUT) / task.key / task.label for task in tasks])
-    return [Task(**{**vars(task), "out": place}) for task, place in zip(tasks, placed, strict=True)]
+    if len(tasks) == 1 and len(grid_of(tasks[0])) == 1 and wish.out is not None:
+        return [replace(tasks[0], out=wish.out)]
+    placed = _apart([(wish.out or OUT) / task.key / task.label for task in tasks])
+    return [
+        replace(task, out=place / name, changes=changes)
+        for task, place in zip(tasks, placed, strict=True)
+        for name, changes in grid_of(task).items()
+    ]
+
+
+def grid_of(task: Task) -> dict[str, Mapping[str, Any]]:
+    """Its changes for every combination of values, by what a folder is called after them: "stride=80,crop=224".
+
+    A setting whose one value is a list, such as pamr_dilations, is not swept. Raises OptionError for values that no
+    folder can be called after.
+    """
+    lists = _lists(task)
+    swept = {name: value for name, value in task.changes.items() if isinstance(value, tuple) and name not in lists}
+    choices = [[(name, value) for value in dict.fromkeys(values)] for name, values in swept.items()]
+    found: dict[str, Mapping[str, Any]] = {}
+    for chosen in product(*choices):
+        name = ",".join(f"{field}={'none' if value is None else value}" for field, value in chosen)
+        if os.sep in name:
+            raise OptionError(f"--set {name} cannot be the name of a folder", "give one value, and --out")
+        found[name] = {**task.changes, **dict(chosen)}
+    return found
+
+
+def _lists(task: Task) -> set[str]:
+    """Settings of which one value is a list, the method's own among them."""
+    if not any(isinstance(value, tuple) for value in task.changes.values()):
+        return set()
+    known = [known_constants()]
+    if task.method or task.host or task.recipe:
+        plan = resolve(Choice(attention_of(task.method), attention_of(task.host), recipe=task.recipe))
+        known += [plan.constants, *plan.records.values()]
+    nested = [value for some in known for value in some.values() if isinstance(value, dict)]
+    return {name for some in (*known, *nested) for name, value in some.items() if isinstance(value, tuple)}
 
 
 def _apart(places: Sequence[Path]) -> list[Path]:

@@ -134,7 +134,7 @@ def _patches(tower: Tower, x: Tensor) -> Tensor:
 def _reopened(opened: Opened, tokens: Tensor) -> LastBlock:
     """The last block for other patches (B, N, D) of the working grid, without a class token."""
     block = opened.batch.tower.open_block(tokens, opened.block.grid)
-    return replace(block, has_class_token=False, guide=opened.block.guide)
+    return replace(block, has_class_token=False, guide=opened.block.guide, x=tokens)
 
 
 def _placed_rows(opened: Opened, weights: Tensor) -> Tensor:

@@ -88,8 +88,7 @@ class Segmenter:
 
         Args:
             model: hub id, local folder in Hugging Face format, or "tiny" (bundled; downloads nothing).
-            recipe: a published row such as "fsa/voc21": everything but the attention, which may be a `method` of
-                yours, a product, or a `host` where the row's method takes one.
+            recipe: a published row such as "fsa/voc21"; a `method` of yours or a `host` takes its attention's place.
             dataset: key of a benchmark such as "voc21": constants of any method for it, without naming a row.
             method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
             host: what fsa is attached to, any of these; without `method` it means fsa, or the recipe's method.

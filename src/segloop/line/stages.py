@@ -6,14 +6,14 @@ purification on a vision model's attention is a composition and no case of its o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import Any, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.operators import product
-from ..attention.types import Attention, LastBlock, Mix, Needs, States
+from ..attention.types import Asked, Attention, LastBlock, Mix, Needs, States
 from ..backbones.finite import HALVES
 from ..backbones.tower import Tower
 from ..choice.settings import Surroundings
@@ -111,7 +111,7 @@ def open_last(batch: Batch, states: States, guide: Tensor | None = None) -> Open
     """The last block as the tower has it: its own attention, input and MLP kept. `guide` is (B, C, H, W)."""
     tower = batch.tower
     x = states[tower.depth - 1]
-    block = replace(tower.open_block(x, batch.grid), guide=guide)
+    block = replace(tower.open_block(x, batch.grid), guide=guide, x=x)
     return Opened(batch, states, block, x[:, tower.first_patch :], product("qk"), Surroundings(True, True))
 
 
@@ -124,15 +124,27 @@ class Host:
     around: Surroundings
 
     def needs(self, depth: int) -> Needs:
-        """Nothing but the last block."""
-        return Needs()
+        """Nothing but the last block, unless the attention says what. Raises OptionError for blocks that are not."""
+        asked = getattr(self.attention, "needs", None)
+        if asked is None:
+            return Needs()
+        found = asked(depth)
+        if not isinstance(found, Needs):
+            what = f"needs of attention {self.method} returned {type(found).__name__}"
+            raise OptionError(what, "return Needs(states=frozenset({depth - 2}))")
+        wrong = [number for number in found.states if number not in range(depth)]
+        if wrong:
+            what = f"attention {self.method} needs the output of block {wrong[0]!r}"
+            raise OptionError(what, f"there are those of 0 (the first one's input) to {depth - 1}")
+        return found
 
     def __call__(self, opened: Opened) -> Opened:
         """Replaces the tower's own."""
-        return replace(opened, method=self.method, attention=self._checked, around=self.around)
+        states = Asked({number: opened.states[number] for number in self.needs(opened.batch.tower.depth).states})
+        return replace(opened, method=self.method, attention=partial(self._checked, states), around=self.around)
 
-    def _checked(self, block: LastBlock) -> Mix:
-        mix = self.attention(block)
+    def _checked(self, states: States, block: LastBlock) -> Mix:
+        mix = self.attention(replace(block, states=states))
         known = hasattr(mix, "row_sum")  # an operator of segloop's; whatever else is somebody's own
         return mix if known else lambda values: kept(mix(values), values, self.method)
 
@@ -183,7 +195,10 @@ def on_guide_grid(block: LastBlock) -> LastBlock:
         maps = tokens[:, :, block.first_patch :].mT.flatten(1, 2).unflatten(-1, block.grid)
         return resample(maps, grid).flatten(2).unflatten(1, (tokens.shape[1], -1)).mT
 
-    return replace(block, q=moved(block.q), k=moved(block.k), v=moved(block.v), grid=grid, has_class_token=False)
+    x = None if block.x is None else resample(block.x[:, block.first_patch :].mT.unflatten(-1, block.grid), grid)
+    tokens = None if x is None else x.flatten(2).mT
+    q, k, v = moved(block.q), moved(block.k), moved(block.v)
+    return replace(block, q=q, k=k, v=v, x=tokens, grid=grid, has_class_token=False)
 
 
 def resample(maps: Tensor, size: tuple[int, int]) -> Tensor:
