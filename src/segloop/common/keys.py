@@ -3,4 +3,5 @@
 EIGHT = ("voc21", "context60", "coco-object", "voc20", "context59", "coco-stuff", "cityscapes", "ade20k")
 LARGE = ("ade847", "context459")  # large vocabularies, published in one variant of the class list
 BENCHMARKS = (*EIGHT, *LARGE)
-OWN = ("folder", "scenes")  # each may be any set of images
+FOLDER = "folder"  # also the row of data sets of one's own that bear names
+OWN = (FOLDER, "scenes")  # each may be any set of images

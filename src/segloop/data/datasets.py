@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from ..common.keys import FOLDER
 from ..common.system import refusal
 from ..common.visible import shortened
 from ..errors import OptionError, UserError, nearest
@@ -17,7 +18,7 @@ from .layouts import DATASETS, Dataset
 from .masks import USUAL, Masks
 from .ownclasses import own_vocabulary, with_own_classes
 from .pairing import Files, check_whole, pair
-from .places import find_root, glimpse, places_of, read_places
+from .places import Place, check_named, check_one, find_root, glimpse, places_of, read_places
 from .splits import Part, is_list, part_of, read_list
 
 __all__ = ["DATASETS", "Check", "Dataset", "OpenDataset", "Sample", "check", "open_dataset", "rows"]
@@ -42,6 +43,7 @@ class OpenDataset:
     samples: tuple[Sample, ...] = field(repr=False)
     notes: tuple[str, ...] = ()  # what a reader of the figures should know
     masks: Masks = USUAL
+    name: str = ""  # what it was asked for as: its key, or the name that the user gave their folder
 
     def vocabulary(self, variant: str = "P", templates: str | Sequence[str] = "openai80") -> Vocabulary:
         """The classes to find: the published list in this variant (spec 0.5), or the data set's own names.
@@ -91,14 +93,16 @@ def open_dataset(
     in order: that of the list, else by path. Only samples taken have to be whole. `masks` says how label maps are
     called and what their values mean, where that is not as usual.
 
+    A `key` that no row has is a folder of the user's own, where `places` name it.
+
     Raises OptionError, in one sentence that says what is missing, what is there and how to get it, for an unknown
     key or split, a data set that is not at `places`, and folders, lists, photos or labels that are missing;
     VocabularyError for the classes.txt of a folder of your own.
     """
     dataset, root = _find(key, places, split, masks)
     if root is None:
-        raise _not_found(dataset, places)
-    return _open(dataset, root, split, limit, masks)
+        raise _not_found(dataset, key, places)
+    return _open(dataset, key, root, split, limit, masks)
 
 
 def check(
@@ -109,13 +113,13 @@ def check(
     masks: Masks = USUAL,
 ) -> Check:
     """What `open_dataset` would do, as a report. Raises OptionError only for an unknown key or a wrong place."""
-    read_places(places)  # a place that cannot be used is said, not listed
+    check_named(read_places(places))  # a place that cannot be used is said, not listed
     root = None
     try:
         dataset, root = _find(key, places, split, masks)
         if root is None:
-            return Check(key, None, None, _not_found(dataset, places))
-        return Check(key, root, _open(dataset, root, split, limit, masks), None)
+            return Check(key, None, None, _not_found(dataset, key, places))
+        return Check(key, root, _open(dataset, key, root, split, limit, masks), None)
     except UserError as error:
         if root is None:
             raise
@@ -145,17 +149,16 @@ def rows() -> list[tuple[str, str, str, str, str, str]]:
 def _find(
     key: str, values: Sequence[str | os.PathLike[str]], split: str | None, masks: Masks
 ) -> tuple[Dataset, Path | None]:
-    if key not in DATASETS:
-        raise OptionError(f"there is no data set {key!r}", nearest(str(key), DATASETS))
-    dataset = masks.called(DATASETS[key])
     places = places_of(key, read_places(values))
+    dataset = masks.called(_row(key, places))
+    check_one(dataset, key, places)
     published = dataset.folders(dataset.part)
     folders = published if split is None or is_list(split) else dataset.folders(split)
     root = find_root(dataset, places, *folders)
     return dataset, root or find_root(dataset, places, *published)  # there to say which splits it has
 
 
-def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, masks: Masks) -> OpenDataset:
+def _open(dataset: Dataset, key: str, root: Path, split: str | None, limit: int | None, masks: Masks) -> OpenDataset:
     if limit is not None and limit < 1:
         raise OptionError(f"a limit of {limit} leaves no photo", "give at least 1, or no limit")
     part = part_of(dataset, root, split)
@@ -166,14 +169,24 @@ def _open(dataset: Dataset, root: Path, split: str | None, limit: int | None, ma
         names = read_list(part.listed, dataset.image_suffix, images.keys() | labels.keys())
         if split is not None and is_list(split):
             _check_list(names, part, images, labels)
-    notes = _notes(dataset, part, len(names), limit)
+    notes = _notes(dataset, key, part, len(names), limit)
     names = names[:limit]
     check_whole(dataset, root, part, names, images, labels)
     if not dataset.names:
         dataset, said = with_own_classes(dataset, root, masks)
         notes = (*notes, *said)
     samples = tuple(Sample(name, part.images / images[name], part.labels / labels[name]) for name in names)
-    return OpenDataset(dataset, root, part.name, samples, notes, masks)
+    return OpenDataset(dataset, root, part.name, samples, notes, masks, key)
+
+
+def _row(key: str, places: Sequence[Place]) -> Dataset:
+    """The row of a key; that of a folder of the user's own for a name that the places give. Raises OptionError."""
+    if key in DATASETS:
+        return DATASETS[key]
+    if any(place.key == key for place in places):
+        return replace(DATASETS[FOLDER], title=f"your own folder {key!r}")
+    remedy = f"{nearest(str(key), DATASETS)}; or name a folder of your own with --data {key}=DIR"
+    raise OptionError(f"there is no data set {key!r}", remedy)
 
 
 def _check_list(names: Sequence[str], part: Part, images: Files, labels: Files) -> None:
@@ -184,24 +197,24 @@ def _check_list(names: Sequence[str], part: Part, images: Files, labels: Files) 
     raise OptionError(what, f"write one photo a line, such as {min(images.values())}")
 
 
-def _notes(dataset: Dataset, part: Part, count: int, limit: int | None) -> tuple[str, ...]:
+def _notes(dataset: Dataset, key: str, part: Part, count: int, limit: int | None) -> tuple[str, ...]:
     """Why scores cannot be compared with published ones."""
     notes = []
     if part.name != (dataset.part or part.name):
-        notes.append(f"{dataset.key}: the split is {part.name}, published scores are those of {dataset.part}")
+        notes.append(f"{key}: the split is {part.name}, published scores are those of {dataset.part}")
     elif dataset.expected is not None and count not in (dataset.expected, *dataset.also):
-        notes.append(f"{dataset.key}: photos here {count}, in the published split {part.name} {dataset.expected}")
+        notes.append(f"{key}: photos here {count}, in the published split {part.name} {dataset.expected}")
     if limit is not None and limit < count:
-        notes.append(f"{dataset.key}: the first {limit} of {count} photos only")
+        notes.append(f"{key}: the first {limit} of {count} photos only")
     return tuple(notes)
 
 
 # words -----------------------------------------------------------------------------------------------------------
 
 
-def _not_found(dataset: Dataset, values: Sequence[str | os.PathLike[str]]) -> OptionError:
-    folders = [place.folder for place in places_of(dataset.key, read_places(values))]
-    remedy = f"give its root with --data {dataset.key}=DIR, or {dataset.way('DIR')}"
+def _not_found(dataset: Dataset, key: str, values: Sequence[str | os.PathLike[str]]) -> OptionError:
+    folders = [place.folder for place in places_of(key, read_places(values))]
+    remedy = f"give its root with --data {key}=DIR, or {dataset.way('DIR')}"
     if not folders:
         return OptionError(f"no folder was given for {dataset.title}", remedy)
     where = ", ".join(f"{folder} ({glimpse(folder)})" for folder in folders)

@@ -4,23 +4,61 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
+from ..common.keys import FOLDER, OWN
 from ..errors import OptionError, nearest
 from .layouts import DATASETS, Dataset
 
 
 @dataclass(frozen=True)
 class Place:
-    """One value of `--data`: a folder, for one data set or (`key` None) for all."""
+    """One value of `--data`: a folder, for one data set, perhaps of the user's own naming, or (`key` None) for all."""
 
     folder: Path
     key: str | None = None
 
 
 def read_places(values: Sequence[str | os.PathLike[str]]) -> list[Place]:
-    """`DIR` or `key=DIR` -> places, in order. Raises OptionError for an unknown key and a folder that is not there."""
+    """`DIR`, `key=DIR` or `name=DIR` -> places, in order. Raises OptionError for a folder that is not there."""
     return [_read_place(os.fspath(value)) for value in values]
+
+
+def check_named(places: Sequence[Place], keys: Sequence[str] = ()) -> None:
+    """Raises OptionError where a place bears a name that is no data set's, and none of these keys."""
+    for place in places:
+        if place.key is not None and place.key not in DATASETS and place.key not in keys:
+            alike = get_close_matches(place.key, DATASETS, n=1, cutoff=0.7)
+            if alike or not keys:
+                what = f"--data {place.key}={place.folder} names no data set that is known"
+                raise OptionError(what, nearest(place.key, [*DATASETS, *keys]))
+            what = f"--data {place.key}={place.folder} came, and {place.key} is not evaluated"
+            raise OptionError(what, f"leave it out, or evaluate {','.join([*keys, place.key])}")
+
+
+def named(name: str, values: Sequence[str]) -> list[str]:
+    """Values of --data for one data set of this name, whether or not they say it."""
+    said = [value for value in values if value.startswith(f"{name}=")]
+    return said or [f"{name}={value}" for value in values]
+
+
+def check_one(dataset: Dataset, key: str, places: Sequence[Place]) -> None:
+    """Raises OptionError where two places hold a folder of the user's own, of which one would be taken in silence."""
+    images, labels = dataset.folders(dataset.part)
+    anywhere = dataset.key == FOLDER
+    whole = [one.folder for one in places if one.key or (anywhere and fit(dataset, one.folder, images, labels) > 1)]
+    if dataset.key not in OWN or not whole:
+        return
+    first, *others = {os.path.realpath(folder): folder for folder in whole}.values()
+    if not others:
+        return
+    one, two = (re.sub(r"[^\w-]", "-", str(folder.name)) for folder in (first, others[0]))
+    if one == two or {one, two} & {*DATASETS, ""}:
+        one, two = "one", "two"
+    what = f"two folders came for {key!r} ({first} and {others[0]})"
+    remedy = f"give each a name: --data {one}={first} --data {two}={others[0]}, and evaluate {one},{two}"
+    raise OptionError(what, remedy)
 
 
 def places_of(key: str, places: Sequence[Place]) -> list[Place]:
@@ -96,7 +134,10 @@ def _read_place(value: str) -> Place:
     if sign and key in DATASETS:
         return Place(_folder(folder), key)
     if sign and re.fullmatch(r"[\w-]+", key) and not os.path.lexists(value):
-        raise OptionError(f"--data {value} names no data set that is known", nearest(key, DATASETS))
+        if not os.path.isdir(os.path.expanduser(folder)):
+            what = f"there is no folder {folder!r}, and --data {value} names no data set that is known"
+            raise OptionError(what, nearest(key, DATASETS))
+        return Place(_folder(folder), key)
     return Place(_folder(value))
 
 

@@ -17,6 +17,7 @@ from ..common.keys import OWN
 from ..common.records import constants_of, override, share_out
 from ..data.datasets import OpenDataset, open_dataset
 from ..data.masks import Masks
+from ..data.places import named
 from ..errors import OptionError, UserError, nearest
 from ..images import Normalisation, recorded
 from ..line.steps import rule_of
@@ -89,9 +90,9 @@ def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
     root, split = _place(folder)
     if not places and not root:
         raise OptionError(f"{folder} does not say where its data set lies", "name it with --data")
-    data = open_dataset(
-        settings["dataset"], places or [root], split or settings["split"], settings["limit"], Masks.of(settings)
-    )
+    where, name = places or [root], settings.get("data_name")
+    key, where = (name, named(name, where)) if name else (settings["dataset"], where)
+    data = open_dataset(key, where, split or settings["split"], settings["limit"], Masks.of(settings))
     if images_hash([sample.name for sample in data.samples]) != settings["images_hash"]:
         raise UserError(f"{data.root} holds other images than the run saw", "give the same data set with --data")
     if data.masks.as_settings(data.dataset.rule, data.dataset.key in OWN) != (settings.get("masks") or {}):

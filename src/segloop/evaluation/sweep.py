@@ -12,6 +12,7 @@ from ..choice.plan import known_constants, resolve
 from ..common.keys import EIGHT
 from ..data.layouts import DATASETS
 from ..data.masks import USUAL
+from ..data.places import Place, check_named, read_places
 from ..errors import OptionError, nearest
 from ..runs.inputs import attention_of
 from .task import Task
@@ -37,7 +38,7 @@ def tasks_of(wish: Wish) -> list[Task]:
 
     Raises OptionError for unknown keys and for options that contradict each other.
     """
-    keys = _keys(wish.keys)
+    keys = _keys(wish.keys, read_places(wish.common.get("places", ())))
     if len(keys) > 1 and wish.common.get("masks", USUAL) != USUAL:
         what = f"options of label maps (--mask-suffix and its like) came with {len(keys)} data sets"
         raise OptionError(what, "evaluate one data set at a time with them")
@@ -92,15 +93,18 @@ def _apart(places: Sequence[Path]) -> list[Path]:
     ]
 
 
-def _keys(text: str) -> list[str]:
-    if text == "all":
-        return list(EIGHT)
-    keys = list(dict.fromkeys(key.strip() for key in text.split(",")))
+def _keys(text: str, places: Sequence[Place]) -> list[str]:
+    """Keys of data sets, and names of folders that places give. Raises OptionError for others, and for idle names."""
+    keys = [*EIGHT] if text == "all" else list(dict.fromkeys(key.strip() for key in text.split(",")))
+    own = [place.key for place in places if place.key]
     for key in keys:
-        if key not in DATASETS:
+        if key not in DATASETS and key not in own:
+            folder = f"; or name a folder of your own with --data {key}=DIR"
             raise OptionError(
-                f"there is no data set {key!r}", f"{nearest(key, DATASETS)}, or all for the papers' eight"
+                f"there is no data set {key!r}",
+                f"{nearest(key, [*DATASETS, *own])}, or all for the papers' eight{folder}",
             )
+    check_named(places, keys)
     return keys
 
 

@@ -11,7 +11,7 @@ from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
 from ..choice.methods import RECIPES
 from ..choice.plan import known_constants
-from ..common.keys import BENCHMARKS, LARGE, OWN
+from ..common.keys import BENCHMARKS, FOLDER, LARGE, OWN
 from ..data.datasets import DATASETS, OpenDataset, open_dataset
 from ..data.masks import USUAL, Masks
 from ..errors import OptionError
@@ -90,8 +90,8 @@ class Settled:
 
 def find(task: Task) -> OpenDataset:
     """The task's data set, its files checked. Raises as `open_dataset`, OptionError for a list without variants."""
-    row = DATASETS.get(task.key)
-    if task.names is not None and row and not isinstance(row.names, (str, Path)):
+    row = DATASETS[task.key if task.key in DATASETS else FOLDER]
+    if task.names is not None and not isinstance(row.names, (str, Path)):
         raise OptionError(
             f"--names {task.names} came with {task.key}, whose class list has no variants", "leave it out"
         )
@@ -149,7 +149,8 @@ def _settings(
 ) -> dict[str, Any]:
     images = [sample.name for sample in data.samples]
     return {
-        "dataset": task.key,
+        "dataset": data.dataset.key,
+        **({"data_name": data.name} if data.name != data.dataset.key else {}),
         "split": task.split and Path(task.split).name,
         "limit": task.limit,
         "images_listed": len(images),

@@ -78,7 +78,7 @@ def _pair(runs: Sequence[Run], wanted: Wanted) -> tuple[Run, Run] | None:
             found = f"{len(runs)} run{'s' if len(runs) != 1 else ''} came"
             raise OptionError(f"a comparison needs exactly two runs, {found}", "give the folders of two runs")
         return runs[0], runs[1]
-    alike = len(runs) == 2 and runs[0].dataset == runs[1].dataset and all(run.done for run in runs)
+    alike = len(runs) == 2 and runs[0].data_name == runs[1].data_name and all(run.done for run in runs)
     if wanted.compare is False or not alike:
         return None
     first, second = sorted(runs, key=lambda run: run.has_feedback)

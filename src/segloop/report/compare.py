@@ -38,7 +38,7 @@ def comparison(first: Run, second: Run, digits: int = 1) -> Table:
     columns += [Column("difference", "points", digits, interval=True, bar=True), Column("p", "p"), Column("real")]
     columns.append(Column("images with it", "count"))
     lead = _lead(first, second, gain, holding, len(old.label), digits)
-    return table("comparison", f"Comparison on {first.dataset}", columns, rows, lead)
+    return table("comparison", f"Comparison on {first.data_name}", columns, rows, lead)
 
 
 def titles(first: Run, second: Run) -> tuple[str, str]:
@@ -107,7 +107,7 @@ def _beside_zero(gain: Difference, digits: int) -> int:
 
 def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images: int, digits: int) -> list[str]:
     old, new = titles(first, second)
-    said = [f"{new} minus {old}, on the same {images} image{'s' if images != 1 else ''} of {first.dataset}:"]
+    said = [f"{new} minus {old}, on the same {images} image{'s' if images != 1 else ''} of {first.data_name}:"]
     said += [sentence(name, getattr(gain, name), images, digits) for name in SCORES]
     verdicts = [verdict(moved, count) for moved, count in zip(gain.IoU, holding, strict=True)]
     known = sum(not math.isnan(moved.value) for moved in gain.IoU)

@@ -15,6 +15,7 @@ BY_DATASET = {field.name for record in (Geometry, Deciding) for field in fields(
     "pamr_steps",
     "pamr_dilations",
     "dataset",
+    "data_name",
     "recipe",
     "vocabulary",
     "split",

@@ -55,11 +55,13 @@ def column_keys(runs: list[Run]) -> dict[Run, str]:
     """The column of each run: its data set, and which one of several image folders or sets of scenes, from 1."""
     sets: dict[str, list[str]] = {}
     for run in runs:
-        sets.setdefault(run.dataset, []).append(_own_hash(run))
+        sets.setdefault(run.data_name, []).append(_own_hash(run))
     sets = {dataset: list(dict.fromkeys(hashes)) for dataset, hashes in sets.items()}
     several = {dataset for dataset, hashes in sets.items() if len(hashes) > 1}
     return {
-        run: f"{run.dataset} {sets[run.dataset].index(_own_hash(run)) + 1}" if run.dataset in several else run.dataset
+        run: f"{run.data_name} {sets[run.data_name].index(_own_hash(run)) + 1}"
+        if run.data_name in several
+        else run.data_name
         for run in runs
     }
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..data.datasets import OpenDataset, Sample, open_dataset
 from ..data.masks import Masks
+from ..data.places import named
 from ..errors import ImageError, OptionError
 from ..evaluation.record import MAPS
 from ..images import read_image, recorded
@@ -106,9 +107,11 @@ def _open(run: Run, places: Sequence[str]) -> OpenDataset:
     where = [str(place) for place in places or known if Path(str(place).rpartition("=")[2]).is_dir()]
     if not where:
         what = f"the images of {run.name} are not known" if not places else f"there is no folder {places[0]}"
-        raise OptionError(what, f"give the folder of {run.dataset} with --data DIR")
+        raise OptionError(what, f"give the folder of {run.data_name} with --data DIR")
+    if run.data_name != run.dataset:
+        where = named(run.data_name, where)
     return open_dataset(
-        run.dataset, where, run.settings.get("split"), run.settings.get("limit"), Masks.of(run.settings)
+        run.data_name, where, run.settings.get("split"), run.settings.get("limit"), Masks.of(run.settings)
     )
 
 

@@ -48,6 +48,11 @@ class Run:
         return self.settings["dataset"]
 
     @property
+    def data_name(self) -> str:
+        """What the data set is called: the name that the user gave their folder, else its key."""
+        return self.settings.get("data_name") or self.dataset
+
+    @property
     def listed(self) -> int:
         """Images that the split lists."""
         return self.settings.get("images_listed") or self.images + self.failed
