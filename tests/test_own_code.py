@@ -215,6 +215,26 @@ def test_a_photo_s_record_tells_it_too(segment, street, tmp_path):
     assert list(record(tmp_path / "segloop-out/street")["settings"]["code"]) == ["idea.py", "helper.py"]
 
 
+def test_photos_that_were_cut_with_other_code_are_done_anew(segment, street, meadow, tmp_path):
+    write(tmp_path, idea=IDEA, helper="W = 1.0")
+    command = (street, meadow, *WORDS, "--method", "idea.py:mix")
+    done(segment(*command))
+    assert "2 of 2 photos were done before" in segment(*command).stderr
+    write(tmp_path, helper="W = -1.")
+    assert "done before" not in segment(*command).stderr
+
+
+def test_a_file_is_run_once_in_a_sweep(evaluate, tmp_path):
+    write(tmp_path, idea="print('run')\n\ndef mix(block, tau=1.0):\n    return lambda values: tau * values\n")
+    told = went(evaluate("--limit", 1, "--method", "idea.py:mix", "--set", "tau=1,2,3", "--out", "runs"))
+    assert told.stdout.count("run\n") <= 2  # once to see what is a list, once for all runs
+
+
+def test_what_segloop_runs_on_is_never_run_twice(tmp_path):
+    fork = str(tmp_path / "fork" / "torch" / "__init__.py")
+    assert not is_own(fork, str(tmp_path / "mine"), "torch") and is_own(fork, str(tmp_path / "mine"), "torchy")
+
+
 def test_a_record_that_knows_one_file_only_still_opens(evaluate, tmp_path):
     """Earlier records have `code_hash`, of the file that was named."""
     write(tmp_path, idea="def mix(block):\n    return lambda values: values\n")

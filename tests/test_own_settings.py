@@ -64,7 +64,9 @@ def test_parameters_are_checked(segment, street, tmp_path, mine):
     told = complaint(segment(street, *WORDS, "--host", "idea.py:mix"))  # feedback has a lambda_ too
     assert "constant 'lambda_' of attention idea.py:mix is the name of another setting" in told
     (tmp_path / "idea.py").write_text("def mix(block, share):\n    return lambda values: values\n")
-    assert "parameter 'share' of attention mix has no default" in complaint(segment(street, *WORDS, *mine))
+    assert "parameter 'share' of attention mix has no default; write mix(block, ...)" in complaint(
+        segment(street, *WORDS, *mine)
+    )
 
 
 def test_parameters_are_settings_in_python_too(toy_clip, street):

@@ -91,8 +91,12 @@ def _parameters(function: Any) -> Iterator[tuple[str, Any, Any]]:
         if one.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
             continue
         if one.default is Parameter.empty:
-            what = f"parameter {one.name!r} of attention {getattr(function, '__name__', function)} has no default"
-            raise OptionError(what, f"give it one, as in {one.name}=1.0; --set changes it")
+            name = getattr(function, "__name__", function)
+            what = f"parameter {one.name!r} of attention {name} has no default"
+            remedy = (
+                f"write {name}(block, ...): block.q, block.k and block.v are there; what --set changes has a default"
+            )
+            raise OptionError(what, remedy)
         if isinstance(one.default, (*PLAIN, tuple, type(None))) and one.kind is not Parameter.POSITIONAL_ONLY:
             yield one.name, one.default, types.MappingProxyType({})
 

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ..attention.custom import attention_from_file, is_file_place
 from .families import load_clip
+from .ownguide import own_guide
 from .tower import Tower
 from .vision import Guide, load_guide
 
@@ -54,8 +56,12 @@ class Models:
         return self._once(load_clip, how)
 
     def guide(self, *how: Any) -> Guide:
-        """`load_guide(*how)`, the same object for the same arguments."""
-        return self._once(load_guide, how)
+        """`load_guide(*how)`, or `own_guide` for FILE.py:function; the same object for the same arguments."""
+        return self._once(own_guide if is_file_place(str(how[0])) else load_guide, how)
+
+    def attention(self, name: str | None) -> Any:
+        """A method's name as it is, or what FILE.py:function names, its file run once. Raises OptionError."""
+        return self._once(attention_from_file, (name,)) if name and is_file_place(name) else name
 
     def _once(self, load: Callable[..., Value], how: tuple[Any, ...]) -> Value:
         key = load.__name__, how

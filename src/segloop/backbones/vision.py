@@ -30,7 +30,7 @@ Fidelity = Literal["default", "reference"]
 class Guide:
     """A frozen vision model in `dtype`. Nothing is hooked or changed inside it; no call remembers another."""
 
-    model: Any
+    model: Any  # None for a function of the user's own
     name: str  # short name, hub id or folder, as the user gave it
     adapter: "Adapter"
     dtype: torch.dtype
@@ -39,7 +39,7 @@ class Guide:
 
     @property
     def kind(self) -> str:
-        """dino, dinov2, dinov3, sam or mae."""
+        """dino, dinov2, dinov3, sam or mae; own for a function of the user's."""
         return self.adapter.kind
 
     @property

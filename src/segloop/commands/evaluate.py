@@ -156,6 +156,7 @@ def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[
 
 def _tell(finished: list[Any], json_lines: bool) -> None:
     from ..labels.strays import sentence
+    from ..runs.alike import columns
 
     for one in finished:
         if json_lines:
@@ -166,17 +167,20 @@ def _tell(finished: list[Any], json_lines: bool) -> None:
             say(f"warning: {one.folder}: {said}")
     if finished and not json_lines:
         edges = any("boundary_mIoU" in one.run["metrics"] for one in finished)
-        header = ("run", "images", "mIoU", "95 %", "aAcc", "mAcc", *(["boundary mIoU"] if edges else []))
-        console.table("mIoU, in percent", header, [_row(one)[: len(header)] for one in finished])
+        unlike = columns([one.run for one in finished], [one.task.key for one in finished])
+        header = ("run", "images", *unlike, "mIoU", "95 %", "aAcc", "mAcc", *(["boundary mIoU"] if edges else []))
+        told = f"; these are not alike: {', '.join(unlike)}" if unlike else ""
+        rows = [_row(one, *values)[: len(header)] for one, *values in zip(finished, *unlike.values(), strict=True)]
+        console.table(f"mIoU, in percent{told}", header, rows)
     failed = sum(one.run["failed"] for one in finished)
     if failed:
         say(f"{counted(failed, 'image')} could not be counted; failed.jsonl in the run's folder says why")
         raise typer.Exit(console.SOME_FAILED)
 
 
-def _row(one: Any) -> list[str]:
+def _row(one: Any, *unlike: str) -> list[str]:
     metrics = {name: "-" if value is None else f"{value:.2f}" for name, value in one.run["metrics"].items()}
     low, high = one.run["intervals"].get("mIoU", (None, None))
     spread = "-" if low is None else f"{low:.1f} to {high:.1f}"
     figures = [metrics["mIoU"], spread, metrics["aAcc"], metrics["mAcc"], metrics.get("boundary_mIoU", "-")]
-    return [str(one.folder), str(one.run["images"]), *figures]
+    return [str(one.folder), str(one.run["images"]), *unlike, *figures]

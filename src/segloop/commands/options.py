@@ -53,7 +53,9 @@ Host = Annotated[
 ]
 Vision = Annotated[
     str | None,
-    typer.Option("--vision", help="Guide of proxyclip: a name of `segloop methods`, hub id or local folder."),
+    typer.Option(
+        "--vision", help="Guide of proxyclip: of `segloop methods`, hub id, local folder, or FILE.py:function."
+    ),
 ]
 Recipe = Annotated[str | None, typer.Option("--recipe", help="A published row, such as sclip/voc21.")]
 Fidelity = Annotated[str, typer.Option("--fidelity", help="default, or reference: the published pipeline.")]

@@ -83,11 +83,12 @@ def run_segment(job: SegmentRun) -> int:
 
 def _finished(job: SegmentRun, vocabulary: Vocabulary) -> Finished:
     """What this run finds done."""
-    from ..runs.inputs import made_by
+    from ..runs.inputs import made_by, tell_unseen
     from ..runs.record import Inputs
 
     words = (vocabulary.classes, vocabulary.queries, vocabulary.query_index)
     settings = {**made_by(job.segmenter, vocabulary, job.named), "filter": job.keep.as_settings()}
+    tell_unseen([settings], console.say)
     return opened(job.out, Inputs(settings, *words).as_json(), job.overwrite)
 
 

@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 LIBRARY = {"site-packages", "dist-packages"}
+SHARED = {  # what segloop itself runs on: never run twice, and records tell versions, also of what is being developed
+    *("torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "transformers", "tokenizers", "safetensors"),
+    *("huggingface_hub", "filelock", "typer", "rich", "jinja2"),
+}
 IMPORTERS = {"import_module", "__import__"}
 READERS = {  # functions that read what no hash of code covers, by their last name
     *("open", "read_text", "read_bytes", "load", "loadtxt", "genfromtxt", "fromfile", "memmap", "imread", "read_csv"),
@@ -50,13 +54,15 @@ Read = Callable[[str], bytes]
 """The bytes of a file; the same for the same path, whatever happens to the file meanwhile."""
 
 
-def is_own(path: str | None, folder: str) -> bool:
-    """Whether a file is the user's own: no part of Python, of an installed package or of segloop.
+def is_own(path: str | None, folder: str, name: str = "") -> bool:
+    """Whether the file of a module is the user's own: no part of Python, of an installed package or of segloop.
 
     Packages that are installed for development lie where they are written, and so are the user's own.
     """
     if not path or not os.path.isabs(path):
         return False  # built in, or frozen
+    if name.partition(".")[0] in SHARED and os.path.isabs(_below(path, folder)):
+        return False
     if LIBRARY.intersection(_below(path, folder).split(os.sep)):
         return False
     real = os.path.realpath(path)
@@ -160,7 +166,7 @@ def _resolved(name: str, folder: str, read: Read, but: type | tuple[()]) -> Iter
         if spec is None:
             return
         places = spec.submodule_search_locations
-        if is_own(spec.origin, folder) and os.path.isfile(str(spec.origin)):
+        if is_own(spec.origin, folder, dotted) and os.path.isfile(str(spec.origin)):
             yield Source(dotted, str(spec.origin), read(str(spec.origin)), places is not None)
         elif spec.origin is not None:
             return  # somebody else's, and so is all that lies in it

@@ -81,7 +81,7 @@ class World(MetaPathFinder):
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         """A module of the user's own, to be compiled from what was read; None for any other."""
         spec = find(fullname, path, World)
-        if spec is None or not is_own(spec.origin, self.folder) or not str(spec.origin).endswith(".py"):
+        if spec is None or not is_own(spec.origin, self.folder, fullname) or not str(spec.origin).endswith(".py"):
             return None
         loader, places = _Loader(fullname, str(spec.origin), self), spec.submodule_search_locations
         return spec_from_file_location(fullname, spec.origin, loader=loader, submodule_search_locations=places)
@@ -91,7 +91,7 @@ class World(MetaPathFinder):
         known = getattr(module, "__dict__", {})  # asked for more, some modules import what they stand for
         place = known.get("__file__") or next(iter(known.get("__path__") or ()), None)
         compiled = str(place).endswith((".so", ".pyd"))
-        return name != "__main__" and isinstance(place, str) and not compiled and is_own(place, self.folder)
+        return name != "__main__" and isinstance(place, str) and not compiled and is_own(place, self.folder, name)
 
     def _reached(self) -> list[Source]:
         """The file, what it imports, and what it has imported by names that no reader sees."""
@@ -136,7 +136,7 @@ def code_behind(thing: Any) -> Code | None:
     if file is None:
         return _typed(named) if module == "__main__" else None
     world = World(Path(file))
-    if not is_own(world.file, "") or not os.path.isfile(world.file):
+    if not is_own(world.file, "", module) or not os.path.isfile(world.file):
         return None
     name = module if module != "__main__" else Path(file).stem
     first = Source(name, world.file, world.read(world.file), _is_package(file))

@@ -15,7 +15,7 @@ from ..backbones.shared import Memory, Models
 from ..data.datasets import OpenDataset
 from ..errors import OptionError
 from ..runs.folder import locked
-from ..runs.inputs import unseen
+from ..runs.inputs import tell_unseen
 from ..runs.machine import machine
 from ..runs.record import open_record
 from ..runs.work import Progress, adding, work
@@ -79,9 +79,7 @@ def _side_by_side(
             for task, _ in group:
                 stack.enter_context(locked(task.out, LAYOUT))
         settled = [settle(task, data, models) for task, data in group]
-        for note in dict.fromkeys(unseen(one.inputs.settings) for one in settled if crew.leads):
-            if note:
-                say(note)
+        tell_unseen([one.inputs.settings for one in settled if crew.leads], say)
         begun = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled])
         jobs = [job_of(one, *own) for one, own in zip(settled, begun, strict=True)]
         for _, alike in groupby([job for job in jobs if job.missing], lambda job: job.shards):

@@ -44,13 +44,14 @@ def tasks_of(wish: Wish) -> list[Task]:
         raise OptionError(what, "evaluate one data set at a time with them")
     attentions = _attentions(wish)
     tasks = [Task(**{**wish.common, "key": key, "out": OUT, **own}) for key in keys for own in attentions]
-    if len(tasks) == 1 and len(grid_of(tasks[0])) == 1 and wish.out is not None:
-        return [replace(tasks[0], out=wish.out)]
+    grids = [grid_of(task) for task in tasks]
+    if len(tasks) == 1 and len(grids[0]) == 1 and wish.out is not None:
+        return [replace(tasks[0], out=wish.out, changes=next(iter(grids[0].values())))]
     placed = _apart([(wish.out or OUT) / task.key / task.label for task in tasks])
     return [
         replace(task, out=place / name, changes=changes)
-        for task, place in zip(tasks, placed, strict=True)
-        for name, changes in grid_of(task).items()
+        for task, place, grid in zip(tasks, placed, grids, strict=True)
+        for name, changes in grid.items()
     ]
 
 

@@ -18,7 +18,7 @@ from ..errors import OptionError
 from ..line.opening import folder_settings
 from ..line.segmenter import Segmenter
 from ..maps.decide import Rule
-from ..runs.inputs import SETTLED, as_recorded, attention_of, images_hash, made_by, plain_name, shards_of
+from ..runs.inputs import SETTLED, as_recorded, images_hash, made_by, plain_name, shards_of
 from ..runs.record import Inputs
 from ..scoring.metrics import Void
 from ..words.vocabulary import Vocabulary
@@ -108,7 +108,8 @@ def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settl
     asked = {name: getattr(task, name) for name in SETTLED}
     task = replace(task, **({} if task.overwrite else as_recorded(task.out, asked)))
     torch.set_num_threads(task.threads or torch.get_num_threads())
-    own = [attention_of(name) for name in (task.method, task.host)]
+    models = models or Models()
+    own = [models.attention(name) for name in (task.method, task.host)]
     same = {name: getattr(task, name) for name in SAME}
     segmenter = Segmenter.from_pretrained(
         task.clip,

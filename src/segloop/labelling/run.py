@@ -16,7 +16,7 @@ from ..common.files import replacing, write_whole
 from ..line.segmenter import Segmenter
 from ..results.filters import EVERYTHING, Filter
 from ..runs.folder import locked
-from ..runs.inputs import images_hash, made_by, shards_of, unseen
+from ..runs.inputs import images_hash, made_by, shards_of, tell_unseen
 from ..runs.machine import machine
 from ..runs.record import Inputs, open_record
 from ..runs.work import Progress, adding, work
@@ -70,15 +70,15 @@ def label(
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
     used are tried again. `exports` are names of EXPORTS: files of all photos that are made when all are done, also of a
     labelling that was done before. `keep` takes the class of some pixels away; with `confidence`, a picture of 8 bits
-    says how sure each class was. `named` are method and host as the user gave them, whose packages the record tells.
-    `stop` ends the work behind the shard in hand. Raises OptionError where `out` holds another run or something that is
-    of none; OutputError, MachineError.
+    says how sure each class was. `named` are method and host as the user gave them. `stop` ends the work behind the
+    shard in hand. Raises OptionError where `out` holds another run or what is of none; OutputError, MachineError.
     """
     folder = Path(out)
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
     encoded = segmenter.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
     keep.check(encoded.classes)
     inputs = _inputs(photos, segmenter, encoded, named, shard, _kept(keep, confidence))
+    tell_unseen([inputs.settings], say)
     parts = shards_of(len(photos), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)

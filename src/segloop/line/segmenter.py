@@ -93,7 +93,7 @@ class Segmenter:
             dataset: key of a benchmark such as "voc21": constants of any method for it, without naming a row.
             method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
             host: what fsa is attached to, any of these; without `method` it means fsa, or the recipe's method.
-            vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, a hub id or a local folder.
+            vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, hub id, folder, FILE.py:function.
             feedback: constants of FSA instead of the recipe's.
             purify: constants of SFP instead of the recipe's; without `method` it means sfp.
             device: auto, cpu, cuda, mps ...

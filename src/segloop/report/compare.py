@@ -11,6 +11,7 @@ from ..scoring.metrics import Counts, scores
 from . import names
 from .cells import Cell, Column, Table, Value, number, table
 from .grouping import LAYOUT, changes
+from .likeness import not_alike
 from .runs import Run, finish, read_counts
 
 CHANCE = 0.05  # a difference with p below it, and with an interval beside zero, is called real
@@ -108,6 +109,8 @@ def _beside_zero(gain: Difference, digits: int) -> int:
 def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images: int, digits: int) -> list[str]:
     old, new = titles(first, second)
     said = [f"{new} minus {old}, on the same {images} image{'s' if images != 1 else ''} of {first.data_name}:"]
+    if unlike := not_alike([first, second]):
+        said.append(f"Not like with like: {unlike}.")
     said += [sentence(name, getattr(gain, name), images, digits) for name in SCORES]
     verdicts = [verdict(moved, count) for moved, count in zip(gain.IoU, holding, strict=True)]
     known = sum(not math.isnan(moved.value) for moved in gain.IoU)

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from ..runs.alike import columns as columns_of
 from . import names
 from .caveats import caveats
 from .cells import Cell, Column, Notes, Table, table
 from .grouping import IDENTITY, LAYOUT, Row, changes, host_of, mixed, rows_of, said
+from .likeness import lines
 from .runs import Run
 
 BOUNDARY = "boundary_mIoU"  # of runs with --boundary
@@ -35,7 +37,7 @@ def paper_table(runs: Sequence[Run], metric: str = "mIoU", digits: int = 1, inte
     notes = Notes()
     maker = _Maker(metric, (*eight, *others), notes, labelled)
     rows = [cells for group in groups for cells in maker.group(group)]
-    return table("table", f"{metric} in percent", columns, rows, notes=notes)
+    return table("table", f"{metric} in percent", columns, rows, lines(runs, keys), notes)
 
 
 class _Maker:
@@ -109,14 +111,19 @@ def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) ->
     keys = names.column_keys(list(runs))
     boundary = any(BOUNDARY in run.metrics for run in runs)
     metrics = [metric for metric in METRICS if metric != BOUNDARY or boundary]
-    words = ("run", "data set", "method", "backbone", "recipe", "class list", "fidelity", "dtype")
+    words = ["run", "data set", "method", "backbone", "recipe", "class list", "fidelity", "dtype"]
+    records = [{"settings": run.settings, "queries": run.queries} for run in runs]
+    unlike = columns_of(records, [keys[run] for run in runs])
+    unlike.pop("class list", None)  # has its column
+    words += unlike
     scores = [Column(name, "percent", digits, intervals) for name in metrics]
     notes = Notes()
     rows = []
-    for run in runs:
+    for number, run in enumerate(runs):
         settings = run.settings
         words_of = settings.get("vocabulary") or "own"
-        about = (settings.get("recipe"), words_of, settings.get("fidelity"), settings.get("dtype"))
+        about = [settings.get("recipe"), words_of, settings.get("fidelity"), settings.get("dtype")]
+        about += [values[number] for values in unlike.values()]
         cells = [Cell(word) for word in (run.name, keys[run], names.run_title(run), names.backbone(run), *about)]
         cells.append(notes.mark(Cell(run.images), *caveats(run)))
         for metric in metrics:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,11 @@ def plain_name(name: str) -> str:
     return name
 
 
-def unseen(settings: Mapping[str, Any]) -> str | None:
-    """What a run's code rests on that no record can tell, as a sentence; None where nothing shows."""
-    found = settings.get("code_unseen")
-    if not found:
-        return None
-    return f"no record tells what this reads: {', '.join(found)}; where that changes, begin anew with --overwrite"
+def tell_unseen(runs: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:
+    """Say what the code of runs, by their settings, rests on that no record can tell, as far as it shows."""
+    found = dict.fromkeys(one for settings in runs for one in settings.get("code_unseen", ()))
+    if found:
+        say(f"no record tells what this reads: {', '.join(found)}; where that changes, begin anew with --overwrite")
 
 
 def images_hash(names: list[str]) -> str:
