@@ -93,7 +93,7 @@ def label(
         if len(missing) < len(parts):
             say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
         job = job_of(record, segmenter, encoded, photos, parts, (*missing, *again), keep, confidence)
-        _do(job, stop, say, progress)
+        _do(job, stop, progress)
         if left := len(record.missing(len(parts))):
             return Finished(folder, None, left)
         _export(record, photos, len(parts), exports, say)
@@ -135,9 +135,7 @@ def _export(
         say(f"wrote {record.folder / EXPORTS[name](record, photos, shards)}")
 
 
-def _do(job: Labelling, stop: Event | None, say: Callable[[str], None], progress: Progress) -> None:
-    if note := unseen(job.record.inputs["settings"]):
-        say(note)
+def _do(job: Labelling, stop: Event | None, progress: Progress) -> None:
     started = datetime.now(timezone.utc).isoformat()
     source = str(job.photos.root)
     entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": source}
