@@ -14,16 +14,21 @@ def complaint(result, code: int = 2) -> str:
 
 
 def sentence(text: str) -> str:
-    (line,) = text.splitlines()
+    (line,) = lines_of(text)
     assert line.startswith("error: ") and line.endswith(".") and "; " in line
     assert "fault in segloop" not in line
     return line
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines of stderr, without the first one of `evaluate`, which says what it begins with."""
+    return [line for line in text.splitlines() if not line.startswith("evaluate: ")]
+
+
 def done(result):
     """A command that went well and had nothing to complain of."""
     assert result.exit_code == 0, result.output
-    assert result.stderr == ""
+    assert lines_of(result.stderr) == []
     return result
 
 

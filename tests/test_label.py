@@ -16,9 +16,9 @@ from command import complaint, done
 from runs import TIMEOUT, killed_at, wait_for
 from segloop import Segmenter, label
 from segloop.errors import ImageError, OptionError
-from segloop.labelling.forecast import duration
 from segloop.labelling.outcomes import Labelled, Unlabelled, decode, encode
 from segloop.labelling.sources import photos_of
+from segloop.runs.forecast import duration
 
 RESULTS = ("run.json", "photos.csv", "classes.csv")
 

@@ -233,7 +233,35 @@ def better(counts: Counts, pixels: int) -> Counts:
     return Counts(counts.intersection + gain, counts.prediction + gain, counts.label)
 
 
-@pytest.mark.parametrize("images", [1, 7])
+def test_one_image_says_nothing_of_others():
+    found = intervals(random_counts(1, 5), draws=50)
+    assert np.isnan([found["mIoU"].low, found["mIoU"].high, *found["IoU"].ravel()]).all()
+
+
+def test_few_images_whose_draws_all_lie_beside_the_score_have_an_interval_that_holds_it():
+    """Class 0 is perfect and in ten images, two hopeless ones are in one image each: mIoU is 100 / 3.
+
+    A draw without one of the two has the mean over two classes, 50, without both 100.
+    """
+    label = np.zeros((12, 3), np.int64)
+    label[:10, 0], label[10, 1], label[11, 2] = 10, 10, 10
+    right = np.where(np.arange(3) == 0, label, 0)
+    found = intervals(Counts(right, label, label), draws=400, level=0.01)["mIoU"]
+    assert found.low == pytest.approx(100 / 3) and found.high == 50
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), images=st.integers(2, 6), classes=st.integers(1, 9))
+def test_an_interval_holds_its_score_however_few_images_there_are(seed, images, classes):
+    counts = random_counts(images, classes, seed)
+    found, made = intervals(counts, draws=40, seed=seed, level=0.5), scores(counts.total())
+    for name in ("aAcc", "mIoU", "mAcc"):
+        assert not found[name].low > getattr(made, name) and not getattr(made, name) > found[name].high
+    gain = paired(counts, better(counts, 9), draws=40, seed=seed, level=0.5).mIoU
+    assert not gain.interval.low > gain.value and not gain.value > gain.interval.high
+
+
+@pytest.mark.parametrize("images", [2, 7])
 def test_equal_images_give_intervals_of_no_width(images):
     one = random_counts(1, 5)
     counts = Counts(*(np.repeat(getattr(one, part), images, axis=0) for part in PARTS))

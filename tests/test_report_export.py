@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,8 @@ from segloop.report import export
 from segloop.report.bars import bar
 from segloop.report.build import Wanted, build
 from segloop.report.cells import Cell, Column, Gallery, Notes, Picture, Report, Strip, flat, letter, number, table, text
+from segloop.report.latex import latex
+from segloop.report.markdown import escaped
 from segloop.report.page import page
 from segloop.report.runs import find_runs
 from segloop.scenes.draw import CLASSES, write_scenes
@@ -111,7 +114,7 @@ def test_markdown_and_page_show_the_same_words(made):
     for one in made.tables:
         words = [[text(cell, column) for cell, column in zip(row, one.columns, strict=True)] for row in one.rows]
         assert [[cell[1] for cell in row] for row in html.tables[one.name][1:]] == words
-        start = shown.index(f"## {export._escaped(one.title)}")
+        start = shown.index(f"## {escaped(one.title)}")
         lines = [line for line in shown[start + 1 :] if line.startswith("|")][2 : 2 + len(words)]
         found = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines]
         marks = [[f" ({','.join(map(letter, cell.marks))})" if cell.marks else "" for cell in row] for row in one.rows]
@@ -212,6 +215,50 @@ def test_a_page_needs_nothing_else_and_runs_nothing_of_a_name(made):
     assert "&lt;script&gt;alert(1)" in content
 
 
+def test_latex_holds_the_same_words_between_its_signs(made):
+    words = latex(made)
+    blocks = words.split(r"\begin{table}")[1:]
+    opened, closed = (len(re.findall(rf"(?<!\\){sign}", words)) for sign in "{}")
+    assert len(blocks) == len(made.tables) and opened == closed
+    for one, block in zip(made.tables, blocks, strict=True):
+        sides = re.search(r"\\begin{tabular}{([lr]+)}", block)[1]
+        assert sides == "".join("l" if column.kind == "text" else "r" for column in one.columns)
+        rows = [line for line in block.splitlines() if line.startswith("    ") and line.endswith(r" \\")]
+        assert len(rows) == 1 + len(one.rows) and {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(sides)}
+    assert r"$\Delta$" in words and r"\textless{}script\textgreater{}" in words and "{=1+1" not in words
+    assert "Δ" not in words and r"*star*\_x\_ `tick`" in words
+
+
+def test_latex_of_a_cell():
+    notes = Notes()
+    cell = notes.mark(Cell(-1.44, -2.0, 0.5), "limited, by 5 %")
+    one = table(
+        "t", "50 % & more", [Column("a_b"), Column("Δ", "points", interval=True)], [["~x", cell], ["y", Cell()]]
+    )
+    lines = latex(Report("", (replace(one, notes=notes.words()),))).splitlines()
+    assert lines[0].startswith("% written by segloop report")
+    assert r"  \caption{50 \% \& more}" in lines and r"  \begin{tabular}{lr}" in lines
+    assert r"    a\_b & $\Delta$ \\" in lines and r"    y & -- \\" in lines
+    assert r"    \textasciitilde{}x & $-$1.4 [$-$2.0, +0.5]$^{a}$ \\" in lines
+    assert r"  \par {\footnotesize (a) limited, by 5 \%}" in lines
+
+
+def test_a_name_that_ends_in_tex_is_latex(segloop, two_runs, tmp_path):
+    path = tmp_path / "t.tex"
+    assert segloop("report", two_runs, "--out", path).exit_code == 0
+    assert path.read_text(encoding="utf-8").startswith("% written by segloop report")
+    assert segloop("report", two_runs, "--out", path).exit_code == 0  # an earlier one is replaced
+    assert segloop("report", two_runs, "--format", "tex").stdout == path.read_text(encoding="utf-8")
+    path.write_text("my own")
+    assert "is not what segloop wrote" in complaint(segloop("report", two_runs, "--out", path))
+
+
+def test_a_missing_openpyxl_is_said_before_the_work(segloop, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    assert "segloop[xlsx]" in complaint(segloop("report", "nowhere", "--out", tmp_path / "r.xlsx"))
+    assert "segloop[xlsx]" in " ".join(segloop("report", "--help").stdout.split())
+
+
 def test_bars_are_drawn_where_there_is_a_value(made):
     rows = Page(page(made)).tables["comparison"][1:]
     assert all(sum(cell[2] for cell in row) == 1 for row in rows)
@@ -303,7 +350,10 @@ def test_json_is_one_object_on_stdout_beside_any_file(report, two_runs, tmp_path
         (["--pictures", "2"], "pictures do not go into md; add --format html"),
         (["--against", "others"], "unknown --against 'others'; the only choice is published"),
         (["--out", "runs"], "runs is a folder; name a file in it, such as runs/report.md"),
-        (["--out", "r.pdf"], "reports are not written as .pdf (r.pdf); end --out in one of .md, .csv, .xlsx, .html"),
+        (
+            ["--out", "r.pdf"],
+            "reports are not written as .pdf (r.pdf); end --out in one of .md, .csv, .tex, .xlsx, .html",
+        ),
         (["--format", "html", "--out", "a/r.csv"], "(a/r.csv); name it a/r.html, or leave --format html out"),
         (
             ["--format", "csv", "--out", "r.tsv"],

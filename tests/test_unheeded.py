@@ -8,7 +8,15 @@ from segloop.cli import app
 
 USELESS = (
     *(("--method", "qq"), ("--host", "qq"), ("--clip", "x"), ("--fidelity", "reference"), ("--limit", 2)),
-    *(("--boundary",), ("--methods", "qq"), ("--fsa", "on"), ("--templates", "plain"), ("--mask-values", "0=0")),
+    *(
+        ("--boundary",),
+        ("--methods", "qq"),
+        ("--preset", "paper"),
+        ("--dry-run",),
+        ("--fsa", "on"),
+        ("--templates", "plain"),
+        ("--mask-values", "0=0"),
+    ),
     *(("--bands", "1"), ("--stretch", "minmax"), ("--split", "x"), ("--names", "P"), ("--scores",), ("--save-maps",)),
     *(("--devices", "2"), ("--shard", 2), ("--batch", 2), ("--threads", 2), ("--device", "cpu"), ("--offline",)),
     *(("--recipe", "sclip/voc21"), ("--vision", "dino"), ("--dtype", "float32"), ("--turn-masks",)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..attention.custom import with_settings
+from ..attention.custom import is_file_place, with_settings
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
@@ -105,6 +105,13 @@ def _plugged(plug_in: str, host: NamedHost) -> NamedHost:
         raise OptionError(f"{plug_in} came on {host.name}, which purifies already", "name another host")
     purify, stages = host.purify or row.purify, (*host.stages, *row.stages)
     return replace(host, name=f"{plug_in}:{host.name}", purify=purify, stages=stages)
+
+
+def takes_guide(method: str | None, host: str | None) -> bool:
+    """Whether a vision model lends its patches to what these names stand for. Raises OptionError as `resolve`."""
+    if any(is_file_place(name) for name in (method, host) if name):
+        return False
+    return attention_of(Choice(method, host), {"method": None, "host": None})[2].variant.on_guide_grid
 
 
 def recipe_of(choice: Choice) -> Recipe:

@@ -9,10 +9,11 @@ from ..attention.purify import SFP
 from ..attention.types import Attention
 from ..attention.variants import VARIANTS
 from ..common.records import Constants, constants_of, override, share_out, switches_of
+from ..common.visible import plain
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
-from .methods import METHODS, THRESHOLDS, Method
+from .methods import METHODS, PROXY_HOST, THRESHOLDS, Method
 from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
 from .settings import Deciding, Geometry, Surroundings
 
@@ -32,7 +33,9 @@ class Guidance:
 
     def __post_init__(self) -> None:
         if self.vision_feature not in ("tokens", "q", "k", "v"):
-            raise OptionError(f"vision_feature={self.vision_feature!r} is not possible", "it must be tokens, q, k or v")
+            raise OptionError(
+                f"vision_feature={plain(self.vision_feature)} is not possible", "it must be tokens, q, k or v"
+            )
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,9 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     method, host_name, host, row = attention_of(choice, named)
     row = METHODS[recipe.method] if recipe else row
     guided = host.variant.on_guide_grid
+    if choice.vision and not guided:
+        what = f"vision model {choice.vision} came with method {host_name or method}, which no guide serves"
+        raise OptionError(what, f"leave it out, or take {PROXY_HOST}, alone or as the host")
     plan = Plan(
         method=method,
         host=host_name,

@@ -1,7 +1,7 @@
 """`segloop evaluate`: a data set labelled, counted and scored."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,9 @@ from .taking import flat, given, taking
 
 if TYPE_CHECKING:
     from ..evaluation.sweep import Wish
+    from ..evaluation.task import Task
 
+OPENING = "evaluate: "  # of the first line
 EXAMPLE = "segloop evaluate voc21 --data DIR --method sclip"
 WITHOUT_NETWORK = {"from_scores", "sets", "data", "out", "overwrite", "json_lines", "debug"}  # all that deciding takes
 
@@ -58,7 +60,11 @@ class Asked:
     networks: options.Networks
     methods: Annotated[
         str | None,
-        typer.Option("--methods", help="Several, joined by commas: all of them on all data sets, in one go."),
+        typer.Option("--methods", help="Several, joined by commas, or all; each on every data set, in one go."),
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="A grid of methods, guides and CLIPs by its name: see `segloop methods`."),
     ] = None
     fsa: Annotated[str, typer.Option("--fsa", help="With --methods: off, on, or off,on.")] = "off"
     names: Annotated[
@@ -83,6 +89,9 @@ class Asked:
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Images done or lost together; 16.")] = None
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of torch, in each process.")] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="How many images and windows, how long, how large; nothing is written.")
+    ] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in the same folder.")] = False
     json_lines: options.Json = False
     debug: options.Debug = False
@@ -92,8 +101,8 @@ class Asked:
 def evaluate(asked: Asked) -> None:
     """Measure a method on a data set, or many on all of them; started again, a run goes on where it was stopped.
 
-    With a benchmark and a method, geometry, thresholds and class list are the published ones. `all` is the eight
-    benchmarks of the papers.
+    With a benchmark and a method, geometry, thresholds and class list are the published ones. `all` is those of the
+    papers' eight benchmarks that are there. --clip may name several, joined by commas: each has folders of its own.
 
     A folder of your own has images, masks and classes.txt. Label maps store 0, 1, 2 ... in the order of classes.txt,
     and 255 for void; or they are colours, with a colour behind each name in classes.txt or in colours.txt beside it:
@@ -103,8 +112,8 @@ def evaluate(asked: Asked) -> None:
         if asked.from_scores is not None:
             _check_alone(asked)
         changes = options.overrides(asked.networks.sets)
-        console.quiet_libraries()
         if asked.from_scores is not None:
+            console.quiet_libraries()
             again = _decide_anew(asked.from_scores, asked.data or [], asked.out, changes, asked.overwrite)
             _tell([again], asked.json_lines)
             return
@@ -112,15 +121,31 @@ def evaluate(asked: Asked) -> None:
             missing = "KEY" if asked.key is None else "--data"
             raise OptionError(f"{missing} is missing", f"write it as in: {EXAMPLE}")
         check_count("--threads", asked.threads or 0)
+        say(_opening(asked, asked.key))  # before PyTorch, which takes seconds
+        console.quiet_libraries()
         from ..evaluation.crew import crew_of
         from ..evaluation.run import evaluate as run
         from ..evaluation.sweep import tasks_of
 
         crew, device = crew_of(asked.devices, asked.networks.device)
-        tasks = tasks_of(_wish(asked, asked.key, changes, device))
+        tasks = tasks_of(_wish(asked, asked.key, changes, device), say)
+        if asked.dry_run:
+            _tell_forecast(tasks, asked.json_lines)
+            return
         with console.progress("images", 0) as advance:
             finished = run(tasks, crew, say, advance)
         _tell(finished, asked.json_lines)
+
+
+def _opening(asked: Asked, key: str) -> str:
+    """The first line: what was understood."""
+    networks = asked.networks
+    preset = f"preset {asked.preset}" if asked.preset else None
+    fsa = f" with feedback {asked.fsa}" if asked.methods else ""
+    method = networks.method or networks.host or networks.recipe or "fsa"
+    what = preset or (f"methods {asked.methods}{fsa}" if asked.methods else method)
+    judged = "judging" if asked.dry_run else "evaluating"
+    return f"{OPENING}{judged} {key} with {what}; loading PyTorch, then looking at {', '.join(asked.data or [])}"
 
 
 def _check_alone(asked: Asked) -> None:
@@ -142,7 +167,36 @@ def _wish(asked: Asked, key: str, changes: dict[str, Any], device: str) -> "Wish
     common = {name: value for name, value in flat(asked).items() if name in own}
     common |= {"places": tuple(asked.data or ()), "changes": changes, "device": device}
     common["masks"] = Masks(**vars(asked.labels))
-    return Wish(keys=key, out=asked.out, methods=asked.methods, fsa=asked.fsa, common=common)
+    return Wish(key, asked.out, asked.methods, asked.fsa, common, asked.preset, _clips(asked))
+
+
+def _clips(asked: Asked) -> list[str]:
+    """What --clip names; nothing where a preset has sizes of its own. Raises OptionError for an empty name."""
+    given = asked.networks.clip
+    if asked.preset and given == options.DEFAULT_CLIP:
+        return []
+    names = [given] if Path(given).is_dir() else [name.strip() for name in given.split(",")]
+    if not all(names):
+        raise OptionError(f"--clip {given} names none between its commas", "write models joined by commas")
+    return list(dict.fromkeys(names))
+
+
+def _tell_forecast(tasks: list["Task"], json_lines: bool) -> None:
+    from ..evaluation.forecast import forecast
+    from ..runs.forecast import duration
+
+    found = forecast(tasks, say)
+    if options.as_lines([asdict(one) for one in found], json_lines):
+        return
+    header = ("data set", "runs", "images", "windows", "time", "record", "maps", "scores", "judged by")
+    rows = []
+    for one in found:
+        bad = f", {one.unusable} of them of no use" if one.unusable else ""
+        sizes = [f"{size / 1e6:.3g} MB" if size else "-" for size in (one.record, one.maps, one.scores)]
+        counts = [str(one.runs), str(one.images), str(one.windows), duration(one.seconds)]
+        rows.append([one.dataset, *counts, *sizes, f"{counted(one.tried, 'image')}{bad}"])
+    console.table("What it would take here, about", header, rows)
+    console.tell(f"in all about {duration(sum(one.seconds for one in found))}, as if nothing was done yet")
 
 
 def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[str, Any], overwrite: bool) -> Any:
@@ -181,6 +235,7 @@ def _tell(finished: list[Any], json_lines: bool) -> None:
 def _row(one: Any, *unlike: str) -> list[str]:
     metrics = {name: "-" if value is None else f"{value:.2f}" for name, value in one.run["metrics"].items()}
     low, high = one.run["intervals"].get("mIoU", (None, None))
-    spread = "-" if low is None else f"{low:.1f} to {high:.1f}"
+    none = "of one image none" if one.run["images"] == 1 else "-"
+    spread = none if low is None else f"{low:.1f} to {high:.1f}"
     figures = [metrics["mIoU"], spread, metrics["aAcc"], metrics["mAcc"], metrics.get("boundary_mIoU", "-")]
     return [str(one.folder), str(one.run["images"]), *unlike, *figures]

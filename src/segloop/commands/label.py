@@ -146,7 +146,8 @@ def _tell(done: Any, json_lines: bool) -> None:
 
 
 def _tell_forecast(photos: Any, segmenter: Any, vocabulary: Any, json_lines: bool) -> None:
-    from ..labelling.forecast import duration, forecast
+    from ..labelling.forecast import forecast
+    from ..runs.forecast import duration
 
     found = forecast(photos, segmenter, vocabulary)
     if json_lines:

@@ -27,7 +27,7 @@ class Asked:
     ] = None
     form: Annotated[
         str | None,
-        typer.Option("--format", help="md, csv, xlsx or html; what --out ends in, else md."),
+        typer.Option("--format", help='md, csv, tex, html, xlsx (needs "segloop[xlsx]"); what --out ends in, else md.'),
     ] = None
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write, instead of stdout; an earlier report is replaced.")

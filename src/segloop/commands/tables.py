@@ -8,10 +8,11 @@ from . import options
 
 
 def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
-    """List the methods, what they keep of CLIP's last block, the hosts of fsa and the guides of proxyclip."""
+    """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets."""
     with friendly(debug):
         from ..backbones.models import GUIDES
         from ..choice.methods import EXAMPLES, METHODS
+        from ..choice.presets import PRESETS
 
         kept = {name: row.variant(name) for name, row in METHODS.items()}
         hosts = [*(name for name in METHODS if name != "fsa"), *EXAMPLES]
@@ -34,6 +35,10 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
         console.tell(f"Hosts of fsa (--host): {', '.join(hosts)}")
         own = "your own: --method FILE.py:function"
         console.tell(f'Also any product of q, k and v, such as --method "qk+vv", and {own}')
+        console.tell("")
+        console.tell("Grids of runs for segloop evaluate (--preset):")
+        for name, grid in PRESETS.items():
+            console.tell(f"  {name:<14}{grid.summary}")
 
 
 def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:

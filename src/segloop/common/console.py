@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from ..errors import Notice, PhotoWarning, SegloopError, UserError, memory_ran_out
 from .system import refusal
-from .visible import shortened, visible
+from .visible import largest, shortened, visible
 
 WORD = 400  # letters of a word in a sentence, at most
 PHOTO_WARNINGS = 5  # that are told one by one, of a batch or a data set
@@ -212,7 +212,4 @@ def ensure_folder(folder: Path) -> None:
     probe(folder)
 
 
-def summary(share: Mapping[str, float], most: int = 4) -> str:
-    """The largest classes of a photo: "grass 61 %, sand 30 %"."""
-    largest = sorted(share.items(), key=lambda item: -item[1])[:most]
-    return ", ".join(f"{name} {part:.0%}" for name, part in largest if part > 0)
+summary = largest  # of a photo's classes

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import OptionError, nearest
+from .visible import plain
 
 Constants = Mapping[str, Any]
 Record = TypeVar("Record")
@@ -68,7 +69,7 @@ def share_out(parts: Mapping[str, Any], changes: Constants) -> dict[str, dict[st
 def require(fine: bool, name: str, value: object, allowed: str) -> None:
     """Raises OptionError where a value is outside its range; `allowed` says what it must be."""
     if not fine:
-        raise OptionError(f"{name}={value!r} is not possible", f"it must be {allowed}")
+        raise OptionError(f"{name}={plain(value)} is not possible", f"it must be {allowed}")
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     hint = _without_none(hint)
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise OptionError(f"setting {name}={value!r}", nearest(str(value), map(str, get_args(hint))))
+            raise OptionError(f"setting {name}={plain(value)}", nearest(str(value), map(str, get_args(hint))))
         return value
     if get_origin(hint) is tuple:
         kind = get_args(hint)[0]
@@ -150,6 +151,5 @@ def _of_kind(name: str, kind: type, item: Any, value: Any, words: str) -> Any:
     if kind is float and type(item) is int:
         return float(item)
     if type(item) is not kind:
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else repr(value)
-        raise OptionError(f"setting {name}={shown}", f"give {words}")
+        raise OptionError(f"setting {name}={plain(value)}", f"give {words}")
     return item

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 
 # C0, DEL and C1 controls; marks and overrides of direction; line and paragraph separators; invisible operators and
 # blanks; annotation marks; halves of characters, which bytes of a file name become that are no text
@@ -9,6 +10,7 @@ HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 LONGEST = 160  # letters of a path in a sentence
+NAME = 40  # letters of a class in a line of shares
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -22,6 +24,22 @@ def visible(text: str, keep: str = "") -> str:
 def counted(number: int, noun: str) -> str:
     """ "1 photo", "3 photos"."""
     return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
+def plain(value: object) -> str:
+    """A value as the command line would have it: none, true, 3,2,1, a word without quotes."""
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ",".join(plain(item) for item in value)
+    return str(value)
+
+
+def largest(share: Mapping[str, float], most: int = 4) -> str:
+    """The largest classes of a photo: "grass 61 %, sand 30 %"; of a very long name the beginning."""
+    first = sorted(share.items(), key=lambda item: -item[1])[:most]
+    names = {name: name if len(name) <= NAME else f"{name[:NAME]}..." for name, _ in first}
+    return ", ".join(f"{names[name]} {part:.0%}" for name, part in first if part > 0)
 
 
 def shortened(path: object) -> str:

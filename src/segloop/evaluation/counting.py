@@ -83,15 +83,19 @@ class Counting:
 
     def done(self, item: Sample, photo: Compared, decided: np.ndarray, tiles: Tensor) -> Outcome:
         """Its counts; map and cosines are kept where they are wanted. Raises ImageError, OutputError, MachineError."""
-        labels, truth, count = decided, photo.truth, len(self.classes)
-        cells = confusion(labels, truth, count, self.void)
-        edges = boundary_counts(labels, truth, count, self.void) if self.boundary else None
         if self.maps:
             target = self.record.folder / MAPS / f"{item.name}.png"
             check_replaced({target: MAP}, "move it away, or choose another --out")
-            write_whole(target, label_png(labels, self.classes))
+            write_whole(target, label_png(decided, self.classes))
         if self.encode:
             write_scores(self.record.folder, item, self.encode(photo.photo, tiles))
+        return self.counted(item, photo, decided)
+
+    def counted(self, item: Sample, photo: Compared, labels: np.ndarray) -> Outcome:
+        """Its labels against what they are compared with. Raises ImageError."""
+        count, truth = len(self.classes), photo.truth
+        cells = confusion(labels, truth, count, self.void)
+        edges = boundary_counts(labels, truth, count, self.void) if self.boundary else None
         left = uncounted(truth, count, self.data.dataset.rule)
         return Scored(item.name, (labels.shape[0], labels.shape[1]), cells, edges, left)
 

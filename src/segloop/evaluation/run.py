@@ -20,7 +20,7 @@ from ..runs.machine import machine
 from ..runs.record import open_record
 from ..runs.work import Progress, adding, work
 from .counting import Counting, job_of
-from .crew import Crew
+from .crew import Advance, Crew
 from .preflight import check_labels, orientation_notes
 from .record import COUNTED, LAYOUT, MAPS, Evaluation, finish
 from .task import Settled, Task, find, settle
@@ -47,20 +47,33 @@ def evaluate(
     `check_labels`, `Segmenter.from_pretrained` and `open_record` do, MachineError where a helping process was lost.
     """
     crew = crew or Crew()
-    found = [(task, find(task)) for task in tasks]
+    found = look(tasks, say if crew.leads else lambda sentence: None)
     for task, data in found if crew.leads else []:
         _check_apart(task, data)
-    for note in dict.fromkeys(note for _, data in found for note in data.notes if crew.leads):
-        say(note)
-    for data in {(task.key, task.split, task.limit): data for task, data in found}.values():
-        check_labels(data)
-        for note in orientation_notes(data) if crew.leads else []:
-            say(note)
     models = Models(Memory() if len(tasks) > 1 else None)
-    finished: list[Finished] = []
-    for _, group in groupby(found, lambda pair: (pair[0].key, pair[0].split, pair[0].limit)):
-        finished += _side_by_side(list(group), models, crew, say, progress)
-    return finished
+    advance = adding(progress, sum(len(data.samples) for _, data in found))
+    return [one for group in by_data(found) for one in _side_by_side(group, models, crew, say, advance)]
+
+
+def look(tasks: Sequence[Task], say: Say) -> list[tuple[Task, OpenDataset]]:
+    """Every task with its data set, checked before anything starts; `say` is told what to know of them."""
+    found = [(task, find(task)) for task in tasks]
+    for note in dict.fromkeys(note for _, data in found for note in data.notes):
+        say(note)
+    for data in {_which(task): data for task, data in found}.values():
+        check_labels(data)
+        for note in orientation_notes(data):
+            say(note)
+    return found
+
+
+def by_data(found: Sequence[tuple[Task, OpenDataset]]) -> list[list[tuple[Task, OpenDataset]]]:
+    """Tasks that are done side by side: those of one data set."""
+    return [list(group) for _, group in groupby(found, lambda pair: _which(pair[0]))]
+
+
+def _which(task: Task) -> tuple[Any, ...]:
+    return task.key, task.split, task.limit
 
 
 def _check_apart(task: Task, data: OpenDataset) -> None:
@@ -72,7 +85,7 @@ def _check_apart(task: Task, data: OpenDataset) -> None:
 
 
 def _side_by_side(
-    group: Sequence[tuple[Task, OpenDataset]], models: Models, crew: Crew, say: Say, progress: Progress
+    group: Sequence[tuple[Task, OpenDataset]], models: Models, crew: Crew, say: Say, advance: Advance
 ) -> list[Finished]:
     with ExitStack() as stack:
         if crew.leads:
@@ -82,8 +95,9 @@ def _side_by_side(
         tell_unseen([one.inputs.settings for one in settled if crew.leads], say)
         begun = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled])
         jobs = [job_of(one, *own) for one, own in zip(settled, begun, strict=True)]
+        advance(sum(len(job.data.samples) - job.images for job in jobs))  # done before
         for _, alike in groupby([job for job in jobs if job.missing], lambda job: job.shards):
-            _work(list(alike), settled, models, crew, progress)
+            _work(list(alike), settled, models, crew, advance)
         if not crew.leads:
             return []
         return [_finish(one, record) for one, (record, _) in zip(settled, begun, strict=True)]
@@ -102,7 +116,7 @@ def _begin(settled: Settled, say: Say) -> tuple[Evaluation, list[int]]:
     return record, missing
 
 
-def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, crew: Crew, progress: Progress) -> None:
+def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, crew: Crew, advance: Advance) -> None:
     """The missing shards of jobs whose shards are alike, by this process and those that help it."""
     todo = sorted(set().union(*(job.missing for job in jobs)))
     total = sum(job.images for job in jobs)
@@ -119,7 +133,6 @@ def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, 
     }
     for job in jobs if crew.leads else []:
         job.record.log(entry)
-    advance = adding(progress, total)
     with crew.helpers(tasks, todo, advance) as shards:
         seconds = work(jobs, shards, advance, models.memory)
     for job in jobs if crew.leads else []:

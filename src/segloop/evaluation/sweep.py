@@ -1,7 +1,7 @@
-"""One wish of the command line, many runs: data sets x methods x feedback off and on x values of settings."""
+"""One wish of the command line, many runs: data sets x methods x feedback x values of settings, on every CLIP."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import Any
 from ..choice.naming import Choice
 from ..choice.plan import known_constants, resolve
 from ..common.keys import EIGHT
+from ..data.datasets import check
 from ..data.layouts import DATASETS
 from ..data.masks import USUAL
 from ..data.places import Place, check_named, read_places
 from ..errors import OptionError, nearest
 from ..runs.inputs import attention_of
-from .task import Task
+from .configurations import ALL, configurations_of
+from .task import Task, clip_label
 
 OUT = Path("segloop-out")
-SWITCH = {"off": False, "on": True}
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,28 @@ class Wish:
     methods: str | None  # joined by commas
     fsa: str  # "off", "on", "off,on"
     common: Mapping[str, Any]  # fields of Task that all runs share
+    preset: str | None = None  # instead of methods
+    clips: Sequence[str] = ()  # none: the preset's, or Task's own
 
 
-def tasks_of(wish: Wish) -> list[Task]:
+def tasks_of(wish: Wish, say: Callable[[str], None] = lambda sentence: None) -> list[Task]:
     """The runs, data set by data set. One run lies in `out` itself, several in `out`/KEY/METHOD, and where settings
     have several values, in `out`/KEY/METHOD/stride=80,crop=224.
 
-    Raises OptionError for unknown keys and for options that contradict each other.
+    Of several CLIPs each has a folder between these two. `say` is told which data sets of `all` are left out. Raises
+    OptionError for unknown keys and for options that contradict each other.
     """
-    keys = _keys(wish.keys, read_places(wish.common.get("places", ())))
+    places = read_places(wish.common.get("places", ()))
+    keys = _there(wish, places, say) if wish.keys == ALL else _keys(wish.keys, places)
     if len(keys) > 1 and wish.common.get("masks", USUAL) != USUAL:
         what = f"options of label maps (--mask-suffix and its like) came with {len(keys)} data sets"
         raise OptionError(what, "evaluate one data set at a time with them")
-    attentions = _attentions(wish)
+    attentions = configurations_of(wish.common, wish.methods, wish.fsa, wish.preset, wish.clips)
     tasks = [Task(**{**wish.common, "key": key, "out": OUT, **own}) for key in keys for own in attentions]
     grids = [grid_of(task) for task in tasks]
     if len(tasks) == 1 and len(grids[0]) == 1 and wish.out is not None:
         return [replace(tasks[0], out=wish.out, changes=next(iter(grids[0].values())))]
-    placed = _apart([(wish.out or OUT) / task.key / task.label for task in tasks])
+    placed = _apart(_places(wish.out or OUT, tasks))
     return [
         replace(task, out=place / name, changes=changes)
         for task, place, grid in zip(tasks, placed, grids, strict=True)
@@ -94,9 +99,35 @@ def _apart(places: Sequence[Path]) -> list[Path]:
     ]
 
 
+def _places(out: Path, tasks: Sequence[Task]) -> list[Path]:
+    """A folder for each; guides are named where there are several."""
+    clips = list(dict.fromkeys(task.clip for task in tasks))
+    below = {clip: clip_label(clip, clips) if len(clips) > 1 else "" for clip in clips}
+    guided = len({task.vision for task in tasks if task.vision}) > 1
+    return [out / task.key / below[task.clip] / (task.guided_label if guided else task.label) for task in tasks]
+
+
+def _there(wish: Wish, places: Sequence[Place], say: Callable[[str], None]) -> list[str]:
+    """Those of the papers' eight that can be opened; the others are told. Raises OptionError where none can."""
+    check_named(places, EIGHT)
+    common = wish.common
+    checks = [check(key, common["places"], common.get("split"), common.get("limit")) for key in EIGHT]
+    keys = [one.key for one in checks if one.opened]
+    if not keys:
+        what = f"none of the papers' eight data sets is at {', '.join(map(str, common['places']))}"
+        raise OptionError(what, "see what is missing with `segloop datasets --data DIR`")
+    missing = [one.key for one in checks if one.root is None]
+    if missing:
+        say(f"not there, and left out: {', '.join(missing)}; `segloop datasets --data DIR` says how to get them")
+    for one in checks:
+        if one.root is not None and one.problem:
+            say(f"left out: {one.key}: {one.problem}")
+    return keys
+
+
 def _keys(text: str, places: Sequence[Place]) -> list[str]:
     """Keys of data sets, and names of folders that places give. Raises OptionError for others, and for idle names."""
-    keys = [*EIGHT] if text == "all" else list(dict.fromkeys(key.strip() for key in text.split(",")))
+    keys = list(dict.fromkeys(key.strip() for key in text.split(",")))
     own = [place.key for place in places if place.key]
     for key in keys:
         if key not in DATASETS and key not in own:
@@ -107,24 +138,3 @@ def _keys(text: str, places: Sequence[Place]) -> list[str]:
             )
     check_named(places, keys)
     return keys
-
-
-def _attentions(wish: Wish) -> list[dict[str, Any]]:
-    """Method and host of each run of a data set."""
-    if wish.methods is None:
-        if wish.fsa != "off":
-            raise OptionError("--fsa came without --methods", "write --host METHOD for feedback on one method")
-        return [{}]
-    given = [f"--{name}" for name in ("method", "host", "recipe") if wish.common.get(name)]
-    if given:
-        raise OptionError(f"{' and '.join(given)} came with --methods", "leave one of them out")
-    switches = [part.strip() for part in wish.fsa.split(",")]
-    unknown = next((part for part in switches if part not in SWITCH), None)
-    if unknown is not None:
-        raise OptionError(f"--fsa {unknown!r}", "write off, on, or off,on")
-    names = list(dict.fromkeys(name.strip() for name in wish.methods.split(",")))
-    return [
-        {"method": None, "host": name} if SWITCH[switch] else {"method": name, "host": None}
-        for name in names
-        for switch in dict.fromkeys(switches)
-    ]

@@ -1,6 +1,6 @@
 """One run as it was asked for, and what it is once everything is settled."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,18 @@ class Task:
         if self.host or self.method == "fsa":
             return f"{plain_name(self.host or 'proxyclip')}+{method or 'fsa'}"
         return plain_name(method or "auto")
+
+    @property
+    def guided_label(self) -> str:
+        """The label with the name of the vision model: `proxyclip-dinov2+fsa`."""
+        name, plus, feedback = self.label.partition("+fsa")
+        return f"{name}-{plain_name(self.vision).replace('/', '-')}{plus}{feedback}" if self.vision else self.label
+
+
+def clip_label(name: str, among: Sequence[str]) -> str:
+    """A CLIP's name for a folder: without its owner where that tells it from the others."""
+    short = {clip: plain_name(clip).rpartition("/")[2] for clip in among}
+    return short[name] if [*short.values()].count(short[name]) == 1 else plain_name(name).replace("/", "--")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..common.visible import plain
 from ..errors import ImageError, OptionError, PhotoWarning, nearest
 
 DARK = 1 / 4  # of white: where 99 % of the numbers lie below, a photo looks almost black; 14 bits in 16 reach it
@@ -73,7 +74,7 @@ def reading(bands: str | Sequence[int] | None = None, stretch: str | None = None
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) not in (1, 3) or min(numbers) < 1:
-        what = f"bands {bands!r} are not possible"
+        what = f"bands {plain(bands)} are not possible"
         raise OptionError(what, "write three numbers from 1 for red, green and blue, such as 4,3,2, or one for grey")
     return Reading(numbers, stretch)
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from ..errors import ImageError
 from ..line.segmenter import Segmenter
 from ..results.segmentation import label_png
+from ..runs.forecast import TRIED, spread
 from ..words.vocabulary import Vocabulary
 from .sources import Photos
-
-TRIED = 8  # photos, spread over the source
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,7 @@ class Forecast:
 def forecast(photos: Photos, segmenter: Segmenter, vocabulary: Vocabulary, tried: int = TRIED) -> Forecast:
     """Label a few photos spread over the source, write nothing, and multiply. Words are encoded before."""
     encoded = segmenter.encoded(vocabulary)
-    step = max(1, len(photos) // tried)
-    chosen = [photo.path for photo in photos[::step][:tried]]
+    chosen = [photo.path for photo in photos[spread(len(photos), tried)]]
     failed: list[ImageError] = []
     start = time.perf_counter()
     results = segmenter.stream(map(str, chosen), encoded, on_error=lambda _, error: failed.append(error))
@@ -35,12 +33,3 @@ def forecast(photos: Photos, segmenter: Segmenter, vocabulary: Vocabulary, tried
     factor = len(photos) / len(chosen)
     seconds = (time.perf_counter() - start) * factor
     return Forecast(len(photos), len(chosen), len(failed), seconds, round(sum(sizes) * factor))
-
-
-def duration(seconds: float) -> str:
-    """In the unit that people would say: "40 seconds", "12 minutes", "3.5 hours", "9 days"."""
-    for most, unit in ((90, 1), (90 * 60, 60), (48 * 3600, 3600)):
-        if seconds < most:
-            name = {1: "seconds", 60: "minutes", 3600: "hours"}[unit]
-            return f"{seconds / unit:.2g} {name}"
-    return f"{seconds / 86400:.3g} days"

@@ -11,6 +11,7 @@ from ..backbones.half import Pair, first_that_fits
 from ..backbones.loading import resolve as resolve_model
 from ..backbones.shared import Models
 from ..choice.plan import Guidance, Plan
+from ..common.visible import plain
 from ..errors import ModelError, OptionError
 from .network import Network
 
@@ -62,5 +63,5 @@ def folder_settings(model: str, offline: bool) -> dict[str, Any]:
         raise ModelError(f"{path} is not valid JSON", "mend it or delete it") from None
     for name in ("method", "host", "vision"):
         if not isinstance(settings.get(name), (str, type(None))):
-            raise ModelError(f"{path} has {settings[name]!r} as {name}", "put a name there or delete it")
+            raise ModelError(f"{path} has {plain(settings[name])} as {name}", "put a name there or delete it")
     return settings

@@ -29,13 +29,13 @@ from ..maps.windows import ScoreMap, assemble
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
-from ..words.vocabulary import Vocabulary
+from ..words.vocabulary import Classes, Vocabulary
 from .describe import described
 from .network import Network
 from .opening import Fidelity, check_options, folder_settings, open_network
 from .steps import Photo, blocks, full_map, prepare, rule_of, statistics, tiles
 
-Words = Vocabulary | Sequence[str]
+Words = Vocabulary | Classes
 Bands = str | Sequence[int] | None
 
 ALONE = "the only class; add --background (in Python background=True), or name what else there is, between commas"
@@ -51,6 +51,13 @@ class Segmenter:
     batch: int = 8  # windows that go through the network together
     reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
     told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
+
+    def __repr__(self) -> str:
+        plan, clip = self.plan, self.clip
+        host = f" on {plan.host}" if plan.host else ""
+        guide = f" with {self.network.guide.name}" if self.network.guide else ""
+        how = f"fidelity {self.fidelity}, {str(clip.dtype).removeprefix('torch.')} on {clip.device}"
+        return f"Segmenter({clip.name}: {plan.method}{host}{guide}, {how})"
 
     @property
     def clip(self) -> Tower:

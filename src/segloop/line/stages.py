@@ -188,7 +188,7 @@ class OnGuideGrid:
 def on_guide_grid(block: LastBlock) -> LastBlock:
     """A block on the tower's grid -> on its guide's, patches only. Raises OptionError where there is none."""
     if block.guide is None:
-        raise OptionError("this attention needs the features of a vision model", "name one with vision=, such as dino")
+        raise OptionError("this attention needs the features of a vision model", "name a vision model, such as dino")
     grid = (block.guide.shape[-2], block.guide.shape[-1])
 
     def moved(tokens: Tensor) -> Tensor:

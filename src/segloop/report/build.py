@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import Notice, OptionError, nearest
 from .cells import Gallery, Report, Table
-from .compare import comparison, titles
+from .compare import NotAPair, comparison, same_images, titles
 from .details import class_table, image_table, moved_table, pair_table, paired_pairs
 from .pictures import extreme_gallery, moved_gallery
 from .published import against_published, peers_table
@@ -71,7 +71,8 @@ def _check_boundaries(done: Sequence[Run]) -> None:
 def _pair(runs: Sequence[Run], wanted: Wanted) -> tuple[Run, Run] | None:
     """The two runs to compare, None where there is nothing to compare.
 
-    Two runs of one data set are compared without being asked, the host first; with `compare` in the order they came.
+    Two runs of one data set are compared without being asked, the host first, and a Notice says why where they are no
+    pair; with `compare` in the order they came.
     """
     if wanted.compare:
         if len(runs) != 2:
@@ -82,6 +83,12 @@ def _pair(runs: Sequence[Run], wanted: Wanted) -> tuple[Run, Run] | None:
     if wanted.compare is False or not alike:
         return None
     first, second = sorted(runs, key=lambda run: run.has_feedback)
+    try:
+        same_images(first, second)
+    except NotAPair as error:
+        if wanted.compare is None:
+            warnings.warn(str(error).rstrip("."), Notice, stacklevel=3)
+        return None
     return first, second
 
 

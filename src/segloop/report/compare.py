@@ -21,6 +21,10 @@ SCORES = ("mIoU", "aAcc", "mAcc")
 UNLIKE_SHOWN = 3  # examples of what differs
 
 
+class NotAPair(OptionError):
+    """Two runs that are not over the same images, labels and classes."""
+
+
 def comparison(first: Run, second: Run, digits: int = 1) -> Table:
     """Second minus first, class by class, with the answer in sentences above.
 
@@ -59,7 +63,8 @@ def same_images(first: Run, second: Run) -> tuple[Counts, Counts]:
     if first.dataset != second.dataset:
         _refuse(f"{first.name} is of {first.dataset}, {second.name} of {second.dataset}")
     if first.classes != second.classes:
-        _refuse(f"their classes differ: {_unlike(first, second, first.classes, second.classes)}")
+        lists = "evaluate both with one class list (the same classes.txt, or the same --names)"
+        _refuse(f"their classes differ: {_unlike(first, second, first.classes, second.classes)}", lists)
     (images, old), (others, new) = read_counts(first), read_counts(second)
     if set(images) != set(others):
         _refuse(f"their images differ: {_unlike(first, second, images, others)}")
@@ -135,6 +140,5 @@ def _unlike(first: Run, second: Run, mine: Sequence[str], other: Sequence[str]) 
     return " and ".join(parts) or "the same names in another order"
 
 
-def _refuse(what: str) -> None:
-    remedy = "evaluate both on the same images and class list, or add --no-compare for tables alone"
-    raise OptionError(f"the two runs cannot be compared: {what}", remedy)
+def _refuse(what: str, remedy: str = "evaluate both on the same images and class list") -> None:
+    raise NotAPair(f"the two runs cannot be compared: {what}", f"{remedy}, or add --no-compare for tables alone")

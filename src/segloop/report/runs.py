@@ -14,6 +14,7 @@ import numpy as np
 
 from ..common.files import regular
 from ..common.sheets import csv_rows
+from ..common.visible import plain
 from ..errors import OptionError
 from ..runs.folder import EVALUATION, FORMAT, LABELLING, kind_of
 from ..runs.folder import RUN as RECORD
@@ -111,7 +112,7 @@ def load_run(folder: Path, name: str | None = None) -> Run:
         raw = json.loads(regular(path).read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
             remedy = "use the segloop that wrote it, or evaluate anew with this one"
-            raise OptionError(f"{path} is of format {raw['format']!r}, this segloop reads {FORMAT}", remedy)
+            raise OptionError(f"{path} is of format {plain(raw['format'])}, this segloop reads {FORMAT}", remedy)
         if kind_of(raw) != EVALUATION:
             raise OptionError(
                 f"{folder} is a {kind_of(raw)}, which has no scores", "give folders of `segloop evaluate`"

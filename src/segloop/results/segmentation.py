@@ -15,12 +15,15 @@ from PIL import Image
 
 from ..common.earlier import Kind, json_of, mark, npz_of, png_of
 from ..common.files import write_whole
+from ..common.visible import largest
 from ..errors import OptionError, OutputError, nearest
 from . import views
 from .annotations import Collection, collecting
 from .coco import coco_object
 from .overlay import draw_overlay
 from .palette import palette
+
+LONGEST = 60  # letters of a path in a repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,12 @@ class Segmentation:
     source: str | None = None  # the path it came from
     settings: dict[str, Any] = field(default_factory=dict)  # method, model, vocabulary ...: fit for JSON
     confidence_map: np.ndarray | None = field(default=None, repr=False)  # (H, W) float32, score of the class that won
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        photo = self.source or "a photo"
+        photo = photo if len(photo) <= LONGEST else f"...{photo[-LONGEST:]}"
+        return f"Segmentation({photo}, {height} x {width}: {largest(self.share, most=3) or 'no pixel'})"
 
     def overlay(self, alpha: float = 0.55, legend: bool = True) -> Image.Image:
         """The photo under its class colours, with boundaries and a legend: a PIL image in RGB.

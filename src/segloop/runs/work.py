@@ -147,9 +147,7 @@ def work(
             job = by_id[own]
             if memory is not None and shard != last:
                 memory.forget()
-            done = _shard(job, photos, pool, clock)
-            job.record.keep(shard, done)
-            advance(len(done))
+            job.record.keep(shard, _shard(job, photos, pool, clock, advance))
             if stopped():
                 break
             last = shard
@@ -157,7 +155,11 @@ def work(
 
 
 def _shard(
-    job: Job[Item, Outcome], photos: Iterable[_Read[Item, Outcome]], pool: ThreadPoolExecutor, clock: Clock
+    job: Job[Item, Outcome],
+    photos: Iterable[_Read[Item, Outcome]],
+    pool: ThreadPoolExecutor,
+    clock: Clock,
+    advance: Callable[[int], None],
 ) -> list[Outcome]:
     """Do one shard of one job; batches begin and end with it. Photos that memory does not hold beside others come last.
 
@@ -180,6 +182,7 @@ def _shard(
                 late.append(one.bare())
             else:
                 outcomes[one.place] = pool.submit(_done, one, decided, found, clock)
+                advance(1)
         waiting.clear()
 
     for one in photos:
@@ -188,11 +191,15 @@ def _shard(
             waiting.append(one)
         elif isinstance(one.error, TooLargeError):
             late.append(one)
+        else:
+            advance(1)
         if sum(job.windows(other.photo) for other in waiting) >= job.batch:
             flush()
     flush()
     done = {place: outcome.result() for place, outcome in outcomes.items() if outcome}
-    done |= {one.place: _alone(one, clock) for one in late}
+    for one in late:
+        done[one.place] = _alone(one, clock)
+        advance(1)
     return [done[place] for place in outcomes]
 
 

@@ -3,7 +3,8 @@
 A draw takes n of the n images with replacement, adds up their counts and scores the sum, as the data set itself is
 scored. Counts are integers and their sums stay below 2**53, so that float64 holds them exactly: the result depends on
 neither the order of summation nor the number of threads. A class that a draw does not hold is left out of that draw's
-means, and its missing values out of its percentiles.
+means, and its missing values out of its percentiles. Of few images, all draws may so lie beside the score itself:
+bounds are widened to hold it.
 """
 
 from collections.abc import Sequence
@@ -69,11 +70,13 @@ class Paired:
 def intervals(counts: Counts, draws: int = 1000, seed: int = 0, level: float = 0.95) -> Intervals:
     """Counts of n images (n, C) -> the interval that holds `level` of the draws, for each score, in percent.
 
-    One image gives intervals of no width, none at all NaN. Raises OptionError for fewer than one draw, a level outside
-    (0, 1), or counts that are not (n, C).
+    One image says nothing of others: its intervals are NaN, as where there is none. Raises OptionError for fewer than
+    one draw, a level outside (0, 1), or counts that are not (n, C).
     """
     _check([counts], draws, level)
-    bounds = _bounds(_drawn([counts], draws, seed)[0], level)
+    bounds = _bounds(_drawn([counts], draws, seed)[0], level, _figures(scores(counts.total())))
+    if len(counts.label) < 2:
+        bounds[:] = np.nan
     pixels, overlap, accuracy = (Interval(*row) for row in bounds[:3].tolist())
     return {"aAcc": pixels, "mIoU": overlap, "mAcc": accuracy, "IoU": bounds[3:]}
 
@@ -91,7 +94,7 @@ def paired(first: Counts, second: Counts, draws: int = 1000, seed: int = 0, leve
     value = _figures(scores(second.total())) - _figures(scores(first.total()))
     images = _holding(first, second)
     chance = np.where(np.isnan(value), np.nan, _chance(gains, images))
-    table = zip(value.tolist(), _bounds(gains, level).tolist(), chance.tolist(), images.tolist(), strict=True)
+    table = zip(value.tolist(), _bounds(gains, level, value).tolist(), chance.tolist(), images.tolist(), strict=True)
     found = (Difference(gain, Interval(*bounds), p, count) for gain, bounds, p, count in table)
     pixels, overlap, accuracy, *classes = found
     return Paired(pixels, overlap, accuracy, tuple(classes))
@@ -133,14 +136,14 @@ def _figures(made: Scores) -> np.ndarray:
     return np.concatenate([np.stack([made.aAcc, made.mIoU, made.mAcc], -1), made.IoU], -1)
 
 
-def _bounds(figures: np.ndarray, level: float) -> np.ndarray:
-    """(draws, K) -> (K, 2), the percentiles that leave (1 - level) / 2 on either side."""
+def _bounds(figures: np.ndarray, level: float, value: np.ndarray) -> np.ndarray:
+    """(draws, K) and what they are draws of, (K,) -> (K, 2): percentiles that leave (1 - level) / 2 on either side."""
     tail = (1 - level) / 2
     bounds = np.full((figures.shape[1], 2), np.nan)
     known = ~np.isnan(figures).all(0)  # nanquantile warns of columns without a value, and fails on no column
     if known.any():
         bounds[known] = np.nanquantile(figures[:, known], [tail, 1 - tail], axis=0).T
-    return bounds
+    return np.stack([np.fmin(bounds[:, 0], value), np.fmax(bounds[:, 1], value)], 1)
 
 
 def _chance(gains: np.ndarray, images: np.ndarray) -> np.ndarray:

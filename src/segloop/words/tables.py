@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 
+from ..common.visible import plain
 from .entries import Entry, Form, colour_of, unclear
 from .lines import Line
 
@@ -61,7 +62,9 @@ def _rows(lines: Sequence[Line], sign: str, heading: Sequence[str], place: int, 
             raise unclear(f"{line.where} of {file} has no number ({cells[number]!r})", "number the classes from 0")
         paint = cells[colour] if colour is not None else [cells[column] for column in parts or ()]
         if paint and colour_of(paint) is None:
-            raise unclear(f"{line.where} of {file} has no colour ({paint!r})", "write 0,128,0 in quotes, or #008000")
+            raise unclear(
+                f"{line.where} of {file} has no colour ({plain(paint)})", "write 0,128,0 in quotes, or #008000"
+            )
         own = None if number is None else int(cells[number])
         words = None if query is None else cells[query] or cells[place]  # without words, the name is looked for
         made.append(Entry(cells[place], line.where, own, colour_of(paint), words))

@@ -27,6 +27,7 @@ __all__ = ["BENCHMARKS", "Vocabulary", "benchmark_names", "benchmark_queries", "
            "template_sets"]
 # fmt: on
 UNIT_TOLERANCE = 1e-3  # half precision rounds a unit row by less
+SHOWN = 24  # letters of a name in a repr
 Classes = Iterable[str] | Mapping[str, str | Sequence[str]]
 
 
@@ -130,6 +131,13 @@ class Vocabulary:
         source = self.source if made_by else None
         made._settle(**{**self.__dict__, "embeddings": rows, "source": source, "made_by": made_by})
         return made
+
+    def __repr__(self) -> str:
+        shown = ", ".join(name if len(name) <= SHOWN else f"{name[:SHOWN]}..." for name in self.classes[:4])
+        more = " ..." if len(self.classes) > 4 else ""
+        kind = f"{self.source}, " if self.source else ""
+        counts = f"{len(self.classes)} class{'' if len(self.classes) == 1 else 'es'}"
+        return f"Vocabulary({kind}{counts}, {len(self.queries)} words: {shown}{more})"
 
     @property
     def is_given(self) -> bool:

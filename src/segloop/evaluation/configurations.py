@@ -1,0 +1,79 @@
+"""Which methods, hosts, guides and CLIPs a sweep runs on each data set."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..choice.naming import takes_guide
+from ..choice.presets import Configuration, configuration, every_method, preset
+from ..errors import OptionError
+
+SWITCH = {"off": False, "on": True}
+ALL = "all"
+
+
+def configurations_of(
+    common: Mapping[str, Any], methods: str | None, fsa: str, name: str | None, given: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Fields of the task of each run on a data set: method, host, guide, and CLIP where one is named.
+
+    `common` are the fields that all share, `methods`, `fsa`, `name` and `given` what --methods, --fsa, --preset and
+    --clip say. Raises OptionError for options that contradict each other.
+    """
+    return [_fields(one) for one in _configurations(common, methods, fsa, name, given)]
+
+
+def _configurations(
+    common: Mapping[str, Any], methods: str | None, fsa: str, name: str | None, given: Sequence[str]
+) -> list[Configuration]:
+    clips: Sequence[str | None] = [*given] or [None]
+    if name is not None:
+        _check_alone(common, "--preset", ("method", "host", "recipe", "vision"), methods or fsa != "off")
+        return [one for clip in clips for one in preset(name).configurations(clip)]
+    if methods is None:
+        if fsa != "off":
+            raise OptionError("--fsa came without --methods", "write --host METHOD for feedback on one method")
+        return [Configuration(common.get("method"), common.get("host"), common.get("vision"), clip) for clip in clips]
+    _check_alone(common, "--methods", ("method", "host", "recipe"))
+    names = every_method() if methods == ALL else [name.strip() for name in methods.split(",")]
+    switches = _switches(fsa)
+    made = [
+        configuration(name, switch, common.get("vision"), clip)
+        for clip in clips
+        for name in dict.fromkeys(names)
+        for switch in switches
+    ]
+    return _guided_alone(made, common.get("vision"))
+
+
+def _guided_alone(made: list[Configuration], vision: str | None) -> list[Configuration]:
+    """The vision model for those that it serves only. Raises OptionError where that is none of them."""
+    if vision is None:
+        return made
+    served = [takes_guide(one.method, one.host) for one in made]
+    if not any(served):
+        what = f"--vision {vision} came with methods that no guide serves"
+        raise OptionError(what, "leave it out, or add proxyclip to --methods")
+    return [
+        one if guided else Configuration(one.method, one.host, None, one.clip)
+        for one, guided in zip(made, served, strict=True)
+    ]
+
+
+def _check_alone(common: Mapping[str, Any], option: str, others: Sequence[str], sweeps: object = False) -> None:
+    given = [f"--{name}" for name in others if common.get(name)] + (["--methods or --fsa"] if sweeps else [])
+    if given:
+        raise OptionError(f"{' and '.join(given)} came with {option}", "leave one of them out")
+
+
+def _switches(fsa: str) -> list[bool]:
+    switches = [part.strip() for part in fsa.split(",")]
+    unknown = next((part for part in switches if part not in SWITCH), None)
+    if unknown is not None:
+        raise OptionError(f"--fsa {unknown!r}", "write off, on, or off,on")
+    return [SWITCH[switch] for switch in dict.fromkeys(switches)]
+
+
+def _fields(one: Configuration) -> dict[str, Any]:
+    """Fields of Task; a CLIP that nobody named stays as it is there."""
+    named = {"method": one.method, "host": one.host, "vision": one.vision}
+    return named | ({"clip": one.clip} if one.clip else {})

@@ -1,0 +1,108 @@
+"""What an evaluation would take, from a few images of each data set: how many, how long, how large. Nothing is written.
+
+A few images go the way of all, through every run of their data set side by side; what runs share, they share here too.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from torch import Tensor
+
+from ..backbones.shared import Memory, Models
+from ..data.datasets import OpenDataset, Sample
+from ..results.segmentation import label_png
+from ..runs.forecast import TRIED, spread
+from ..runs.record import Record
+from ..runs.work import work
+from ..scoring.tally import Outcome
+from .counting import Compared, Counting, job_of
+from .record import COUNTED
+from .run import Say, by_data, look
+from .task import Settled, Task, settle
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Figures of all runs on one data set, as if none of them had begun."""
+
+    dataset: str
+    runs: int
+    images: int
+    tried: int
+    unusable: int  # of those tried
+    windows: int  # of all runs together, as are the following
+    seconds: float  # on this machine
+    record: int  # bytes
+    maps: int  # bytes of label maps that are kept
+    scores: int  # bytes of cosines that are kept
+
+
+@dataclass(frozen=True)
+class Weighed(Record[Outcome]):
+    """A record that says how large its shards would be, and keeps none."""
+
+    bytes: list[int] = field(default_factory=list)
+
+    def keep(self, shard: int, outcomes: Sequence[Outcome]) -> None:
+        """How many bytes they would take."""
+        self.bytes.append(len(self.shards.encode(outcomes)))
+
+
+@dataclass(frozen=True)
+class Trial(Counting):
+    """A run in work that says how large its files would be, and writes none."""
+
+    windows_seen: list[int] = field(default_factory=list)
+    map_bytes: list[int] = field(default_factory=list)
+    score_bytes: list[int] = field(default_factory=list)
+
+    def done(self, item: Sample, photo: Compared, decided: np.ndarray, tiles: Tensor) -> Outcome:
+        """Its counts. Raises ImageError."""
+        self.windows_seen.append(self.windows(photo))
+        if self.maps:
+            self.map_bytes.append(len(label_png(decided, self.classes)))
+        if self.encode:
+            self.score_bytes.append(len(self.encode(photo.photo, tiles)))
+        return self.counted(item, photo, decided)
+
+
+def forecast(tasks: Sequence[Task], say: Say, tried: int = TRIED) -> list[Forecast]:
+    """Judge all tasks, data set by data set. Data sets are checked as for `evaluate`, words are encoded before.
+
+    Raises as `evaluate` does, but for folders and records, which are not looked into.
+    """
+    models = Models(Memory() if len(tasks) > 1 else None)
+    return [_of(group, models, tried) for group in by_data(look(tasks, say))]
+
+
+def _of(group: Sequence[tuple[Task, OpenDataset]], models: Models, tried: int) -> Forecast:
+    settled = [settle(task, data, models) for task, data in group]
+    data = group[0][1]
+    chosen = data.samples[spread(len(data.samples), tried)]
+    trials = [_trial(one, replace(one.data, samples=chosen)) for one in settled]
+    start = time.perf_counter()
+    work(trials, [0], lambda images: None, models.memory)
+    factor = len(data.samples) / len(chosen)
+    seen = [sum(trial.windows_seen) for trial in trials]
+    usable = min(len(trial.windows_seen) for trial in trials)
+    return Forecast(
+        dataset=data.dataset.key,
+        runs=len(trials),
+        images=len(data.samples),
+        tried=len(chosen),
+        unusable=len(chosen) - usable,
+        windows=round(sum(seen) * factor),
+        seconds=(time.perf_counter() - start) * factor,
+        record=round(sum(sum(trial.record.bytes) for trial in trials if isinstance(trial.record, Weighed)) * factor),
+        maps=round(sum(sum(trial.map_bytes) for trial in trials) * factor),
+        scores=round(sum(sum(trial.score_bytes) for trial in trials) * factor),
+    )
+
+
+def _trial(settled: Settled, data: OpenDataset) -> Trial:
+    record = Weighed(settled.task.out, settled.inputs.as_json(), COUNTED)
+    job = job_of(replace(settled, data=data), record, [0])
+    own = {one.name: getattr(job, one.name) for one in fields(job)}
+    return Trial(**{**own, "shards": [slice(0, len(data.samples))]})
