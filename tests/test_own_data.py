@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from command import complaint, done
+from command import complaint, done, lines_of
 from segloop.data.datasets import open_dataset
 from segloop.data.places import Place, read_places
 from segloop.errors import OptionError
@@ -71,7 +71,8 @@ def test_its_cosines_are_decided_anew_and_reported_with_pictures(run, segloop, t
 
 
 def test_the_limit_is_told_with_the_name(run):
-    assert run("fields", "--limit", 1, "--out", "run").stderr.splitlines() == ["fields: the first 1 of 3 photos only"]
+    told = lines_of(run("fields", "--limit", 1, "--out", "run").stderr)
+    assert told == ["fields: the first 1 of 3 photos only"]
 
 
 def test_two_folders_for_one_name_are_refused(segloop, two):

@@ -52,7 +52,7 @@ def test_parameters_are_settings(segment, street, tmp_path, mine):
 def test_parameters_are_checked(segment, street, tmp_path, mine):
     for text, words in (
         ("lamda_=2", "did you mean 'lambda_'"),
-        ("lambda_=wide", "setting lambda_='wide'; give a number"),
+        ("lambda_=wide", "setting lambda_=wide; give a number"),
         ("lambda_=nan", "lambda_=nan is not possible; it must be finite"),
         ("back=0.5", "give a whole number"),
         ("steps=many", "give a number"),
