@@ -8,7 +8,7 @@ NUMBERS := attention.py decide.py feedback.py feedback_matrix.py feedback_models
   inspect.py metrics.py outliers.py pruning.py purify.py same_everywhere.py segmenter.py straight.py text.py \
   tiny_model.py vision.py windows.py
 
-.PHONY: demo test test-portable lint soak clean
+.PHONY: demo test test-portable lint docs soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python tools/demo.py --clip "$(CLIP)"
@@ -24,6 +24,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The site in site/; a broken link fails.
+docs: $(VENV)/.installed-dev
+	$(BIN)/zensical build --strict
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak
@@ -43,4 +47,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo-out segloop-out
+	rm -rf $(VENV) demo-out segloop-out site

@@ -124,7 +124,7 @@ def test_pages_show_commands_that_parse(path):
 
 
 def test_pages_are_read():
-    assert len(list(commands_of(PAGES[0].read_text(encoding="utf-8")))) >= 8
+    assert sum(len(list(commands_of(page.read_text(encoding="utf-8")))) for page in PAGES) >= 12
 
 
 # what only a run shows -----------------------------------------------------------------------------------------
