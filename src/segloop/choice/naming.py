@@ -57,15 +57,13 @@ def attention_of(choice: Choice, named: Constants) -> tuple[str, str | None, Nam
         return host.name, None, host, host.row
     if not (isinstance(method, str) and _is_plug_in(method)):
         plug_ins = ", ".join(["fsa", *(name for name, row in METHODS.items() if row.is_plug_in)])
-        raise OptionError(
-            f"a host came with method {_told(method)}", f"a host goes with {plug_ins}; leave one of the two out"
-        )
+        raise OptionError(f"a host came with {_told(method)}", f"a host goes with {plug_ins}; leave one of the two out")
     host = _plugged(method, _named(choice.host or from_folder))
     return method, host.name.partition(":")[2], host, host.row
 
 
 def _told(method: Any) -> str:
-    return repr(method) if isinstance(method, str) else "of your own"
+    return f"method {method!r}" if isinstance(method, str) else "an attention of your own"
 
 
 def _is_plug_in(method: str) -> bool:
@@ -126,7 +124,7 @@ def recipe_of(choice: Choice) -> Recipe:
     recipe = RECIPES[named]
     method, on_hosts = choice.method or recipe.method, recipe.method == "fsa" or _is_plug_in(recipe.method)
     if method != recipe.method:
-        what, own = f"recipe {named} came with method {_told(method)}", f"{method}/{recipe.dataset}"
+        what, own = f"recipe {named} came with {_told(method)}", f"{method}/{recipe.dataset}"
         if isinstance(method, str) and method in METHODS:
             other = f", or take recipe {own}" if own in RECIPES else ""
             raise OptionError(what, f"leave the method out{other}")

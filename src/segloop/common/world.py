@@ -14,6 +14,7 @@ from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
+from os.path import isfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,10 +82,11 @@ class World(MetaPathFinder):
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         """A module of the user's own, to be compiled from what was read; None for any other."""
         spec = find(fullname, path, World)
-        if spec is None or not is_own(spec.origin, self.folder, fullname) or not str(spec.origin).endswith(".py"):
+        place = str(spec.origin) if spec else ""
+        if spec is None or not is_own(place, self.folder, fullname) or not (place.endswith(".py") and isfile(place)):
             return None
-        loader, places = _Loader(fullname, str(spec.origin), self), spec.submodule_search_locations
-        return spec_from_file_location(fullname, spec.origin, loader=loader, submodule_search_locations=places)
+        loader, places = _Loader(fullname, place, self), spec.submodule_search_locations
+        return spec_from_file_location(fullname, place, loader=loader, submodule_search_locations=places)
 
     def _owns(self, name: str, module: Any) -> bool:
         """Whether a module is the user's own, a folder without code too; compiled ones cannot be had twice."""
@@ -136,7 +138,7 @@ def code_behind(thing: Any) -> Code | None:
     if file is None:
         return _typed(named) if module == "__main__" else None
     world = World(Path(file))
-    if not is_own(world.file, "", module) or not os.path.isfile(world.file):
+    if not is_own(world.file, "", module) or not isfile(world.file):
         return None
     name = module if module != "__main__" else Path(file).stem
     first = Source(name, world.file, world.read(world.file), _is_package(file))
