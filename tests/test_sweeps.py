@@ -75,8 +75,10 @@ def test_all_methods_and_several_clips_have_folders_of_their_own():
 def test_a_guide_serves_the_methods_that_take_one():
     tasks = tasks_of(wish(methods="sclip,proxyclip,sfp", fsa="off,on", vision="dinov2"))
     assert [task.vision for task in tasks] == [None, None, "dinov2", "dinov2", None, None]
+    own = tasks_of(wish(methods="sclip,idea.py:mix", vision="dinov2"))  # which may look at what the guide sees
+    assert [task.vision for task in own] == [None, "dinov2"]
     with pytest.raises(OptionError, match="no guide serves"):
-        tasks_of(wish(methods="sclip,idea.py:mix", vision="dinov2"))
+        tasks_of(wish(methods="sclip,sfp", vision="dinov2"))
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,12 @@ class NamedHost:
     row: Method
     purify: SFP | None = None
     stages: tuple[Any, ...] = ()
+    ours: bool = True  # no code of the user's own or of a package of theirs
+
+    @property
+    def may_read_guide(self) -> bool:
+        """Whether a vision model can be of use: it lends its patches, or code that is not ours may look at it."""
+        return self.variant.on_guide_grid or not self.ours or bool(self.stages)
 
 
 def attention_of(choice: Choice, named: Constants) -> tuple[str, str | None, NamedHost, Method]:
@@ -73,13 +79,14 @@ def _is_plug_in(method: str) -> bool:
 def _named(method: Any) -> NamedHost:
     """A method that has an attention of its own, also `sfp:proxyclip`. Raises OptionError naming the nearest."""
     if not isinstance(method, str):
-        return NamedHost(*_own(method))
+        name, variant_of, row = _own(method)
+        return NamedHost(name, variant_of, row, ours=name in VARIANTS)
     plug_in, colon, inner = method.partition(":")
     if colon and _is_plug_in(plug_in):
         return _plugged(plug_in, _named(inner))
     if method in METHODS and method != "fsa":
         row = METHODS[method]
-        return NamedHost(method, row.variant(method), row, row.purify, row.stages)
+        return NamedHost(method, row.variant(method), row, row.purify, row.stages, method in METHODS.own)
     try:
         return NamedHost(method, variant(method), PRODUCT)
     except OptionError:
@@ -106,10 +113,10 @@ def _plugged(plug_in: str, host: NamedHost) -> NamedHost:
 
 
 def takes_guide(method: str | None, host: str | None) -> bool:
-    """Whether a vision model lends its patches to what these names stand for. Raises OptionError as `resolve`."""
+    """Whether a vision model can be of use to what these names stand for. Raises OptionError as `resolve`."""
     if any(is_file_place(name) for name in (method, host) if name):
-        return False
-    return attention_of(Choice(method, host), {"method": None, "host": None})[2].variant.on_guide_grid
+        return True  # it may read block.guide
+    return attention_of(Choice(method, host), {"method": None, "host": None})[2].may_read_guide
 
 
 def recipe_of(choice: Choice) -> Recipe:

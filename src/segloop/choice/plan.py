@@ -119,8 +119,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     method, host_name, host, row = attention_of(choice, named)
     row = METHODS[recipe.method] if recipe else row
     guided = host.variant.on_guide_grid
-    of_your_own = callable(choice.method) or callable(choice.host)  # such a one may look at a guide
-    if choice.vision and not (guided or of_your_own):
+    if choice.vision and not host.may_read_guide:
         what = f"vision model {choice.vision} came with method {host_name or method}, which no guide serves"
         raise OptionError(what, f"leave it out, or take {PROXY_HOST}, alone or as the host")
     plan = Plan(

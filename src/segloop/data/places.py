@@ -25,6 +25,11 @@ def read_places(values: Sequence[str | os.PathLike[str]]) -> list[Place]:
     return [_read_place(os.fspath(value)) for value in values]
 
 
+def said_places(values: Sequence[str | os.PathLike[str]]) -> list[Place]:
+    """The same as they were said, their folders not looked at."""
+    return [Place(Path(folder), key) for key, folder in (_split(os.fspath(value)) for value in values)]
+
+
 def check_named(places: Sequence[Place], keys: Sequence[str] = ()) -> None:
     """Raises OptionError where a place bears a name that is no data set's, and none of these keys."""
     for place in places:
@@ -130,15 +135,18 @@ def glimpse(folder: Path, most: int = 5) -> str:
 
 
 def _read_place(value: str) -> Place:
+    key, folder = _split(value)
+    if key not in (None, *DATASETS) and not os.path.isdir(os.path.expanduser(folder)):
+        what = f"there is no folder {folder!r}, and --data {value} names no data set that is known"
+        raise OptionError(what, nearest(str(key), DATASETS))
+    return Place(_folder(folder), key)
+
+
+def _split(value: str) -> tuple[str | None, str]:
+    """(key or name, folder); a folder whose own name has a "=" is a folder."""
     key, sign, folder = value.partition("=")
-    if sign and key in DATASETS:
-        return Place(_folder(folder), key)
-    if sign and re.fullmatch(r"[\w-]+", key) and not os.path.lexists(value):
-        if not os.path.isdir(os.path.expanduser(folder)):
-            what = f"there is no folder {folder!r}, and --data {value} names no data set that is known"
-            raise OptionError(what, nearest(key, DATASETS))
-        return Place(_folder(folder), key)
-    return Place(_folder(value))
+    named = key in DATASETS or (re.fullmatch(r"[\w-]+", key) and not os.path.lexists(value))
+    return (key, folder) if sign and named else (None, value)
 
 
 def _folder(name: str) -> Path:

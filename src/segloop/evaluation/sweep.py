@@ -13,7 +13,7 @@ from ..common.keys import EIGHT
 from ..data.datasets import check
 from ..data.layouts import DATASETS
 from ..data.masks import USUAL
-from ..data.places import Place, check_named, read_places
+from ..data.places import Place, check_named, said_places
 from ..errors import OptionError, nearest
 from ..runs.inputs import attention_of
 from .configurations import ALL, configurations_of
@@ -42,7 +42,7 @@ def tasks_of(wish: Wish, say: Callable[[str], None] = lambda sentence: None) -> 
     Of several CLIPs each has a folder between these two. `say` is told which data sets of `all` are left out. Raises
     OptionError for unknown keys and for options that contradict each other.
     """
-    places = read_places(wish.common.get("places", ()))
+    places = said_places(wish.common.get("places", ()))
     keys = _there(wish, places, say) if wish.keys == ALL else _keys(wish.keys, places)
     if len(keys) > 1 and wish.common.get("masks", USUAL) != USUAL:
         what = f"options of label maps (--mask-suffix and its like) came with {len(keys)} data sets"

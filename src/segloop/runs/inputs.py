@@ -43,11 +43,11 @@ def attention_of(name: str | None) -> Any:
 
 
 def plain_name(name: str) -> str:
-    """A method's name as a part of a folder's name."""
+    """A model's or a method's name as a part of a folder's name, without the path of this machine."""
     if is_file_place(name):
         file, _, function = name.rpartition(":")
         return f"{Path(file).stem}-{function}"
-    return name
+    return _without_path(name)
 
 
 def tell_unseen(runs: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:
