@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def wish(keys="scenes", methods=None, fsa="off", preset=None, clips=(), out=Path("runs"), **common):
-    return Wish(keys, out, methods, fsa, {"places": ("data",), **common}, preset, clips)
+    return Wish(keys, out, methods, fsa, {"places": (".",), **common}, preset, clips)
 
 
 def labels(tasks):
