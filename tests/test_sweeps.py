@@ -76,7 +76,7 @@ def test_a_guide_serves_the_methods_that_take_one():
     tasks = tasks_of(wish(methods="sclip,proxyclip,sfp", fsa="off,on", vision="dinov2"))
     assert [task.vision for task in tasks] == [None, None, "dinov2", "dinov2", None, None]
     with pytest.raises(OptionError, match="no guide serves"):
-        tasks_of(wish(methods="sclip,idea.py:mix", vision="dinov2"))
+        tasks_of(wish(methods="sclip,qq+kk", vision="dinov2"))
 
 
 @pytest.mark.parametrize(

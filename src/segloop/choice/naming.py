@@ -108,10 +108,18 @@ def _plugged(plug_in: str, host: NamedHost) -> NamedHost:
 
 
 def takes_guide(method: str | None, host: str | None) -> bool:
-    """Whether a vision model lends its patches to what these names stand for. Raises OptionError as `resolve`."""
+    """Whether a vision model may serve what these names stand for. Raises OptionError as `resolve`."""
+    choice = Choice(method, host)
     if any(is_file_place(name) for name in (method, host) if name):
-        return False
-    return attention_of(Choice(method, host), {"method": None, "host": None})[2].variant.on_guide_grid
+        return True
+    return may_be_guided(choice, attention_of(choice, {"method": None, "host": None})[2])
+
+
+def may_be_guided(choice: Choice, host: NamedHost) -> bool:
+    """Whether the attention may read a vision model's features: proxy attention does, one of the user's own may."""
+    named = choice.host or choice.method
+    own = not isinstance(named, (str, type(None))) or METHODS.package(str(named).rpartition(":")[2])
+    return host.variant.on_guide_grid or bool(own or host.stages)
 
 
 def recipe_of(choice: Choice) -> Recipe:

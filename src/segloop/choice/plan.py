@@ -14,7 +14,7 @@ from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
 from .methods import METHODS, PROXY_HOST, THRESHOLDS, Method
-from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
+from .naming import Choice, attention_of, known_dataset, may_be_guided, recipe_of, surroundings_of
 from .settings import Deciding, Geometry, Surroundings
 
 DEFAULT_GUIDE = "dino"
@@ -119,8 +119,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     method, host_name, host, row = attention_of(choice, named)
     row = METHODS[recipe.method] if recipe else row
     guided = host.variant.on_guide_grid
-    of_your_own = callable(choice.method) or callable(choice.host)  # such a one may look at a guide
-    if choice.vision and not (guided or of_your_own):
+    if choice.vision and not may_be_guided(choice, host):
         what = f"vision model {choice.vision} came with method {host_name or method}, which no guide serves"
         raise OptionError(what, f"leave it out, or take {PROXY_HOST}, alone or as the host")
     plan = Plan(
