@@ -202,6 +202,7 @@ def test_overrides_reach_the_feedback():
         (lambda: resolve("sclip", host="qq"), "a host goes with fsa, sfp"),
         (lambda: resolve("sclip", vision="dino"), "no guide serves"),
         (lambda: resolve("fsa", host="sfp", vision="dino"), "no guide serves"),
+        (lambda: resolve("qq+kk", vision="dino"), "no guide serves"),
         (lambda: resolve(host="fsaa"), "unknown method"),
         (lambda: resolve("fsa", overrides={"divergence": "kll"}), "did you mean 'kl'"),
         (lambda: resolve("fsa", overrides={"terms": ("new", "old")}), "new_old"),

@@ -235,7 +235,7 @@ def _tell(finished: list[Any], json_lines: bool) -> None:
 def _row(one: Any, *unlike: str) -> list[str]:
     metrics = {name: "-" if value is None else f"{value:.2f}" for name, value in one.run["metrics"].items()}
     low, high = one.run["intervals"].get("mIoU", (None, None))
-    none = "of one image none" if one.run["images"] == 1 else "-"
+    none = "one image" if one.run["images"] == 1 else "-"
     spread = none if low is None else f"{low:.1f} to {high:.1f}"
     figures = [metrics["mIoU"], spread, metrics["aAcc"], metrics["mAcc"], metrics.get("boundary_mIoU", "-")]
     return [str(one.folder), str(one.run["images"]), *unlike, *figures]
