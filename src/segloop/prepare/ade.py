@@ -119,7 +119,7 @@ def _described(path: Path) -> list[tuple[int, str]]:
     try:
         data = json.loads(path.read_bytes().decode("utf-8", "replace"))
         return [(int(found["name_ndx"]), str(found["name"])) for found in data["annotation"]["object"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []  # a description is not needed for the labels
 
 
