@@ -262,14 +262,12 @@ def test_shards_are_whole_or_nothing():
 
 
 def test_shards_from_before_seals_open_too():
-    inputs, line = (
-        {"classes": ["c", "d"]},
-        '{"photo": "a", "labels": "labels/a.png", "size": [2, 3], "pixels": {"1": 6}}',
-    )
+    inputs = {"classes": ["c", "d"]}
+    line = '{"photo": "a", "labels": "labels/a.png", "size": [2, 3], "pixels": {"1": 6}}'
     assert decode(f'{line}\n{{"photos": 1}}\n'.encode(), inputs, "run-0") == [
         Labelled("a", "labels/a.png", (2, 3), {1: 6})
     ]
-    for wrong in ('"x": 6', '"2": 6', '"1": 5', '"1": null'):
+    for wrong in ('"x": 6', '"2": 6', '"1": 7', '"1": null'):
         changed = line.replace('"1": 6', wrong)
         assert decode(f'{changed}\n{{"photos": 1}}\n'.encode(), inputs, "run-0") is None
 

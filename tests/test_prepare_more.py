@@ -197,6 +197,15 @@ def test_a_damaged_image_of_the_detail_api_costs_itself(segloop, tmp_path, wrong
     assert "1 made, 0 were there, 1 failed" in result.stdout
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_a_pipe_costs_itself(segloop, tmp_path):
+    context_mats(tmp_path, one=SCENE)
+    os.mkfifo(tmp_path / "trainval" / "two.mat")
+    write_list(tmp_path / "ImageSets" / "Main" / "val.txt", "one", "two")
+    result = segloop("prepare", "context59", "--data", tmp_path)
+    assert result.exit_code == 3 and "pipe or a device" in result.stderr and "1 made" in result.stdout
+
+
 @pytest.mark.parametrize("name", ["../../outside", "/outside", "..", "a/../../outside"])
 def test_a_line_that_leads_outside_costs_itself(segloop, tmp_path, name):
     context_mats(tmp_path / "data", one=SCENE)

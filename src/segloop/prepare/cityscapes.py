@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..common.files import regular
 from ..errors import ImageError
 from .work import Making, Size, SplitPlan, decoding, image_size, label_job, stated_size, stored_ids, through
 
@@ -86,7 +87,7 @@ def _described_size(path: Path) -> Size:
 
 def _polygons(path: Path) -> Any:
     with decoding(path):
-        data = json.loads(path.read_bytes())
+        data = json.loads(regular(path).read_bytes())
         if not {"imgHeight", "imgWidth", "objects"} <= set(data):
             raise ValueError("it has no imgHeight, imgWidth and objects")
     return data

@@ -184,7 +184,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         with decoding(source):
-            data = source.read_bytes()
+            data = regular(source).read_bytes()
         write_whole(target, data)
 
 
