@@ -11,8 +11,8 @@ from ..common.visible import shortened
 from ..errors import ImageError, OptionError, TooLargeError
 
 SETTING = "SEGLOOP_MAX_PIXELS"
-MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**27)  # where Pillow takes a photo for a bomb
 A_PIXEL = 40  # bytes that segmenting takes of a photo's pixel, whatever the number of classes: measured
+USUAL = 2**27  # pixels, where Pillow has no limit
 SMALL = 2**24  # pixels, below which memory is not asked
 
 
@@ -23,9 +23,10 @@ def check_room(name: str, width: int, height: int) -> None:
     """
     pixels, allowed = width * height, allowed_pixels()
     size = f"{shortened(name)} is {width}x{height}, {pixels / 1e6:.0f} million pixels"
-    if pixels > (allowed or MOST_PIXELS):
+    most = allowed or 2 * (Image.MAX_IMAGE_PIXELS or USUAL)  # where Pillow takes a photo for a bomb
+    if pixels > most:
         more = f"make it smaller first, or allow more with {SETTING}={pixels}"
-        raise ImageError(f"{size}, more pixels than is safe to open ({(allowed or MOST_PIXELS) / 1e6:.0f})", more)
+        raise ImageError(f"{size}, more pixels than is safe to open ({most / 1e6:.0f})", more)
     if allowed or pixels < SMALL:
         return
     free = free_memory()
