@@ -44,11 +44,15 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def toy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Hugging Face folder with a CLIP of random weights, always the same, that works on 64 pixels."""
+    """A Hugging Face folder with a CLIP of random weights, always the same, that works on 64 pixels. Read only."""
+    return write_toy_clip(tmp_path_factory.mktemp("models") / "toy")
+
+
+def write_toy_clip(folder: Path) -> Path:
+    """That folder, anywhere."""
     import torch
     from transformers import CLIPModel
 
-    folder = tmp_path_factory.mktemp("models") / "toy"
     tokenizer = toy_tokenizer()
     tokenizer.save_pretrained(folder)
     with torch.random.fork_rng():

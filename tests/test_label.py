@@ -255,9 +255,21 @@ def test_durations_are_said_as_people_say_them():
 
 def test_shards_are_whole_or_nothing():
     outcomes = [Labelled("a", "labels/a.png", (2, 3), {0: 5, 7: 1}), Unlabelled("b", "/b.png", "is \udcff", "mend it")]
-    data = encode(outcomes)
-    assert decode(data, {}) == outcomes
-    assert all(decode(data[:end], {}) is None for end in range(len(data) - 1))
+    data, inputs = encode(outcomes, "run-3"), {"classes": ["c"] * 8}
+    assert decode(data, inputs, "run-3") == outcomes
+    assert all(decode(data[:end], inputs, "run-3") is None for end in range(len(data) - 1))
+    assert decode(data, inputs, "run-4") is None and decode(data.replace(b'"7": 1', b'"6": 1'), inputs, "run-3") is None
+
+
+def test_shards_from_before_seals_open_too():
+    inputs = {"classes": ["c", "d"]}
+    line = '{"photo": "a", "labels": "labels/a.png", "size": [2, 3], "pixels": {"1": 6}}'
+    assert decode(f'{line}\n{{"photos": 1}}\n'.encode(), inputs, "run-0") == [
+        Labelled("a", "labels/a.png", (2, 3), {1: 6})
+    ]
+    for wrong in ('"x": 6', '"2": 6', '"1": 7', '"1": null'):
+        changed = line.replace('"1": 6', wrong)
+        assert decode(f'{changed}\n{{"photos": 1}}\n'.encode(), inputs, "run-0") is None
 
 
 # runs that end otherwise -----------------------------------------------------------------------------------------

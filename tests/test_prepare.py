@@ -434,7 +434,7 @@ def test_unknown_keys_splits_folders_and_options_are_named(tmp_path):
 def test_json_that_is_not_coco_s_is_refused(tmp_path):
     instances(tmp_path, [])
     path = tmp_path / "annotations" / "instances_val2017.json"
-    for text in ("{", "[]", '{"images": []}', '{"images": [{"id": 1}], "annotations": []}'):
+    for text in ("{", "[]", '{"images": []}'):
         path.write_text(text)
         with pytest.raises(UserError, match=r"instances_val2017\.json"):
             prepare("coco-object", tmp_path)

@@ -245,8 +245,6 @@ def test_a_label_lies_as_its_photo_does(tmp_path, file_name, name):
     [
         ([{"id": 1, "file_name": "a/1.jpg"}, {"id": 2, "file_name": "b/1.jpg"}], "two images whose labels .* 1;"),
         ([{"id": 1, "file_name": "1.jpg"}, {"id": "1", "file_name": "2.jpg"}], "two images with the id 1;"),
-        ([{"id": 1, "file_name": "1.jpg"}, {"id": 2}], "image 2 of the list has no file_name"),
-        ([{"file_name": "1.jpg"}], "image 1 of the list has no id"),
         ([], "lists no images"),
         ({"1": "1.jpg"}, "images is no list of records"),
         (["1.jpg"], "images is no list of records"),
@@ -256,6 +254,20 @@ def test_lists_of_images_that_cannot_be_meant(tmp_path, images, sentence):
     write(tmp_path, [one()], images)
     with pytest.raises(UserError, match=sentence):
         prepare("coco-object", tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"id": 2}, {"file_name": "2.jpg"}, {"id": 2, "file_name": "/.."}])
+def test_an_image_without_id_or_name_costs_itself(tmp_path, wrong):
+    write(tmp_path, [one()], [{"id": 1, "file_name": "1.jpg", "height": 4, "width": 6}, wrong])
+    prepared = prepare("coco-object", tmp_path)
+    assert prepared.made == 1 and label(tmp_path) == square(DOG)
+    assert f"image 2 of the list has no {'file_name' if 'id' in wrong else 'id'}" in prepared.failed[0][1]
+
+
+@pytest.mark.parametrize("side", [10**9, 2**40])
+def test_a_height_out_of_reason_costs_its_photo(tmp_path, side):
+    write(tmp_path, [one()], [{"id": 1, "file_name": "1.jpg", "height": side, "width": 6}])
+    assert f"says that its photo is {side} high and 6 wide" in failure(tmp_path)
 
 
 def test_annotations_of_images_that_are_not_listed(tmp_path):
@@ -316,8 +328,7 @@ def test_panoptic_categories_go_by_name_too(tmp_path):
 
 def test_panoptic_entries_without_segments(tmp_path):
     panoptic(tmp_path, {})
-    with pytest.raises(UserError, match="annotation 1 of the list has no segments_info"):
-        prepare("coco-object", tmp_path)
+    assert "annotation 1 of the list has no segments_info" in failure(tmp_path)
 
 
 # the inputs from the field -----------------------------------------------------------------------------------

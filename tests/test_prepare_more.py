@@ -175,6 +175,48 @@ def test_a_cut_off_run_length_costs_one_photo(tmp_path):
     assert "run lengths are cut off" in error
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"height": "tall"}, "says that its photo is tall high and 3 wide"),
+        ({"height": 10**9, "width": 10**9}, "says that its photo is 1000000000 high"),
+        ({"width": None}, "says that its photo is 2 high and None wide"),
+        ({"file_name": 5}, "an image has no id or no file_name"),
+        ({"file_name": ".."}, "an image has no id or no file_name"),
+    ],
+)
+def test_a_damaged_image_of_the_detail_api_costs_itself(segloop, tmp_path, wrong, told):
+    detail(tmp_path)
+    path = tmp_path / "trainval_merged.json"
+    data = json.loads(path.read_text())
+    data["images"][0] |= wrong
+    data["annos_segmentation"].append({"image_id": [1]})
+    path.write_text(json.dumps(data))
+    result = segloop("prepare", "context60", "--data", tmp_path)
+    assert result.exit_code == 3 and told in result.stderr
+    assert "1 made, 0 were there, 1 failed" in result.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_a_pipe_costs_itself(segloop, tmp_path):
+    context_mats(tmp_path, one=SCENE)
+    os.mkfifo(tmp_path / "trainval" / "two.mat")
+    write_list(tmp_path / "ImageSets" / "Main" / "val.txt", "one", "two")
+    result = segloop("prepare", "context59", "--data", tmp_path)
+    assert result.exit_code == 3 and "pipe or a device" in result.stderr and "1 made" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "..", "a/../../outside"])
+def test_a_line_that_leads_outside_costs_itself(segloop, tmp_path, name):
+    context_mats(tmp_path / "data", one=SCENE)
+    write_mat(tmp_path / "data" / "trainval" / "../../outside.mat", LabelMap=np.array([[1]], np.uint16))
+    write_list(tmp_path / "data" / "ImageSets" / "Main" / "val.txt", name, "one")
+    before = set(tmp_path.iterdir())
+    result = segloop("prepare", "context59", "--data", tmp_path / "data")
+    assert result.exit_code == 3 and "outside the data set" in result.stderr
+    assert "1 made" in result.stdout and set(tmp_path.iterdir()) == before
+
+
 def test_the_detail_api_alone_makes_no_459_classes(tmp_path):
     detail(tmp_path)
     with pytest.raises(UserError, match="holds the 59 frequent classes only"):

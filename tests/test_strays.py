@@ -180,11 +180,11 @@ def test_shards_keep_what_was_left_out(found):
         tally.Scored(str(n), one.shape, confusion(one, one, 3), None, uncounted(LabelRule().apply(one), 3, LabelRule()))
         for n, one in enumerate(found)
     ]
-    again = tally.decode_shard(tally.encode_shard(scored), 3)
+    again = tally.decode_shard(tally.encode_shard(scored, ""), 3, "")
     assert [one.uncounted for one in again] == [one.uncounted for one in scored]
 
 
 def test_shards_from_before_open_too():
     one = tally.Scored("a", (1, 1), confusion(np.zeros((1, 1), int), np.zeros((1, 1), int), 2))
-    (again,) = tally.decode_shard(tally.encode_shard([one]), 2)
+    (again,) = tally.decode_shard(tally.encode_shard([one], ""), 2, "")
     assert again.uncounted is None and again.name == "a"

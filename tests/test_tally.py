@@ -33,24 +33,24 @@ def same(first: tally.Outcome, second: tally.Outcome) -> bool:
 @pytest.mark.parametrize("boundary", [False, True])
 def test_a_shard_comes_back_as_it_was(boundary):
     outcomes = [scored("a", 1, boundary), BAD, scored("ä/b", 2, boundary)]
-    back = tally.decode_shard(tally.encode_shard(outcomes), 3)
+    back = tally.decode_shard(tally.encode_shard(outcomes, "s-0"), 3, "s-0")
     assert all(map(same, outcomes, back))
     assert all((one.boundary is not None) == boundary for one in back if isinstance(one, Scored))
 
 
 def test_a_shard_of_failures_only():
-    assert tally.decode_shard(tally.encode_shard([BAD, BAD]), 3) == [BAD, BAD]
+    assert tally.decode_shard(tally.encode_shard([BAD, BAD], "s-0"), 3, "s-0") == [BAD, BAD]
 
 
 def test_half_a_shard_is_none():
-    data = tally.encode_shard([scored("a", 1), BAD])
-    assert all(tally.decode_shard(data[:cut], 3) is None for cut in range(0, len(data), 7))
-    assert tally.decode_shard(b"", 3) is None
+    data = tally.encode_shard([scored("a", 1), BAD], "s-0")
+    assert all(tally.decode_shard(data[:cut], 3, "s-0") is None for cut in range(0, len(data), 7))
+    assert tally.decode_shard(b"", 3, "s-0") is None
 
 
 def test_the_same_outcomes_give_the_same_bytes():
     outcomes = [scored("a", 1), scored("b", 2)]
-    assert tally.encode_shard(outcomes) == tally.encode_shard(outcomes)
+    assert tally.encode_shard(outcomes, "s-0") == tally.encode_shard(outcomes, "s-0")
     assert tally.counts_file(outcomes, 3) == tally.counts_file(outcomes, 3)
 
 

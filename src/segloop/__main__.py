@@ -1,5 +1,32 @@
-"""`python -m segloop` is the program `segloop`."""
+"""The program: `python -m segloop`, and the script `segloop`, which both begin here."""
 
-from .cli import main
+import os
+import signal
+from contextlib import suppress
+from types import FrameType
 
-main()
+INTERRUPTED = 130
+STOPPED = b"stopped by Ctrl-C; nothing was begun\n"
+
+
+def main() -> None:
+    """The program; Ctrl-C ends it in a sentence also while its parts are imported."""
+    quick = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else whoever started it has decided
+    if quick:
+        signal.signal(signal.SIGINT, _end)
+    from .cli import main as command
+
+    if quick:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    command()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """At once: an exception might be caught, or be told, by whatever is being imported."""
+    with suppress(OSError):
+        os.write(2, STOPPED)
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.records import require, require_finite
 from ..errors import OptionError, nearest
 from .pruning import precise, prune, settle_most
 from .types import Mix
@@ -23,6 +24,7 @@ EPSILON = 1e-10  # inside the logarithm of step 4
 BLOCK = {"cpu": 2**20}  # floats of one block of rows: on a CPU it stays in the cache
 LARGE_BLOCK = 2**26  # floats, elsewhere
 FAR = 1e30  # times a difference of similarities that float32 can tell: no weight is left
+MOST_ROUNDS = 100  # no CLIP has more blocks either
 LAMBDA_LIMIT = 80.0  # above it, s exp(lambda s) leaves float32
 TERMS = ("new_old", "old_new", "new")
 
@@ -191,6 +193,7 @@ class FSA:
     feedback_layers: int = 1  # final blocks that listen; those before the last keep their own attention
 
     def __post_init__(self) -> None:
+        require_finite(self)
         if self.divergence not in DIVERGENCES:
             raise OptionError(f"unknown divergence {self.divergence!r}", nearest(self.divergence, DIVERGENCES))
         unknown = [term for term in self.terms if term not in TERMS]
@@ -201,8 +204,7 @@ class FSA:
         if not 0 < self.mass <= 1:
             raise OptionError(f"mass={self.mass} is not possible", "it must be above 0 and at most 1")
         for name in ("rounds", "feedback_layers"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name}={getattr(self, name)} is not possible", "it must be at least 1")
+            require(1 <= getattr(self, name) <= MOST_ROUNDS, name, getattr(self, name), f"1 to {MOST_ROUNDS}")
 
     def __call__(self, mix: Mix, values: Tensor, readout: Readout, *, class_token: bool = False) -> Tensor:
         """Feed the host's output back into its attention: values (B, h, N, d) -> mixed values (B, h, N, d).

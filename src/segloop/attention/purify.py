@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common.records import constant
+from ..common.records import constant, require_finite
 from ..errors import OptionError, nearest
 from .operators import Operator, Shared, Sum
 from .outliers import BlockAttention, Detection
@@ -56,6 +56,7 @@ class SFP(Detection):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_finite(self)
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
             if value not in allowed:

@@ -20,6 +20,7 @@ from .trouble import GATED, access
 
 TINY = Path(__file__).parent / "tiny"
 CONFIGS = ("config.json", "open_clip_config.json")  # the first that is there; guides have the first
+ATTENTION = "sdpa"  # torch's own; what a config names may be code that the library fetches from the hub
 TOWERS = {"text_model.": "text tower", "vision_model.": "vision tower"}
 
 
@@ -114,6 +115,7 @@ def load_weights(model_class: Any, folder: str, offline: bool = False, spare: tu
                 local_files_only=True,
                 trust_remote_code=False,
                 weights_only=True,
+                attn_implementation=ATTENTION,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # told below; the library's own error points at a report nobody sees
             )

@@ -28,6 +28,7 @@ def open_tokenizer(name: str, folder: str, rows: int) -> Any:
         remedy = f"fetch them with `hf download {hub_id(folder)}`, or give Vocabulary(embeddings=...)"
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer(["a trial"], truncation=False, verbose=False)
     except Exception as error:  # the library raises many kinds for files that are missing, damaged or none
         told = any_spoilt(name, Path(folder), TEXTS)
         raise told or ModelError(f"model {name!r} has no tokenizer that opens", remedy) from error

@@ -8,7 +8,7 @@ from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
 from ..attention.variants import VARIANTS
-from ..common.records import Constants, constants_of, override, share_out, switches_of
+from ..common.records import Constants, constants_of, override, require_finite, share_out, switches_of
 from ..common.visible import plain
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep
@@ -142,6 +142,8 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     plan = plan.changed(row.constants(dataset) if dataset else _without_dataset(plan, row, folder))
     plan = replace(plan.changed(choice.overrides), by_size=by_size)
     _refuse_idle(plan, choice.overrides)
+    for record in _parts(plan).values():
+        require_finite(record)
     return plan
 
 

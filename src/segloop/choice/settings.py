@@ -4,9 +4,13 @@ Names are those of `Segmenter.from_pretrained(**overrides)`. A method's own cons
 """
 
 from dataclasses import dataclass
-from math import inf
+from math import prod
 
 from ..common.records import constant, require
+
+MOST_PIXELS = 32_768  # of a side after resizing
+MOST_WINDOWS = 100_000  # of a photo
+MOST_SCALE = 1e6  # far beyond, exponents leave what float32 holds
 
 
 @dataclass(frozen=True)
@@ -19,14 +23,21 @@ class Geometry:
     stride: int = 112  # pixels between windows
 
     def __post_init__(self) -> None:
-        require(self.short_side >= 1, "short_side", self.short_side, "at least 1 pixel")
-        require(
-            self.long_side >= self.short_side, "long_side", self.long_side, f"at least short_side={self.short_side}"
-        )
+        require(1 <= self.short_side <= MOST_PIXELS, "short_side", self.short_side, f"1 to {MOST_PIXELS} pixels")
+        sides = self.short_side <= self.long_side <= MOST_PIXELS
+        require(sides, "long_side", self.long_side, f"short_side={self.short_side} to {MOST_PIXELS} pixels")
         require(self.crop >= 0, "crop", self.crop, "0 (whole photo) or a window's side in pixels")
         require(self.stride >= 1, "stride", self.stride, "at least 1 pixel")
         fits = self.crop == 0 or self.stride <= self.crop
         require(fits, "stride", self.stride, f"at most crop={self.crop}, or pixels are skipped")
+        allowed = f"larger: a photo could be cut into {self.most_windows} windows, and {MOST_WINDOWS} are allowed"
+        require(self.most_windows <= MOST_WINDOWS, "stride", self.stride, allowed)
+
+    @property
+    def most_windows(self) -> int:
+        """How many windows a photo can have, whatever its shape."""
+        sides = (self.short_side, self.long_side) if self.crop else ()
+        return prod(-(-max(side - self.crop, 0) // self.stride) + 1 for side in sides)
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,8 @@ class Deciding:
     area_threshold: float | None = None  # a class with at most this share of the foreground is dropped
 
     def __post_init__(self) -> None:
-        require(0 < self.logit_scale < inf, "logit_scale", self.logit_scale, "above 0, and finite")
+        fine = 0 < self.logit_scale <= MOST_SCALE
+        require(fine, "logit_scale", self.logit_scale, f"above 0, and finite: at most {MOST_SCALE:g}")
         for name in ("background_threshold", "area_threshold"):
             value = getattr(self, name)
             require(value is None or 0 <= value <= 1, name, value, "between 0 and 1, or none")

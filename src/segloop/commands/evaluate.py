@@ -1,6 +1,5 @@
 """`segloop evaluate`: a data set labelled, counted and scored."""
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say
+from ..common.strict import one_line
 from ..common.system import check_count
 from ..common.visible import counted
 from ..errors import OptionError
@@ -205,7 +205,7 @@ def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[
     if out is None:
         raise OptionError("--from-scores came without --out", "name a folder for the new record")
     with console.progress("images", 0) as advance:
-        return decide_anew(open_kept(folder, data), out, changes, overwrite, advance)
+        return decide_anew(open_kept(folder, data), out, changes, overwrite, advance, say)
 
 
 def _tell(finished: list[Any], json_lines: bool) -> None:
@@ -214,7 +214,7 @@ def _tell(finished: list[Any], json_lines: bool) -> None:
 
     for one in finished:
         if json_lines:
-            console.tell(json.dumps({"run": str(one.folder), **one.run}))
+            console.tell(one_line({"run": str(one.folder), **one.run}))
     for one in finished:
         said = sentence(one.run.get("labels") or {}, one.run["settings"].get("void", "corrected"))
         if said:

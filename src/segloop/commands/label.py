@@ -1,6 +1,5 @@
 """`segloop label`: a source of many photos into a folder of label maps, in a run that survives anything."""
 
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say
+from ..common.strict import one_line
 from ..common.system import check_count
 from ..common.visible import counted
 from . import options
@@ -137,7 +137,7 @@ def _tell(done: Any, json_lines: bool) -> None:
         raise typer.Exit(STOPPED)
     images, failed = done.run["images"], done.run["failed"]
     if json_lines:
-        console.tell(json.dumps({"run": str(done.folder), "images": images, "failed": failed}))
+        console.tell(one_line({"run": str(done.folder), "images": images, "failed": failed}))
     else:
         console.tell(f"{counted(images, 'label map')} in {done.folder / 'labels'}, tables beside it")
     if failed:
@@ -151,7 +151,7 @@ def _tell_forecast(photos: Any, segmenter: Any, vocabulary: Any, json_lines: boo
 
     found = forecast(photos, segmenter, vocabulary)
     if json_lines:
-        console.tell(json.dumps(asdict(found)))
+        console.tell(one_line(asdict(found)))
         return
     pace = f"about {duration(found.seconds)} here, {found.bytes / 1e6:.3g} MB of label maps"
     told = f"{counted(found.photos, 'photo')}: {pace}"

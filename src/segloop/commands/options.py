@@ -1,6 +1,5 @@
 """Options that commands share, and what they are made into."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import typer
 
 from ..backbones.models import DEFAULT_CLIP as DEFAULT_CLIP
 from ..common import console
+from ..common.strict import one_line
 from ..errors import OptionError, VocabularyError
 
 if TYPE_CHECKING:
@@ -226,5 +226,5 @@ def own_attention(name: str | None) -> Any:
 def as_lines(rows: list[dict[str, Any]], wanted: bool) -> bool:
     """Print rows as JSON, one a line, where that is `wanted`."""
     for row in rows if wanted else []:
-        console.tell(json.dumps(row))
+        console.tell(one_line(row))
     return wanted

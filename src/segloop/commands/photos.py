@@ -1,6 +1,5 @@
 """What `segloop segment` does once everything is settled: many photos, their files, what failed."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from ..common import console
 from ..common.attempts import attempt
 from ..common.earlier import FAILED, failure_lines
 from ..common.files import write_whole
+from ..common.strict import one_line
 from ..common.visible import shortened
 from ..errors import ImageError
 from ..results.annotations import Collection, common_folder, look_into, real_place
@@ -108,7 +108,7 @@ def _still_to_do(job: SegmentRun, finished: Finished | None, failed: Callable[[A
             continue
         before += 1
         if job.json_lines:
-            console.tell(json.dumps({"source": str(photo), "done": "before", "files": [*files, *map(str, together)]}))
+            console.tell(one_line({"source": str(photo), "done": "before", "files": [*files, *map(str, together)]}))
     if before:
         told = "was done before" if before == 1 else "were done before"
         console.say(
@@ -133,7 +133,7 @@ def _keep(job: SegmentRun, result: Segmentation, collections: Sequence[Collectio
         finished.add(photo, stem, [row.suffix for row in of_a_photo(job.formats).values()])
     files = [str(path) for path in (*paths, *(collection.target for collection in collections))]
     if job.json_lines:
-        console.tell(json.dumps({**result.record(), "files": files}))
+        console.tell(one_line({**result.record(), "files": files}))
     else:
         shown = next((file for file in files if file.endswith(".overlay.png")), files[0])
         console.tell(f"{result.source} -> {shown}  {console.summary(result.share)}")

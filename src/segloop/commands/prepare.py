@@ -1,6 +1,5 @@
 """`segloop prepare`: label files from a data set's raw download."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say, tell
+from ..common.strict import one_line
 from . import options
 
 EXAMPLE = "segloop prepare coco-object --data DIR"
@@ -46,7 +46,7 @@ def prepare(
             )
         if json_lines:
             failed = [dict(zip(("source", "error", "remedy"), line, strict=True)) for line in done.failed]
-            tell(json.dumps({"key": key, **asdict(done), "failed": failed}))
+            tell(one_line({"key": key, **asdict(done), "failed": failed}))
         else:
             for sentence in done.checks:
                 tell(sentence)

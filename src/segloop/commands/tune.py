@@ -1,6 +1,5 @@
 """`segloop tune`: logit scale and background threshold, chosen on one half of the images and judged on the other."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ..common import console
-from ..common.console import friendly, tell
+from ..common.console import friendly, say, tell
+from ..common.strict import one_line
 from ..errors import OptionError
 from . import options
 
@@ -43,25 +43,33 @@ def tune(
         kept = open_kept(run, data or [])
         with console.progress("images", 0) as advance:
             tuned = run_tune(kept, _numbers(scales, SCALES), _numbers(thresholds, THRESHOLDS), advance)
-        gain = tuned.gain.mIoU
-        if json_lines:
-            choices = [asdict(choice) for choice in tuned.choices]
-            found = {"best": choices[0], "recorded": asdict(tuned.recorded), "images": tuned.images}
-            tell(json.dumps({"run": str(run), **found, "gain": asdict(gain), "choices": choices}))
-            return
-        rows = [("", choice) for choice in tuned.choices[:top]] + [("the run's own", tuned.recorded)]
-        halves = f"{tuned.images[0]} images that choose, {tuned.images[1]} that judge"
-        columns = ("logit_scale", "background_threshold", "choosing", "judging", "")
-        console.table(f"mIoU in percent, {halves}", columns, [_row(choice, note) for note, choice in rows])
-        low, high = gain.interval.low, gain.interval.high
-        verdict = "real on these images" if gain.p < 0.05 else "not to be told from chance"
-        tell("")
-        tell(f"Held out, the best pair gains {gain.value:+.2f} ({low:+.2f} to {high:+.2f}): {verdict}.")
-        best = tuned.best
-        off = best.background_threshold is None
-        changes = f"--set logit_scale={best.logit_scale:g}"
-        changes += "" if off else f" --set background_threshold={best.background_threshold:g}"
-        tell(f"Its record: segloop evaluate --from-scores {run} {changes} --out DIR")
+        for error in tuned.lost:
+            say(f"error: {error}")
+        _tell(tuned, run, top, json_lines)
+        if tuned.lost:
+            raise typer.Exit(console.SOME_FAILED)
+
+
+def _tell(tuned: Any, run: Path, top: int, json_lines: bool) -> None:
+    gain = tuned.gain.mIoU
+    if json_lines:
+        choices = [asdict(choice) for choice in tuned.choices]
+        found = {"best": choices[0], "recorded": asdict(tuned.recorded), "images": tuned.images}
+        tell(one_line({"run": str(run), **found, "gain": asdict(gain), "choices": choices}))
+        return
+    rows = [("", choice) for choice in tuned.choices[:top]] + [("the run's own", tuned.recorded)]
+    halves = f"{tuned.images[0]} images that choose, {tuned.images[1]} that judge"
+    columns = ("logit_scale", "background_threshold", "choosing", "judging", "")
+    console.table(f"mIoU in percent, {halves}", columns, [_row(choice, note) for note, choice in rows])
+    low, high = gain.interval.low, gain.interval.high
+    verdict = "real on these images" if gain.p < 0.05 else "not to be told from chance"
+    tell("")
+    tell(f"Held out, the best pair gains {gain.value:+.2f} ({low:+.2f} to {high:+.2f}): {verdict}.")
+    best = tuned.best
+    off = best.background_threshold is None
+    changes = f"--set logit_scale={best.logit_scale:g}"
+    changes += "" if off else f" --set background_threshold={best.background_threshold:g}"
+    tell(f"Its record: segloop evaluate --from-scores {run} {changes} --out DIR")
 
 
 def _numbers(text: str | None, default: Any) -> Any:

@@ -4,6 +4,7 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass, replace
 from functools import cache
+from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import OptionError, nearest
@@ -12,6 +13,7 @@ from .visible import plain
 Constants = Mapping[str, Any]
 Record = TypeVar("Record")
 
+HUGE = 10**300  # whole numbers from which on a float may not hold them
 OFF = "off"  # key of a field's metadata: what None stands for
 PLAIN = {  # a type: what to give, in the singular and the plural
     bool: ("true or false", "true or false, joined by commas"),
@@ -70,6 +72,13 @@ def require(fine: bool, name: str, value: object, allowed: str) -> None:
     """Raises OptionError where a value is outside its range; `allowed` says what it must be."""
     if not fine:
         raise OptionError(f"{name}={plain(value)} is not possible", f"it must be {allowed}")
+
+
+def require_finite(record: Any) -> None:
+    """Raises OptionError where a constant of a record is NaN or infinite."""
+    for name, value in constants_of(record).items():
+        for one in value if isinstance(value, tuple) else (value,):
+            require(not isinstance(one, float) or isfinite(one), name, value, "finite")
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -147,9 +156,11 @@ def _without_none(hint: Any) -> Any:
     return Union[tuple(kind for kind in get_args(hint) if kind is not type(None))]  # noqa: UP007
 
 
-def _of_kind(name: str, kind: type, item: Any, value: Any, words: str) -> Any:
+def _of_kind(name: str, kind: Any, item: Any, value: Any, words: str) -> Any:
     if kind is float and type(item) is int:
+        require(abs(item) < HUGE, name, value, "finite")
         return float(item)
     if type(item) is not kind:
         raise OptionError(f"setting {name}={plain(value)}", f"give {words}")
+    require(kind is not float or isfinite(item), name, value, "finite")
     return item

@@ -1,28 +1,29 @@
 """A run with kept cosines, decided anew under other constants: no network, the same labels that it would give."""
 
-import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import NoneType
 from typing import Any
+
+import numpy as np
 
 from ..choice.plan import known_constants
 from ..choice.settings import Deciding
-from ..common.files import regular
 from ..common.keys import OWN
 from ..common.records import constants_of, override, share_out
 from ..data.datasets import OpenDataset, open_dataset
 from ..data.masks import Masks
 from ..data.places import named
 from ..errors import OptionError, UserError, nearest
-from ..images import Normalisation, recorded
+from ..images import Normalisation, normalise, recorded
 from ..line.steps import rule_of
 from ..maps.refine import MAP_STEPS, MapStep
-from ..runs.folder import LOG, locked, read_run
+from ..runs.folder import RUN, locked, read_run, starts_of
 from ..runs.inputs import images_hash, shards_of
 from ..runs.machine import machine
 from ..runs.record import Inputs, open_record
@@ -35,6 +36,12 @@ from .run import Finished
 from .source import Kept, check_kept
 from .task import SHARD, Task
 
+READ: dict[str, tuple[type, ...]] = {  # settings of a run that are read here
+    **dict.fromkeys(("dataset", "images_hash", "void"), (str,)),
+    **dict.fromkeys(("split", "vocabulary"), (str, NoneType)),
+    **dict.fromkeys(("limit", "shard"), (int, NoneType)),
+    "boundary": (bool,),
+}
 DECIDING = [name for record in (Deciding(), *MAP_STEPS.values()) for name in constants_of(record)]
 
 
@@ -87,6 +94,7 @@ def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
         raise UserError(f"{folder} holds no run", "give the folder of an evaluation made with --scores")
     check_kept(folder)
     settings = run["settings"]
+    _check_settings(folder, settings)
     root, split = _place(folder)
     if not places and not root:
         raise OptionError(f"{folder} does not say where its data set lies", "name it with --data")
@@ -110,6 +118,7 @@ def decide_anew(
     changes: Mapping[str, Any],
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Finished:
     """The run that `changes` of DECIDING would have given, as a record of its own in `out`.
 
@@ -125,7 +134,7 @@ def decide_anew(
     with locked(out, LAYOUT):
         record = open_record(out, inputs, COUNTED, overwrite)
         if not record.finished:
-            missing = frozenset(record.missing(len(shards)))
+            missing = frozenset(record.missing(len(shards), say))
             names, void, boundary = kept.vocabulary.classes, settings["void"], settings["boundary"]
             job = Counting(record, kept.data, source, names, void, shards, missing, boundary)
             seconds = work([job], sorted(missing), adding(progress, job.images))
@@ -136,10 +145,27 @@ def decide_anew(
     return Finished(Task(settings["dataset"], (), out), out, run)
 
 
+def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raises UserError where settings that are read here are not as runs write them."""
+    try:
+        masks, pixels = Masks.of(settings), Normalisation.recorded(settings)
+        recorded(settings)
+        fine = all(isinstance(settings.get(name), kinds) for name, kinds in READ.items())
+        fine = fine and all(
+            isinstance(one, (str, NoneType)) for one in (masks.suffix, masks.image_suffix, masks.values)
+        )
+        fine = fine and bool(np.isfinite(normalise(np.zeros((1, 1, 3), np.uint8), pixels)).all())
+    except (LookupError, TypeError, ValueError, AttributeError):
+        fine = False
+    if not fine or min(settings.get("shard") or 1, settings["limit"] or 1) < 1:
+        raise UserError(f"the settings in {folder / RUN} are damaged", "evaluate once more with --scores --overwrite")
+
+
 def _place(folder: Path) -> tuple[str, str | None]:
     """Where the run's data set was, and its list of images, by its log; empty where that is lost."""
     try:
-        last = json.loads(regular(folder / LOG).read_text(encoding="utf-8"))["starts"][-1]
-        return str(last["data"][0]), last.get("split")
-    except (OSError, ValueError, LookupError, TypeError):
+        last = starts_of(folder)[-1]
+        split = last.get("split")
+        return str(last["data"][0]), split if isinstance(split, str) else None
+    except (LookupError, TypeError):
         return "", None

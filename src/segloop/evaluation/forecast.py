@@ -47,7 +47,7 @@ class Weighed(Record[Outcome]):
 
     def keep(self, shard: int, outcomes: Sequence[Outcome]) -> None:
         """How many bytes they would take."""
-        self.bytes.append(len(self.shards.encode(outcomes)))
+        self.bytes.append(len(self.shards.encode(outcomes, self.seal(shard))))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from ..common.earlier import FAILED, beginning, failure_lines, npz_of, png_of
@@ -18,6 +19,38 @@ from ..words.vocabulary import first_is_background
 
 MAPS, SCORES = "maps", "scores"  # folders of label maps and of cosines
 MAP, SCORE = png_of("classes"), npz_of(("tiles", "size", "target", "direct"))
+
+
+def has_scores(run: Mapping[str, Any]) -> bool:
+    """Whether the record of an evaluation that is done holds scores, each a number or None, as `finish` writes them."""
+    try:
+        metrics, ends = run["metrics"], [end for pair in run["intervals"].values() for end in pair]
+        numbers = [*(metrics[name] for name in ("aAcc", "mIoU", "mAcc")), *metrics.values(), *ends]
+        pairs = all(len(pair) == 2 for pair in run["intervals"].values())
+        labels_of(run)
+    except (LookupError, TypeError, AttributeError):
+        return False
+    return pairs and all(one is None or (type(one) in (int, float) and isfinite(one)) for one in numbers)
+
+
+def labels_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The record's `labels`; none in records from before they were counted.
+
+    Raises TypeError, LookupError or AttributeError where they are damaged.
+    """
+    found = run.get("labels")
+    if found is None:
+        return {}
+    if not all(isinstance(found[key], int) for key in ("pixels", "void", "stray", "others")):
+        raise TypeError("labels are no numbers")
+    if not isinstance(found["remedy"], (str, type(None))):
+        raise TypeError("labels.remedy is no text")
+    for one in found["values"]:
+        if not isinstance(one["pixels"], int) or not isinstance(one.get("value", one.get("colour")), (int, str)):
+            raise TypeError("labels.values has no pixels")
+    return dict(found)
+
+
 LAYOUT = Layout(
     files={
         "images.csv": beginning(b"image,height,width,pixels,"),
@@ -26,9 +59,10 @@ LAYOUT = Layout(
     },
     kept={MAPS: MAP, SCORES: SCORE},
     part=".npz",
+    found=has_scores,
 )
 COUNTED: Shards[tally.Outcome] = Shards(
-    LAYOUT, tally.encode_shard, lambda data, inputs: tally.decode_shard(data, len(inputs["classes"]))
+    LAYOUT, tally.encode_shard, lambda data, inputs, seal: tally.decode_shard(data, len(inputs["classes"]), seal)
 )
 """Shards of counts, image by image."""
 

@@ -110,7 +110,7 @@ def _begin(settled: Settled, say: Say) -> tuple[Evaluation, list[int]]:
     if record.finished:
         say(f"{task.out} holds this run, done")
         return record, []
-    missing = record.missing(len(settled.shards))
+    missing = record.missing(len(settled.shards), say)
     if len(missing) < len(settled.shards):
         say(f"{task.out}: going on, {len(missing)} of {len(settled.shards)} shards are left")
     return record, missing

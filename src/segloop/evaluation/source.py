@@ -1,8 +1,7 @@
 """Where label maps come from: the networks, or cosines that an earlier run has kept."""
 
 import io
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common.archives import DamagedError, read_npz
 from ..common.earlier import check_replaced
-from ..common.files import regular, write_whole
+from ..common.files import write_whole
 from ..data.datasets import Sample
 from ..errors import ImageError, UserError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
@@ -22,6 +22,8 @@ from ..maps.decide import Rule
 from ..maps.refine import MapStep
 from ..maps.windows import Layout, ScoreMap, assemble
 from .record import SCORE, SCORES
+
+SHOWN = 120  # letters of a library's reason
 
 
 class Ready(Measured, Protocol):
@@ -122,11 +124,11 @@ class Kept:
 
     def read(self, sample: Sample) -> KeptPhoto:
         """The kept windows; the photo itself only where a step on the map looks at it."""
-        with self._open(sample) as kept:
-            size, target = (tuple(kept[name].tolist()) for name in ("size", "target"))
-            rows, columns = (tuple(map(tuple, kept[name].tolist())) for name in ("rows", "columns"))
-            pad_rows, pad_columns = (tuple(pad) for pad in kept["pads"].tolist())
-            tiles, direct = torch.from_numpy(kept["tiles"]), bool(kept["direct"])
+        kept = self._open(sample)
+        size, target = (tuple(kept[name].tolist()) for name in ("size", "target"))
+        rows, columns = (tuple(map(tuple, kept[name].tolist())) for name in ("rows", "columns"))
+        pad_rows, pad_columns = (tuple(pad) for pad in kept["pads"].tolist())
+        tiles, direct = torch.from_numpy(kept["tiles"]), bool(kept["direct"])
         if not tiles.isfinite().all():
             what = f"the kept cosines of {sample.name} are not finite"
             raise ImageError(what, "run the evaluation again with --scores, and --dtype float32 if that ends likewise")
@@ -145,15 +147,33 @@ class Kept:
         """Average, decide."""
         return labels_of(photo.score_map, photo, self.map_steps, self.rule)
 
-    def _open(self, sample: Sample) -> Any:
+    def _open(self, sample: Sample) -> dict[str, np.ndarray]:
+        """What `Live.encode` made, whole and of these words. Raises ImageError."""
         place = scores_file(self.run, sample)
         try:
-            return np.load(regular(place), allow_pickle=False)
+            kept = read_npz(place)
+            if not _fits(kept, len(self.rule.query_index)):
+                raise DamagedError("arrays of another shape")
         except FileNotFoundError:
             what = f"{self.run} kept no cosines of {sample.name}"
             raise ImageError(what, "run the evaluation again with --scores") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            raise ImageError(f"{place} is damaged", "delete it and run the evaluation again with --scores") from None
+        except (OSError, DamagedError) as error:
+            what = f"{place} is damaged ({str(error)[:SHOWN]})"
+            raise ImageError(what, "run the evaluation again with --scores and --overwrite") from None
+        return kept
+
+
+def _fits(kept: Mapping[str, np.ndarray], queries: int) -> bool:
+    """Whether these are arrays of `Live.encode` for so many queries."""
+    try:
+        windows = (len(kept["rows"]) * len(kept["columns"]), queries)
+        shapes = {"size": (2,), "target": (2,), "pads": (2, 2), "direct": ()}
+        fine = all(kept[name].shape == shape for name, shape in shapes.items())
+        spans = all(kept[name].ndim == 2 and kept[name].shape[1] == 2 for name in ("rows", "columns"))
+        tiles = kept["tiles"]
+        return fine and spans and tiles.ndim == 4 and tiles.shape[:2] == windows and tiles.dtype == np.float32
+    except (LookupError, TypeError):
+        return False
 
 
 def scores_file(run: Path, sample: Sample) -> Path:

@@ -49,6 +49,9 @@ def tasks_of(wish: Wish, say: Callable[[str], None] = lambda sentence: None) -> 
         raise OptionError(what, "evaluate one data set at a time with them")
     attentions = configurations_of(wish.common, wish.methods, wish.fsa, wish.preset, wish.clips)
     tasks = [Task(**{**wish.common, "key": key, "out": OUT, **own}) for key in keys for own in attentions]
+    odd = next((task.label for task in tasks if Path(task.label).name != task.label), None)
+    if odd is not None:
+        raise OptionError(f"there is no method {odd!r}", "`segloop methods` lists them; a file is FILE.py:function")
     grids = [grid_of(task) for task in tasks]
     if len(tasks) == 1 and len(grids[0]) == 1 and wish.out is not None:
         return [replace(tasks[0], out=wish.out, changes=next(iter(grids[0].values())))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from ..choice.settings import MOST_SCALE
 from ..data.datasets import Sample
 from ..errors import ImageError, OptionError, UserError
 from ..line.steps import blocks
@@ -15,7 +16,7 @@ from ..runs.work import Progress, ahead
 from ..scoring.bootstrap import Paired, paired
 from ..scoring.metrics import Counts, Void, numbered, scores
 from .anew import KeptRun
-from .source import Kept, KeptPhoto
+from .source import Kept, KeptPhoto, scores_file
 
 SCALES = (20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0, 75.0, 100.0)
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(17))  # 0 is off
@@ -39,6 +40,7 @@ class Tuned:
     recorded: Pair  # the run's own constants
     images: tuple[int, int]  # how many in each half
     gain: Paired  # best against recorded, on the held-out half
+    lost: tuple[ImageError, ...] = ()  # images that the run has counted and whose cosines cannot be read
 
     @property
     def best(self) -> Pair:
@@ -60,9 +62,11 @@ def tune(
     own, _ = kept.records()
     grid = sorted({*map(float, scales), own.logit_scale})
     limits = sorted({0.0, *thresholds, own.background_threshold or 0.0}) if kept.vocabulary.background == 0 else [0.0]
-    if grid[0] <= 0 or limits[0] < 0 or limits[-1] > 1:
-        raise OptionError("a scale or threshold is not possible", "give scales above 0 and thresholds from 0 to 1")
-    counts = _all_counts(kept, grid, limits, progress)  # (n, scales, thresholds, C)
+    if not (all(0 < one <= MOST_SCALE for one in grid) and all(0 <= one <= 1 for one in (*limits, *thresholds))):
+        raise OptionError(
+            "a scale or threshold is not possible", "give scales above 0, at most 1e6, and thresholds from 0 to 1"
+        )
+    counts, lost = _all_counts(kept, grid, limits, progress)  # (n, scales, thresholds, C)
     choices = [_choice(counts, grid, limits, i, j) for i in range(len(grid)) for j in range(len(limits))]
     ranked = sorted(choices, key=lambda choice: -choice.tuned if choice.tuned == choice.tuned else 0.0)
     recorded = next(
@@ -75,7 +79,7 @@ def tune(
         for one in (recorded, ranked[0])
     )
     count = len(counts.label)
-    return Tuned(tuple(ranked), recorded, (count - count // 2, count // 2), paired(before, after))
+    return Tuned(tuple(ranked), recorded, (count - count // 2, count // 2), paired(before, after), lost)
 
 
 def counts_by_threshold(
@@ -108,15 +112,22 @@ def counts_by_threshold(
     return Counts(intersection, prediction, np.broadcast_to(label, prediction.shape))
 
 
-def _all_counts(kept: KeptRun, scales: Sequence[float], limits: Sequence[float], progress: Progress) -> Counts:
+def _all_counts(
+    kept: KeptRun, scales: Sequence[float], limits: Sequence[float], progress: Progress
+) -> tuple[Counts, tuple[ImageError, ...]]:
+    """Counts of all images that can be read, and why others cannot that the run has counted."""
     source, found = kept.source({}), []
+    lost: list[ImageError] = []
+    without: list[ImageError] = []
     for done, one in enumerate(_read_ahead(kept, source), start=1):
-        if one is not None:
+        if isinstance(one, ImageError):
+            (lost if scores_file(kept.folder, kept.data.samples[done - 1]).exists() else without).append(one)
+        else:
             found.append(_by_scale(kept, source, *one, scales, limits))
         progress(done, len(kept.data.samples))
     if len(found) < 2:
         raise UserError(f"{kept.folder} has {len(found)} images to choose by", "evaluate more with --scores")
-    return Counts.stack(found)
+    return Counts.stack(found), (*lost, *(without if len(without) > kept.run["failed"] else ()))
 
 
 @torch.no_grad()
@@ -132,15 +143,15 @@ def _by_scale(
     return Counts.stack(made)
 
 
-def _read_ahead(kept: KeptRun, source: Kept) -> Iterator[tuple[KeptPhoto, np.ndarray] | None]:
-    """Photos and truths in order; None for an image that the run could not count either."""
+def _read_ahead(kept: KeptRun, source: Kept) -> Iterator[tuple[KeptPhoto, np.ndarray] | ImageError]:
+    """Photos and truths in order, or why there is none, as for an image that the run could not count either."""
 
-    def read(sample: Sample) -> tuple[KeptPhoto, np.ndarray] | None:
+    def read(sample: Sample) -> tuple[KeptPhoto, np.ndarray] | ImageError:
         try:
             photo = source.read(sample)
             return photo, kept.data.truth(sample, photo.target)
-        except ImageError:
-            return None
+        except ImageError as error:
+            return error
 
     with ThreadPoolExecutor(2) as pool:
         yield from ahead(pool, read, kept.data.samples)

@@ -8,6 +8,7 @@ from PIL import Image
 from ..common.kinds import recognise
 from ..errors import ImageError, SegloopError, TooLargeError, memory_ran_out
 from .levels import PLAIN, Reading, Stored, note, over_white, quiet, to_rgb
+from .room import SETTING
 
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
@@ -88,7 +89,8 @@ def explain_failure(error: Exception, name: str, head: bytes = b"") -> SegloopEr
     if memory_ran_out(error):
         return TooLargeError(f"{name} does not fit into memory", "make it smaller first")
     if isinstance(error, Image.DecompressionBombError):
-        return ImageError(f"{name} has more pixels than is safe to open", "make it smaller first")
+        remedy = f"make it smaller first, or allow more with {SETTING}=PIXELS"
+        return ImageError(f"{name} has more pixels than is safe to open", remedy)
     kind = recognise(head) if head else None
     unidentified = isinstance(error, Image.UnidentifiedImageError)
     if kind and (unidentified or not kind.readable):

@@ -16,6 +16,7 @@ from .arrays import from_array, from_tensor
 from .levels import PLAIN, Reading, note, quiet, to_rgb
 from .paths import open_file
 from .pillow import deep_colours, explain_failure, from_pillow, orientation, tell_of_others, upright
+from .room import allowed_pixels, check_room, without_limit
 
 
 def read_image(photo: object, reading: Reading = PLAIN) -> np.ndarray:
@@ -26,7 +27,8 @@ def read_image(photo: object, reading: Reading = PLAIN) -> np.ndarray:
     16 bits the high byte is kept, as OpenCV does. Transparent photos are laid over white. Of an animation, a path
     gives the first frame and a PIL image its current one. `reading` chooses bands and stretches levels.
 
-    Raises ImageError where this is not a photo or not a whole one, MachineError where memory runs out. Warns
+    Raises ImageError where this is not a photo, not a whole one, or one too large for this machine by what its file
+    declares (SEGLOOP_MAX_PIXELS allows more), MachineError where memory runs out. Warns
     (PhotoWarning) where a photo is very likely not what it was meant to be: nearly black in 16 bits, one of several.
     """
     if isinstance(photo, np.ndarray):
@@ -67,6 +69,7 @@ def _opened(stream: IO[bytes], name: str, reading: Reading, head: bytes, frame: 
     try:
         stream.seek(0)
         image = _open(stream, head)
+        check_room(name, image.width, image.height)
         if isinstance(image, ImageFile.StubImageFile):  # known by name only
             raise Image.UnidentifiedImageError
         if frame:
@@ -85,6 +88,11 @@ def _opened(stream: IO[bytes], name: str, reading: Reading, head: bytes, frame: 
 def _open(stream: IO[bytes], head: bytes) -> Image.Image:
     try:
         with quiet():
+            return Image.open(stream)
+    except Image.DecompressionBombError:
+        if allowed_pixels() is None:
+            raise
+        with quiet(), without_limit():
             return Image.open(stream)
     except Image.UnidentifiedImageError:
         if recognise(head) is not HEIC_PHOTO or not find_spec("pillow_heif"):

@@ -15,6 +15,7 @@ from PIL import Image
 from ..common.kinds import RAW, SAVE_AGAIN, SLICE, TONE
 from ..errors import ImageError
 from .levels import Reading, Stored, depth, note, scaled
+from .room import allowed_pixels, check_room
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4}  # samples of a photometric interpretation
@@ -149,8 +150,9 @@ def _area(page: Any) -> int:
 
 
 def _check_size(page: Any, name: str) -> None:
+    check_room(name, page.imagewidth, page.imagelength)
     limit = Image.MAX_IMAGE_PIXELS
-    if limit and (_area(page) > 2 * limit or _area(page) * page.samplesperpixel > MANY * limit):
+    if limit and not allowed_pixels() and _area(page) * page.samplesperpixel > MANY * limit:
         raise ImageError(f"{name} has more pixels than is safe to open", "make it smaller first")
 
 

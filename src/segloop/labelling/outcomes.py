@@ -1,5 +1,6 @@
 """What became of each photo of a labelling, shard by shard on disk, and the tables made of it."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -54,26 +55,44 @@ Outcome = Labelled | Unlabelled
 Labellings = Record[Outcome]
 
 
-def encode(outcomes: Sequence[Outcome]) -> bytes:
-    """Outcomes of a shard, one a line, and a last line that says that it is whole."""
+def encode(outcomes: Sequence[Outcome], seal: str) -> bytes:
+    """Outcomes of a shard, one a line, and a last line that says that it is whole, and which shard of which run."""
     lines = [json.dumps(asdict(outcome), ensure_ascii=True) for outcome in outcomes]
-    return ("\n".join([*lines, json.dumps({"photos": len(lines)})]) + "\n").encode()
+    return ("\n".join([*lines, json.dumps(_last(lines, seal))]) + "\n").encode()
 
 
-def decode(data: bytes, inputs: Mapping[str, Any]) -> list[Outcome] | None:
-    """What `encode` was given; None for bytes that are not whole."""
+def decode(data: bytes, inputs: Mapping[str, Any], seal: str) -> list[Outcome] | None:
+    """What `encode` was given; None for bytes that are not whole, or bear another seal."""
     try:
-        *lines, last = [json.loads(line) for line in data.decode().splitlines()]
-        return [_outcome(line) for line in lines] if last == {"photos": len(lines)} else None
-    except (ValueError, TypeError, KeyError):
+        *lines, last = data.decode().splitlines()
+        said, before = json.loads(last), {"photos": len(lines)}  # what parts say from before there were seals
+        if said not in (before, _last(lines, seal)):
+            return None
+        return [_outcome(json.loads(line), len(inputs["classes"])) for line in lines]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
-def _outcome(line: dict[str, Any]) -> Outcome:
+def _last(lines: Sequence[str], seal: str) -> dict[str, Any]:
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return {"photos": len(lines), "shard": seal, "sha256": digest}
+
+
+def _outcome(line: dict[str, Any], classes: int) -> Outcome:
+    """Raises ValueError, TypeError, KeyError or AttributeError for what `encode` does not write."""
     if "error" in line:
-        return Unlabelled(**line)
-    pixels = {int(number): count for number, count in line["pixels"].items()}
-    return Labelled(line["photo"], line["labels"], tuple(line["size"]), pixels)
+        return Unlabelled(**{name: _text(value) for name, value in line.items()})
+    pixels, (height, width) = {int(number): count for number, count in line["pixels"].items()}, line["size"]
+    numbered = all(0 <= number < classes for number in pixels)
+    if not numbered or sum(pixels.values()) > height * width:  # a filter may have left some without a class
+        raise ValueError
+    return Labelled(_text(line["photo"]), _text(line["labels"]), (height, width), pixels)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 SHARDS: Shards[Outcome] = Shards(LAYOUT, encode, decode)

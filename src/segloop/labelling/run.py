@@ -82,9 +82,9 @@ def label(
     parts = shards_of(len(photos), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)
-        missing = set(record.missing(len(parts)))
+        missing = set(record.missing(len(parts), say))
         again = with_failures(record, sorted(set(range(len(parts))) - missing)) if retry_failed else []
-        if record.finished and not again:
+        if record.finished and not (missing or again):
             say(f"{folder} holds this labelling, done")
             _export(record, photos, len(parts), exports, say)
             return Finished(folder, record.finished)

@@ -15,6 +15,8 @@ from ..common.visible import plain
 from ..errors import ModelError, OptionError
 from .network import Network
 
+MOST_BATCH = 4096  # windows that go through the network together
+
 Fidelity = Literal["default", "reference"]
 
 
@@ -48,8 +50,8 @@ def check_options(fidelity: str, batch: int) -> None:
     """Raises OptionError for a fidelity that there is not, or no window."""
     if fidelity not in ("default", "reference"):
         raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
-    if batch < 1:
-        raise OptionError(f"batch={batch} is not possible", "give at least 1 window")
+    if not 1 <= batch <= MOST_BATCH:
+        raise OptionError(f"batch={batch} is not possible", f"give at least 1 window and at most {MOST_BATCH}")
 
 
 def folder_settings(model: str, offline: bool) -> dict[str, Any]:

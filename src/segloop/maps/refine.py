@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..common.records import constant, require
 
+MOST_STEPS, MOST_DILATIONS, FARTHEST = 1000, 16, 1024  # of PAMR; the published one has 10, 2 and 16
 CENTRE_FLOOR = 1e-8  # added to the standard deviation
 CONTRAST = 0.1  # fraction of the local standard deviation that counts as one unit of difference
 
@@ -37,9 +38,11 @@ class PAMR:
     pamr_dilations: tuple[int, ...] = (8, 16)  # pixels
 
     def __post_init__(self) -> None:
-        require(self.pamr_steps >= 0, "pamr_steps", self.pamr_steps, "0 (off) or more")
-        dilations = bool(self.pamr_dilations) and min(self.pamr_dilations) >= 1
-        require(dilations, "pamr_dilations", self.pamr_dilations, "one or more distances of at least 1 pixel")
+        require(0 <= self.pamr_steps <= MOST_STEPS, "pamr_steps", self.pamr_steps, f"0 (off) to {MOST_STEPS}")
+        few = 1 <= len(self.pamr_dilations) <= MOST_DILATIONS
+        dilations = few and min(self.pamr_dilations) >= 1 and max(self.pamr_dilations) <= FARTHEST
+        allowed = f"one to {MOST_DILATIONS} distances of at least 1 pixel and at most {FARTHEST}"
+        require(dilations, "pamr_dilations", self.pamr_dilations, allowed)
 
     @property
     def is_on(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..common.files import write_whole
+from ..common.files import regular, write_whole
 from ..errors import UserError
 from ..images import resize_uint8
 from ..words.vocabulary import benchmark_names
@@ -117,9 +117,9 @@ def _compare(folder: Path) -> tuple[str, ...]:
 
 def _described(path: Path) -> list[tuple[int, str]]:
     try:
-        data = json.loads(path.read_bytes().decode("utf-8", "replace"))
+        data = json.loads(regular(path).read_bytes().decode("utf-8", "replace"))
         return [(int(found["name_ndx"]), str(found["name"])) for found in data["annotation"]["object"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []  # a description is not needed for the labels
 
 

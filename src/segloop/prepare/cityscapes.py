@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..common.files import regular
 from ..errors import ImageError
-from .work import Making, Size, SplitPlan, decoding, image_size, label_job, stored_ids, through
+from .work import Making, Size, SplitPlan, decoding, image_size, label_job, stated_size, stored_ids, through
 
 VOID = 255
 # fmt: off
@@ -60,7 +61,8 @@ def _stored(path: Path) -> np.ndarray:
 def _drawn(path: Path) -> np.ndarray:
     """Polygons filled in the order of the file, later over earlier -> (H, W) uint8 train ids."""
     data = _polygons(path)
-    canvas = Image.new("L", (data["imgWidth"], data["imgHeight"]), VOID)
+    height, width = stated_size(data["imgHeight"], data["imgWidth"], path)
+    canvas = Image.new("L", (width, height), VOID)
     pen = ImageDraw.Draw(canvas)
     with decoding(path):
         for thing in data["objects"]:
@@ -72,20 +74,20 @@ def _drawn(path: Path) -> np.ndarray:
 
 def _label(name: str, path: Path) -> int:
     """A polygon's label id; "cargroup" is many cars within one outline, and counts as cars."""
-    name = name if name in LABELS else name.removesuffix("group")
+    name = name if name in LABELS else str(name).removesuffix("group")
     if name not in LABELS:
-        raise ImageError(f"{path} holds {name!r}, which Cityscapes does not have", "give the original files")
+        raise ImageError(f"{path} holds {name[:40]!r}, which Cityscapes does not have", "give the original files")
     return LABELS.index(name)
 
 
 def _described_size(path: Path) -> Size:
     data = _polygons(path)
-    return int(data["imgHeight"]), int(data["imgWidth"])
+    return stated_size(data["imgHeight"], data["imgWidth"], path)
 
 
 def _polygons(path: Path) -> Any:
     with decoding(path):
-        data = json.loads(path.read_bytes())
+        data = json.loads(regular(path).read_bytes())
         if not {"imgHeight", "imgWidth", "objects"} <= set(data):
             raise ValueError("it has no imgHeight, imgWidth and objects")
     return data

@@ -19,6 +19,7 @@ from .work import (
     colours,
     decoding,
     entry,
+    failing,
     image_size,
     label_job,
     read_json,
@@ -98,17 +99,30 @@ def _from_panoptic(root: Path, split: str) -> SplitPlan | None:
     with decoding(described):
         table = instances.categories(data.get("categories"), THINGS, described)
         for number, photo in enumerate(instances.records(data, "annotations", described), start=1):
-            missing = next((key for key in ("file_name", "segments_info") if key not in photo), None)
-            if missing:
-                raise UserError(f"{described}: annotation {number} of the list has no {missing}", instances.WHOLE)
+            what = _lacking(photo)
+            if what:
+                told = f"{described}: annotation {number} of the list has no {what}"
+                jobs.append(failing(entry(described, f"annotation {number}"), told, instances.WHOLE))
+                continue
             path = folder / Path(photo["file_name"]).with_suffix(".png").name
-            parts = instances.records(photo, "segments_info", described)
+            parts = photo["segments_info"]
             instances.refuse_foreign(parts, table, data.get("categories"), described)
             segments = {part["id"]: instances.key(part["category_id"]) for part in parts}
             target = _target(root, split, path.stem, "_instanceTrainIds.png")
             make = partial(panoptic_ids, path, segments, table)
             jobs.append(label_job(path, target, make, partial(image_size, path)))
     return SplitPlan(jobs, f"the panoptic maps in {folder.relative_to(root)}, crowds included")
+
+
+def _lacking(photo: Record) -> str | None:
+    """What an entry of the panoptic list does not have, or has in another shape."""
+    name, parts = photo.get("file_name"), photo.get("segments_info")
+    if not isinstance(name, str) or not Path(name).name:
+        return "file_name"
+    listed = [one for one in parts if isinstance(one, Mapping)] if isinstance(parts, list) else None
+    if listed is None or not all(type(one.get("id")) is int and "category_id" in one for one in listed):
+        return "segments_info, each with id and category_id"
+    return None if listed == parts else "segments_info of records"
 
 
 def panoptic_ids(path: Path, segments: Mapping[int, int], table: instances.TrainIds | None = None) -> np.ndarray:
@@ -146,8 +160,10 @@ def _from_instances(root: Path, split: str) -> SplitPlan | None:
         instances.refuse_foreign(masked, table, data.get("categories"), described)
         if any(not isinstance(one["segmentation"], Mapping) for one in masked):
             _mask_api()  # says what is missing before the first of thousands of files
-        photos = instances.photos(listed, masked, partial(instances.place_of, root=root, split=split), described)
+        place = partial(instances.place_of, root=root, split=split)
+        photos, wrong = instances.photos(listed, masked, place, described)
         jobs = [_instance_job(photo, root, split, described, table) for photo in photos]
+        jobs += [failing(entry(described, "images"), what, instances.WHOLE) for what in wrong]
         notes = _left_out(listed, found)
     origin = f"the instances of {described.name}: crowds lowest, smaller objects over larger ones"
     return SplitPlan(jobs, origin, notes=notes)
@@ -155,7 +171,7 @@ def _from_instances(root: Path, split: str) -> SplitPlan | None:
 
 def _left_out(listed: Sequence[Record], found: Sequence[Record]) -> tuple[str, ...]:
     """Sentences on annotations that make no pixels."""
-    ids = {instances.key(image["id"]) for image in listed}
+    ids = {instances.key(image.get("id")) for image in listed}
     kinds = (
         ([one for one in found if instances.key(one.get("image_id")) not in ids], "of no image that the file lists"),
         ([one for one in found if not instances.has_mask(one)], "with a box and no mask, so that it is background"),

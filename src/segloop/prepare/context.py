@@ -10,8 +10,26 @@ import numpy as np
 
 from ..words.vocabulary import benchmark_names
 from . import rle
+from .instances import WHOLE, records
+from .instances import key as key_of
 from .matlab import map_size, read_map, require_scipy
-from .work import WIDE_VOID, Size, SplitPlan, below, decoding, entry, label_job, read_json, read_list, through
+from .work import (
+    SHOWN,
+    WIDE_VOID,
+    Making,
+    Size,
+    SplitPlan,
+    below,
+    decoding,
+    entry,
+    failing,
+    is_inside,
+    label_job,
+    read_json,
+    read_list,
+    stated_size,
+    through,
+)
 
 DETAIL = "trainval_merged.json"
 LISTS = "ImageSets/SegmentationContext"
@@ -53,23 +71,39 @@ def _from_detail(root: Path, split: str) -> SplitPlan:
     """
     source = root / DETAIL
     data = read_json(source, "images", "annos_segmentation")
-    owned: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    with decoding(source):
-        images = {Path(image["file_name"]).stem: image for image in data["images"] if image["phase"] == split}
-        for found in data["annos_segmentation"]:
-            owned[found["image_id"]].append(found)
+    owned: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    listed_images, regions = (records(data, key, source) for key in ("images", "annos_segmentation"))
+    for found in regions:
+        owned[key_of(found.get("image_id"))].append(found)
+    named = [(_stem(image), image) for image in listed_images if image.get("phase", split) == split]
+    images = {name: image for name, image in named if name is not None and "image_id" in image}
+    bad = [image for name, image in named if name is None or "image_id" not in image]
     listed = root / LISTS / f"{split}.txt"
     ids = read_list(listed) if listed.is_file() else sorted(images)
-    table, jobs = _frequent_table(), []
-    with decoding(source):
-        for name, image in ((name, images[name]) for name in ids if name in images):
-            size = (int(image["height"]), int(image["width"]))
-            make = partial(detail_ids, owned[image["image_id"]], size, table, entry(source, name))
-            target = root / "SegmentationClassContext" / f"{name}.png"
-            jobs.append(label_job(entry(source, name), target, make, partial(_same, size)))
+    jobs = [
+        _detail_job(root, name, images[name], owned[key_of(images[name]["image_id"])]) for name in ids if name in images
+    ]
     strange = len(ids) - len(jobs)
     notes = (f"{strange} photos of {listed} are not in {DETAIL}",) if strange else ()
+    jobs += [failing(entry(source, str(one)[:SHOWN]), "an image has no id or no file_name", WHOLE) for one in bad]
     return SplitPlan(jobs, f"the Detail API's {DETAIL}", {} if listed.is_file() else {listed: ids}, notes)
+
+
+def _stem(image: Mapping[str, Any]) -> str | None:
+    """The id of a photo by its file; None for what names none."""
+    name = image.get("file_name")
+    stem = Path(name).stem if isinstance(name, str) else ""
+    return stem if is_inside(stem) else None
+
+
+def _detail_job(root: Path, name: str, image: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Making:
+    source = entry(root / DETAIL, name)
+    size = partial(stated_size, image.get("height"), image.get("width"), source)
+
+    def make() -> np.ndarray:
+        return detail_ids(found, size(), _frequent_table(), source)
+
+    return label_job(source, root / "SegmentationClassContext" / f"{name}.png", make, size)
 
 
 def detail_ids(found: Sequence[Mapping[str, Any]], size: Size, table: np.ndarray, path: Path) -> np.ndarray:
@@ -91,6 +125,10 @@ def _from_mats(root: Path, split: str, place: Callable[[str], Path], table: np.n
     require_scipy()
     jobs = []
     for name in names:
+        if not is_inside(name):
+            what = f"the list of photos names {name[:SHOWN]!r}, outside the data set"
+            jobs.append(failing(listed if listed.is_file() else main, what, "give the original list"))
+            continue
         path = folder / f"{name}.mat"
         make = partial(_mapped, path, table, np.uint16 if table[0] else np.uint8)
         jobs.append(label_job(path, place(name), make, partial(map_size, path, _label_map)))
@@ -104,7 +142,3 @@ def _mapped(path: Path, table: np.ndarray, kind: type) -> np.ndarray:
 
 def _label_map(variables: Any) -> Any:
     return variables["LabelMap"]
-
-
-def _same(size: Size) -> Size:
-    return size

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ImageError, UserError
 from ..words.vocabulary import benchmark_names
-from .work import Size, image_size
+from .work import Size, image_size, stated_size
 
 SHOWN = 3  # examples in a message
 WHOLE = "give the original annotation file"
@@ -80,28 +80,30 @@ def refuse_foreign(used: Iterable[Record], table: TrainIds, described: Any, path
 
 def photos(
     images: Sequence[Record], found: Iterable[Record], place: Callable[[str], str], path: Path
-) -> list[PhotoInstances]:
-    """The images with their annotations. Raises UserError for an id or a name that is missing or comes twice."""
+) -> tuple[list[PhotoInstances], list[str]]:
+    """The images with their annotations, and what is wrong with others, which have no id or no name.
+
+    Raises UserError for an id or a name that comes twice: whose annotations are whose is not known then.
+    """
     owned: dict[Any, list[Record]] = defaultdict(list)
     for one in found:
         owned[key(one.get("image_id"))].append(one)
-    made = []
+    made, ids, wrong = [], [], []
     for number, image in enumerate(images, start=1):
         missing = next((name for name in ("id", "file_name") if image.get(name) in (None, "")), None)
-        if missing:
-            raise UserError(f"{path}: image {number} of the list has no {missing}", WHOLE)
+        name = "" if missing else place(str(image["file_name"]))
+        if not name:
+            wrong.append(f"{path}: image {number} of the list has no {missing or 'file_name'}")
+            continue
         stated = image.get("height"), image.get("width")
-        made.append(
-            PhotoInstances(place(str(image["file_name"])), str(image["file_name"]), stated, owned[key(image["id"])])
-        )
-    for what, values in (
-        ("two images with the id", [key(image["id"]) for image in images]),
-        ("two images whose labels would be called", [photo.name for photo in made]),
-    ):
-        value, times = Counter(values).most_common(1)[0]
+        made.append(PhotoInstances(name, str(image["file_name"]), stated, owned[key(image["id"])]))
+        ids.append(key(image["id"]))
+    names = [photo.name for photo in made]
+    for what, values in (("two images with the id", ids), ("two images whose labels would be called", names)):
+        value, times = Counter(values).most_common(1)[0] if values else ("", 0)
         if times > 1:
             raise UserError(f"{path} lists {what} {value}", "give each image an id and a name of its own")
-    return made
+    return made, wrong
 
 
 def place_of(file_name: str, root: Path, split: str) -> str:
@@ -112,7 +114,7 @@ def place_of(file_name: str, root: Path, split: str) -> str:
         parts = parts[len(parts) - parts[::-1].index(folder) :]
     elif len(parts) > 1 and not any(path.is_file() for path in photo_files("/".join(parts), root, split)):
         parts = parts[-1:]
-    return str(PurePosixPath(*parts).with_suffix(""))
+    return str(PurePosixPath(*parts).with_suffix("")) if parts else ""
 
 
 def photo_files(name: str, root: Path, split: str) -> list[Path]:
@@ -123,14 +125,14 @@ def photo_files(name: str, root: Path, split: str) -> list[Path]:
 def size_of(photo: PhotoInstances, root: Path, split: str, path: Path) -> Size:
     """(H, W): as stated, else of the photo itself, else of its run lengths. Raises ImageError."""
     if all(type(side) is int and side > 0 for side in photo.stated):
-        return photo.stated
+        return stated_size(*photo.stated, path)
     for candidate in photo_files(photo.name + PurePosixPath(photo.file_name).suffix, root, split):
         if candidate.is_file():
             return image_size(candidate)
     for one in photo.found:
         size = one["segmentation"].get("size") if isinstance(one["segmentation"], Mapping) else None
         if isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
-            return size[0], size[1]
+            return stated_size(size[0], size[1], path)
     raise ImageError(f"{path} has no height and width, and its photo is not there", f"put it into images/{split}2017")
 
 
@@ -170,7 +172,9 @@ def positive(value: Any) -> float | None:
 
 
 def key(value: Any) -> Any:
-    """An id as it is compared: some programs write numbers as text."""
+    """An id as it is compared: some programs write numbers as text; what is no id at all is its text."""
+    if not isinstance(value, (str, int, float, type(None))):
+        return repr(value)
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 

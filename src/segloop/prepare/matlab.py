@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.files import regular
 from ..errors import UserError
 from .work import Size, decoding
 
@@ -23,7 +24,7 @@ def require_scipy() -> Any:
 def read_map(path: Path, pick: Callable[[Any], Any]) -> np.ndarray:
     """(H, W) of whole numbers that `pick` finds among the file's variables. Raises ImageError."""
     api = require_scipy()
-    with decoding(path), path.open("rb") as stream:  # scipy's own message for a missing file is another error
+    with decoding(path), regular(path).open("rb") as stream:  # scipy's own message for a missing file is another error
         found = np.asarray(pick(api.loadmat(stream)))
         if found.ndim != 2 or found.dtype.kind not in "iu":
             raise ValueError(f"a variable of shape {found.shape} and type {found.dtype} is no map")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, SegloopError
-from .work import Making, stored_ids, writing
+from .work import Making, decoding, stored_ids, writing
 
 AHEAD = 4  # jobs a worker that are started before the first result is taken
 
@@ -72,7 +72,7 @@ def _one(job: Making, allowed: frozenset[int], overwrite: bool) -> Done:
                 return Done(job, error=ImageError(what, "move it away, or replace it with --overwrite"))
         if job.target.is_symlink() and job.target.exists():  # perhaps to the raw file itself
             return Done(job, error=ImageError(f"{job.target} is a link", "remove it, or move it away"))
-        with writing():
+        with writing(), decoding(job.source):
             job.write()
         seen = _look(job)
     except ImageError as error:
@@ -93,7 +93,8 @@ def _is_picture(path: Path) -> bool:
 
 def _look(job: Making) -> frozenset[int] | None:
     """The numbers a target holds (a photo: none); None where it does not decode or has another size."""
-    size = job.size()
+    with decoding(job.source):
+        size = job.size()
     try:
         if job.photo:
             with Image.open(job.target) as image:

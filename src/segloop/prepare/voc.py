@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .matlab import map_size, read_map, require_scipy
-from .work import SplitPlan, image_size, label_job, read_list, stored_ids, through
+from .work import SHOWN, SplitPlan, failing, image_size, is_inside, label_job, read_list, stored_ids, through
 
 # fmt: off
 SBD_PLACES = ("dataset/cls", "benchmark_RELEASE/dataset/cls", "SBD/cls", "VOCaug/dataset/cls", "cls",
@@ -32,6 +32,10 @@ def plan(root: Path, split: str) -> SplitPlan | None:
     ids = sorted((set(mats) | set(read_list(lists / "train.txt"))) - set(read_list(lists / "val.txt")))
     jobs = []
     for name in ids:
+        if not is_inside(name):
+            what = f"a list of photos names {name[:SHOWN]!r}, outside the data set"
+            jobs.append(failing(lists / "train.txt", what, "give the original list"))
+            continue
         own = root / "SegmentationClass" / f"{name}.png"
         target = root / "SegmentationClassAug" / f"{name}.png"
         if own.is_file() or name not in mats:

@@ -7,17 +7,19 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image, features
 
 from ..common.files import regular, write_whole
-from ..errors import ImageError, OutputError, TooLargeError, UserError
+from ..errors import ImageError, OutputError, SegloopError, TooLargeError, UserError
 
 Size = tuple[int, int]  # (H, W) in pixels
 WIDE_VOID = 65535
+MOST_PIXELS = 2**28  # of a map that an annotation file describes
+SHOWN = 200  # letters of a decoder's reason
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,29 @@ def label_job(source: Path, target: Path, labels: Callable[[], np.ndarray], size
     return Making(source, target, lambda: write_whole(target, encode(labels(), target.suffix)), size)
 
 
+def failing(source: Path, what: str, remedy: str) -> Making:
+    """A job in the place of one that cannot be: its failure is told as that of any other."""
+
+    def fail() -> Any:
+        raise ImageError(what, remedy)
+
+    return Making(source, source, fail, fail)
+
+
+def stated_size(height: Any, width: Any, path: Path) -> Size:
+    """(H, W) that an annotation file says. Raises ImageError for what is no size of a photo."""
+    if not all(type(side) is int and side > 0 for side in (height, width)) or height * width > MOST_PIXELS:
+        what = f"{path} says that its photo is {str(height)[:20]} high and {str(width)[:20]} wide"
+        raise ImageError(what, "give the original annotation file")
+    return height, width
+
+
+def is_inside(name: str) -> bool:
+    """Whether the id of a photo stays in the folder that its label goes to."""
+    parts = PurePosixPath(name.replace("\\", "/"))
+    return bool(parts.name) and not parts.is_absolute() and ".." not in parts.parts and "\0" not in name
+
+
 def encode(labels: np.ndarray, suffix: str) -> bytes:
     """(H, W) uint8 -> a grey PNG, or (H, W) uint16 -> a grey TIFF, compressed; the same bytes every time."""
     stream = io.BytesIO()
@@ -82,10 +107,11 @@ def decoding(path: Path) -> Iterator[None]:
         raise ImageError(f"there is no file {path}", "unpack the download again") from error
     except MemoryError as error:
         raise TooLargeError(f"{path} does not fit into memory", "close other programs, or use fewer workers") from error
-    except UserError:
+    except SegloopError:
         raise
     except Exception as error:
-        raise ImageError(f"{path} is damaged or cut off ({error})", "copy or download it again") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:SHOWN]
+        raise ImageError(f"{path} is damaged or cut off ({reason})", "copy or download it again") from error
 
 
 @contextmanager
@@ -133,8 +159,8 @@ def read_json(path: Path, *keys: str) -> Any:
     """A JSON object that has `keys`. Raises UserError."""
     try:
         data = json.loads(regular(path).read_bytes().decode("utf-8", "replace"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error})", "download it again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({str(error)[:SHOWN]})", "download it again") from error
     if not isinstance(data, dict) or not all(key in data for key in keys):
         raise UserError(f"{path} has no {' and '.join(keys)}", "give the original annotation file")
     return data
@@ -143,7 +169,7 @@ def read_json(path: Path, *keys: str) -> Any:
 def read_list(path: Path) -> list[str]:
     """The ids of a split: the first word of each line, with no suffix."""
     with decoding(path):
-        lines = regular(path).read_text().splitlines()
+        lines = regular(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     return [line.split()[0].removesuffix(".jpg") for line in lines if line.strip()]
 
 
@@ -158,7 +184,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         with decoding(source):
-            data = source.read_bytes()
+            data = regular(source).read_bytes()
         write_whole(target, data)
 
 

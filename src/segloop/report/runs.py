@@ -3,27 +3,28 @@
 import csv
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..common.archives import read_npz
 from ..common.files import regular
 from ..common.sheets import csv_rows
 from ..common.visible import plain
 from ..errors import OptionError
-from ..runs.folder import EVALUATION, FORMAT, LABELLING, kind_of
+from ..evaluation.record import labels_of
+from ..runs.folder import EVALUATION, FORMAT, LABELLING, kind_of, starts_of
 from ..runs.folder import RUN as RECORD
 from ..scoring.metrics import Counts
 
 AGAIN = "run the same `segloop evaluate` command again, with --overwrite"
 COUNTS = ("intersection", "prediction", "label")
 PAIRS = ("pair_image", "pair_label", "pair_prediction", "pair_pixels")
-DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (OSError, ValueError, KeyError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,27 +133,13 @@ def load_run(folder: Path, name: str | None = None) -> Run:
             images=int(raw.get("images") or 0),
             failed=int(raw.get("failed") or 0),
             metrics={key: _number(value) for key, value in (raw.get("metrics") or {}).items()},
-            labels=_labels(raw.get("labels")),
+            labels=labels_of(raw),
             intervals={key: _ends(value) for key, value in (raw.get("intervals") or {}).items()},
         )
     except OptionError:
         raise
     except (*DAMAGE, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, error) from None
-
-
-def _labels(found: Any) -> dict[str, Any]:
-    """The record's `labels`; none in records from before they were counted. Raises TypeError."""
-    if found is None:
-        return {}
-    if not all(isinstance(found[key], int) for key in ("pixels", "void", "stray", "others")):
-        raise TypeError("labels are no numbers")
-    if not isinstance(found["remedy"], (str, type(None))):
-        raise TypeError("labels.remedy is no text")
-    for one in found["values"]:
-        if not isinstance(one["pixels"], int) or not isinstance(one.get("value", one.get("colour")), (int, str)):
-            raise TypeError("labels.values has no pixels")
-    return dict(found)
 
 
 def read_counts(run: Run) -> tuple[list[str], Counts]:
@@ -203,6 +190,8 @@ def class_lines(run: Run) -> list[dict[str, Any]]:
         rows = [{"name": line["name"]} | {key: _number(line[key]) for key in wanted} for line in lines]
     except (*DAMAGE, TypeError, csv.Error) as error:
         raise damaged(path, error) from None
+    if not all(isfinite(float(row[key])) for row in rows for key in COUNTS):
+        raise damaged(path, "areas are no numbers")
     if [row["name"] for row in rows] != run.classes:
         raise damaged(path, f"its classes are not those of {RECORD}")
     return rows
@@ -210,11 +199,8 @@ def class_lines(run: Run) -> list[dict[str, Any]]:
 
 def last_start(run: Run) -> dict[str, Any]:
     """What log.json says of the last start (times, machine, command, places of the data); empty without one."""
-    try:
-        start = json.loads(regular(run.folder / "log.json").read_text(encoding="utf-8"))["starts"][-1]
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
-    return start if isinstance(start, dict) else {}
+    starts = starts_of(run.folder)
+    return starts[-1] if starts else {}
 
 
 def finish(run: Run) -> str:
@@ -236,9 +222,9 @@ def _arrays(run: Run, keys: Sequence[str]) -> dict[str, np.ndarray]:
     if not run.done and not path.exists():
         raise OptionError(f"{run.folder} is an unfinished run", finish(run))
     try:
-        with np.load(regular(path), allow_pickle=False) as file:
-            return {key: file[key] for key in keys}
-    except (*DAMAGE, TypeError, AttributeError) as error:
+        arrays = read_npz(path)
+        return {key: arrays[key] for key in keys}
+    except DAMAGE as error:
         raise damaged(path, error) from None
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..common.earlier import Kind, json_of, mark, npz_of, png_of
 from ..common.files import write_whole
+from ..common.strict import strict
 from ..common.visible import largest
 from ..errors import OptionError, OutputError, nearest
 from . import views
@@ -83,7 +84,7 @@ class Segmentation:
         """What `<stem>.json` holds, fit for strict JSON: numbers that are not finite become None."""
         height, width = self.labels.shape
         without = int((self.labels >= len(self.classes)).sum())
-        return _strict(
+        return strict(
             {
                 "source": self.source,
                 "size": {"height": height, "width": width},
@@ -190,7 +191,7 @@ def encode_npz(result: Segmentation) -> bytes:
         "classes": np.array(result.classes, dtype=np.str_),
         "share": np.array([result.share.get(name, 0.0) for name in result.classes]),
         "confidence": np.array([math.nan if value is None else value for value in confidence]),
-        "settings": np.array(json.dumps(_strict(result.settings))),
+        "settings": np.array(json.dumps(strict(result.settings))),
         "source": np.array(result.source or ""),
     }
     if result.scores is not None:
@@ -241,15 +242,3 @@ def _png(image: Image.Image, **options: Any) -> bytes:
 def _json(value: Any, indent: int | None = None) -> bytes:
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # odd bytes of a file name become \udcXX, which JSON can read
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, (str, int, float)) else str(value)

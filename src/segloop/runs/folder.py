@@ -1,7 +1,7 @@
 """The folder of a run: what lies in it, who works on it, and what of it may be taken away."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from ..errors import OptionError, OutputError, UserError
 
 FORMAT = 1
 RUN, LOG, PARTS, LOCK = "run.json", "log.json", "parts", ".lock"
+DONE = "done"
+FOUND = {"images": int, "failed": int}  # what a record holds of a run that is done, of any kind
 EVALUATION, LABELLING = "evaluation", "labelling"  # kinds of runs, as people are told
 BESIDE: dict[str, Kind] = {FAILED: FAILURES, LOG: json_of(("starts",))}
 """What lies beside run.json in a run of any kind."""
@@ -27,6 +29,7 @@ class Layout:
     part: str  # suffix of a shard's file
     kind: str = EVALUATION  # as `kind_of` reads it in a record
     lasting: bool = False  # shards stay when the run is done
+    found: Callable[[Mapping[str, Any]], bool] = lambda run: True  # whether a record that is done holds its results
 
     @property
     def beside(self) -> dict[str, Kind]:
@@ -40,17 +43,27 @@ def kind_of(run: Mapping[str, Any]) -> str:
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """run.json of a folder; None where there is none. Raises UserError for one that is none of ours."""
+    """run.json of a folder; None where there is none. Raises UserError for one that is none of ours, or damaged."""
     path = folder / RUN
-    if not path.is_file():
+    if not path.exists():
         return None
-    run = read_json(path)
+    run, remedy = read_json(path), "choose another --out, or move the file away"
     if run is None or "settings" not in run or "state" not in run:
-        raise UserError(f"{path} is not the record of a run", "choose another --out, or move the file away")
+        raise UserError(f"{path} is not the record of a run", remedy)
     if run.get("format") != FORMAT:
-        what = f"{path} has format {run.get('format')}, this segloop writes {FORMAT}"
+        what = f"{path} has format {str(run.get('format'))[:40]}, this segloop writes {FORMAT}"
         raise UserError(what, "choose another --out")
+    wrong = next((name for name, kind in _shape(run["state"]).items() if not isinstance(run.get(name), kind)), None)
+    if wrong is not None:
+        lacking = "is said to be done and lacks" if run["state"] == DONE and wrong in FOUND else "is damaged: it lacks"
+        raise UserError(f"{path} {lacking} its {wrong}", remedy)
     return run
+
+
+def _shape(state: Any) -> dict[str, Any]:
+    """What a record holds at least, by the type of each."""
+    known = {"settings": dict, "versions": dict, "classes": list, "queries": list, "query_index": list, "state": str}
+    return {**known, **FOUND} if state == DONE else known
 
 
 @contextmanager
@@ -93,7 +106,7 @@ def check_own(folder: Path, layout: Layout, kept: dict[str, Any] | None) -> None
         if others:
             what = f"{folder} is not empty and holds no run ({others[0]} is there)"
             raise OptionError(what, "choose another --out")
-    elif kept["state"] != "done":  # the files of one that is done are named by its record, damaged ones too
+    elif kept["state"] != DONE:  # the files of one that is done are named by its record, damaged ones too
         files = {folder / name: kind for name, kind in layout.beside.items()}
         check_replaced(files, "move it away, or choose another --out")
 
@@ -132,13 +145,23 @@ def _remove_empty(*folders: Path) -> None:
             folder.rmdir()
 
 
+def starts_of(folder: Path) -> list[dict[str, Any]]:
+    """What log.json says of each start; nothing where it is lost or damaged."""
+    starts = (read_json(folder / LOG) or {}).get("starts")
+    return [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a regular file; None for anything else."""
     try:
-        found = json.loads(regular(path).read_text(encoding="utf-8"))
+        found = json.loads(regular(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

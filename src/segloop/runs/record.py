@@ -8,13 +8,15 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ..common.files import write_whole
-from ..errors import MachineError
+from ..errors import MachineError, UserError
 from .folder import (
+    DONE,
     FORMAT,
     LOG,
     PARTS,
@@ -24,11 +26,11 @@ from .folder import (
     clear,
     clear_halves,
     clear_parts,
-    read_json,
     read_run,
+    starts_of,
     write_json,
 )
-from .sameness import check_same
+from .sameness import check_same, run_print
 
 PACKAGES = ("segloop", "torch", "transformers", "numpy", "pillow")
 
@@ -57,8 +59,8 @@ class Shards(Generic[Outcome]):
     """How a kind of run keeps what came of each photo of a shard."""
 
     layout: Layout
-    encode: Callable[[Sequence[Outcome]], bytes]
-    decode: Callable[[bytes, Mapping[str, Any]], list[Outcome] | None]  # with the run's inputs; None: damaged
+    encode: Callable[[Sequence[Outcome], str], bytes]  # with the seal: which shard of which run this is
+    decode: Callable[[bytes, Mapping[str, Any], str], list[Outcome] | None]  # with inputs and seal; None: damaged
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,14 @@ class Record(Generic[Outcome]):
 
     @property
     def finished(self) -> dict[str, Any] | None:
-        """run.json of a run that has ended, else None."""
+        """run.json of a run that has ended, else None. Raises UserError where what it found is damaged."""
         kept = read_run(self.folder)
-        return kept if kept and kept["state"] == "done" else None
+        if not kept or kept["state"] != DONE:
+            return None
+        if not self.shards.layout.found(kept):
+            what = f"{self.folder / RUN} is said to be done and does not hold its results"
+            raise UserError(what, "start anew with --overwrite, or choose another --out")
+        return kept
 
     def part(self, shard: int) -> Path:
         """Where the outcomes of a shard lie."""
@@ -81,16 +88,28 @@ class Record(Generic[Outcome]):
 
     def keep(self, shard: int, outcomes: Sequence[Outcome]) -> None:
         """Write a shard's outcomes, whole. Raises OutputError, MachineError."""
-        write_whole(self.part(shard), self.shards.encode(outcomes))
+        write_whole(self.part(shard), self.shards.encode(outcomes, self.seal(shard)))
 
     def outcomes(self, shard: int) -> list[Outcome] | None:
-        """A shard's outcomes; None where it is not done, or was damaged by a failing machine."""
+        """A shard's outcomes; None where it is not done, is another's, or was damaged by a failing machine."""
         path = self.part(shard)
-        return self.shards.decode(path.read_bytes(), self.inputs) if path.is_file() else None
+        return self.shards.decode(path.read_bytes(), self.inputs, self.seal(shard)) if path.is_file() else None
 
-    def missing(self, shards: int) -> list[int]:
-        """Numbers of the shards that are still to be done."""
-        return [shard for shard in range(shards) if self.outcomes(shard) is None]
+    def seal(self, shard: int) -> str:
+        """Which shard of which run; parts from before there were seals bear none."""
+        return f"{self._print}-{shard}"
+
+    @cached_property
+    def _print(self) -> str:
+        return run_print(self.inputs)
+
+    def missing(self, shards: int, say: Callable[[str], None] = lambda sentence: None) -> list[int]:
+        """Numbers of the shards that are still to be done; those that lie there damaged are told."""
+        left = [shard for shard in range(shards) if self.outcomes(shard) is None]
+        for shard in left:
+            if self.part(shard).exists():
+                say(f"{self.part(shard)} is damaged or of another run, its photos are done again")
+        return left
 
     def all_outcomes(self, shards: int) -> list[Outcome]:
         """Those of every shard, in order. Raises MachineError where one is missing."""
@@ -102,7 +121,7 @@ class Record(Generic[Outcome]):
 
     def end(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Write run.json with what was found -> as written. It comes last: with it the run is done."""
-        done = {**self.inputs, "state": "done", **found}
+        done = {**self.inputs, "state": DONE, **found}
         write_json(self.folder / RUN, done)
         if not self.shards.layout.lasting:
             clear_parts(self.folder, self.shards.layout)
@@ -115,8 +134,7 @@ class Record(Generic[Outcome]):
     def log(self, entry: Mapping[str, Any]) -> None:
         """Add an entry to log.json, or replace the one that began at the same time."""
         path = self.folder / LOG
-        starts = (read_json(path) or {}).get("starts", [])
-        others = [start for start in starts if start.get("started") != entry["started"]]
+        others = [start for start in starts_of(self.folder) if start.get("started") != entry["started"]]
         write_json(path, {"starts": [*others, dict(entry)]})
 
 
@@ -135,7 +153,7 @@ def open_record(folder: Path, inputs: Inputs, shards: Shards[Outcome], overwrite
         write_json(folder / RUN, {**wanted, "state": "running"})
     else:
         check_same(folder, kept, wanted, json.loads(json.dumps(dict(inputs.unsaid))))
-        if kept["state"] == "done" and not layout.lasting:
+        if kept["state"] == DONE and not layout.lasting:
             clear_parts(folder, layout)
     return Record(folder, wanted, shards)
 

@@ -1,10 +1,12 @@
 """Whether two runs are the same: their settings, versions and lists, also where records of other times say less."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..choice.plan import known_constants
 from ..errors import OptionError
 
 HASHED = {  # settings whose values are hashes -> what they are of
@@ -71,6 +73,21 @@ def _with_files(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
         return others
     first = next(iter(wanted.get("code") or {"": ""}))
     return {**others, "code": {first: kept["code_hash"]}}
+
+
+def run_print(inputs: Mapping[str, Any]) -> str:
+    """What tells a run's inputs from another's: the same for all that `check_same` takes for one run."""
+    known = {**inputs, "settings": _said(inputs["settings"], json.loads(json.dumps(known_constants())))}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _said(settings: Mapping[str, Any], unsaid: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that are what they are where nothing is said; records within are treated alike."""
+    opened = {
+        name: _said(value, unsaid.get(name, {})) if isinstance(value, dict) else value
+        for name, value in settings.items()
+    }
+    return {name: value for name, value in opened.items() if name not in unsaid or value != unsaid[name]}
 
 
 def _as_wanted(kept: Mapping[str, Any], wanted: Mapping[str, Any], unsaid: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,13 @@ Bytes depend on the outcomes alone, so that a run that was interrupted ends in t
 import io
 import json
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..common.archives import DamagedError, read_npz
 from ..common.sheets import csv_text
 from ..labels.strays import Uncounted
 from .bootstrap import intervals
@@ -46,11 +46,12 @@ class Failed:
 Outcome = Scored | Failed
 
 
-def encode_shard(outcomes: Sequence[Outcome]) -> bytes:
-    """Outcomes of a shard, in order, as one file."""
+def encode_shard(outcomes: Sequence[Outcome], seal: str) -> bytes:
+    """Outcomes of a shard, in order, as one file; `seal` says which shard of which run it is."""
     counted = [outcome for outcome in outcomes if isinstance(outcome, Scored)]
     failed = [vars(outcome) if isinstance(outcome, Failed) else None for outcome in outcomes]
     arrays: dict[str, np.ndarray] = {
+        "seal": np.array(seal),
         "failed": np.array(json.dumps(failed)),
         "names": np.array([outcome.name for outcome in counted], dtype=np.str_),
         "sizes": np.array([outcome.size for outcome in counted], np.int64).reshape(-1, 2),
@@ -60,14 +61,15 @@ def encode_shard(outcomes: Sequence[Outcome]) -> bytes:
     return _npz(arrays)
 
 
-def decode_shard(data: bytes, classes: int) -> list[Outcome] | None:
-    """What `encode_shard` was given; None for bytes that are not whole."""
+def decode_shard(data: bytes, classes: int, seal: str) -> list[Outcome] | None:
+    """What `encode_shard` was given; None for bytes that are not whole, or bear another seal."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = dict(stored)
+        arrays = read_npz(data)
+        if str(arrays.get("seal", seal)) != seal:  # parts from before there were seals bear none
+            return None
         counted = iter(_counted(arrays, classes))
         return [Failed(**line) if line else next(counted) for line in json.loads(str(arrays["failed"]))]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, StopIteration, zipfile.BadZipFile):
+    except (DamagedError, ValueError, LookupError, TypeError, RecursionError, StopIteration):
         return None
 
 
@@ -76,6 +78,8 @@ def _counted(arrays: dict[str, np.ndarray], classes: int) -> list[Scored]:
     for number, name in enumerate(arrays["names"].tolist()):
         own = arrays["image"] == number
         cells = Confusion(classes, *(arrays[part][own] for part in ("label", "prediction", "pixels")))
+        if max(cells.label.max(initial=0), cells.prediction.max(initial=0)) > classes:
+            raise ValueError("pixels of no class")
         edges = [arrays[f"boundary_{part}"][number] for part in AREAS] if "boundary_label" in arrays else None
         height, width = arrays["sizes"][number].tolist()
         left = _left(arrays, number) if "map_pixels" in arrays else None

@@ -18,15 +18,14 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..common.files import write_whole
+from ..common.files import regular, write_whole
 from ..common.records import constants_of
-from ..errors import ModelError, Notice, OptionError, SegloopError, VocabularyError
+from ..errors import ModelError, Notice, OptionError, SegloopError
 from .language import tell_of_language, tell_of_rest
 from .rows import MEAN, RowStep, is_alone, step_name
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, check_number
 
 TEXTS_PER_CALL = 512
-MOST_CLASSES = 2**16 - 1  # in a map of 16 bits, whose largest number is void
 MANY = 5000  # queries, from which on a photo takes minutes
 TRIAL = 8  # queries after which their pace is known
 PATIENCE = 60.0  # seconds that need no word
@@ -71,9 +70,7 @@ def embed(
     """
     if vocabulary.embeddings is not None and vocabulary.made_by and vocabulary.made_by == origin(encoder, step):
         return vocabulary.embeddings
-    if len(vocabulary.classes) > MOST_CLASSES:
-        what = f"{len(vocabulary.classes)} classes came, and a label map holds {MOST_CLASSES}"
-        raise VocabularyError(what, "give fewer, or join those that mean the same by |")
+    check_number(vocabulary.classes)
     if (words := len(vocabulary.query_index)) >= MANY:
         what = f"every pixel is compared with {words} words: a photo may take many minutes"
         warnings.warn(what, Notice, stacklevel=2)
@@ -137,7 +134,7 @@ class Cache:
     def read(self, query: str) -> Tensor | None:
         """The rows (K, E) of a query, or None where there is no file or it is damaged."""
         try:
-            with safe_open(self.file(query), "pt") as opened:
+            with safe_open(regular(self.file(query)), "pt") as opened:
                 digest = json.loads(opened.metadata()[METADATA])["sha256"]
                 kept = opened.get_tensor("rows").clone()
         except (OSError, SafetensorError, LookupError, TypeError, ValueError):

@@ -7,6 +7,8 @@ from ..errors import VocabularyError, nearest
 from .lists import template_sets
 from .read import read_lines
 
+MOST = 1000  # templates
+
 
 def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
     """The templates of a set's name, a template, a text file of one a line, or a list. Raises VocabularyError."""
@@ -18,6 +20,9 @@ def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
     templates = tuple(given) if isinstance(given, Iterable) else (given,)
     if not templates:
         raise VocabularyError("the list of templates is empty", 'give at least one, such as "{}"')
+    if len(templates) > MOST:
+        what = f"{len(templates)} templates came, and {MOST} are allowed"
+        raise VocabularyError(what, "give fewer: the published sets have 7 and 80")
     for template in templates:
         if not isinstance(template, str) or template.count("{}") != 1:
             what = f"the template {template!r} does not hold exactly one {{}}"

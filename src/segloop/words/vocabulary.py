@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BENCHMARKS", "Vocabulary", "benchmark_names", "benchmark_queries", "parse_classes", "read_class_file",
            "template_sets"]
 # fmt: on
+MOST_CLASSES = 2**16 - 1  # in a map of 16 bits, whose largest number is void
 UNIT_TOLERANCE = 1e-3  # half precision rounds a unit row by less
 SHOWN = 24  # letters of a name in a repr
 Classes = Iterable[str] | Mapping[str, str | Sequence[str]]
@@ -178,6 +179,7 @@ def _split_classes(classes: Classes) -> tuple[list[str], list[list[str]]]:
         pairs = [label_and_words(entry, f"class {n}") for n, entry in enumerate(classes, 1)]
     if not pairs:
         raise VocabularyError("the class list is empty", "name at least one class")
+    check_number(pairs)
     labels, words = [label for label, _ in pairs], [own for _, own in pairs]
     for names in (_flat(words), labels):
         seen: set[str] = set()
@@ -197,6 +199,13 @@ def _labelled(label: object, words: str | Sequence[str], where: str) -> tuple[st
     if not found:
         raise VocabularyError(f"class {label!r} has no words", 'write {"Straße": ["road", "street"]}')
     return label.strip(), found
+
+
+def check_number(classes: Sequence[object]) -> None:
+    """Raises VocabularyError for more classes than a label map holds."""
+    if len(classes) > MOST_CLASSES:
+        what = f"{len(classes)} classes came, and a label map holds {MOST_CLASSES}"
+        raise VocabularyError(what, "give fewer, or join those that mean the same by |")
 
 
 def first_is_background(names: Sequence[str]) -> bool:
