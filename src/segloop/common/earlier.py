@@ -22,6 +22,7 @@ Kind = Callable[[IO[bytes]], bool]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FIRST_CHUNKS = 128  # bytes: the header, and the name of the text behind it
+GDAL_TAGS = 42112  # of TIFF: an XML text
 LINE = 4096  # bytes of a first line, at most
 PART = re.compile(r"\..{1,40}\.[0-9a-f]{8}\.part", re.DOTALL)  # of `files.replacing`, when it was killed
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, EOFError, zipfile.BadZipFile)
@@ -126,6 +127,54 @@ def ending(end: bytes) -> Kind:
 def saying(words: bytes, within: int = LINE) -> Kind:
     """Files that have these bytes near their beginning."""
     return lambda stream: words in stream.read(within)
+
+
+def saying_at_end(words: bytes) -> Kind:
+    """Parquet tables that have these bytes in what they say of themselves behind their rows."""
+
+    def look(stream: IO[bytes]) -> bool:
+        stream.seek(-8, os.SEEK_END)
+        tail = stream.read()
+        stream.seek(-8 - int.from_bytes(tail[:4], "little"), os.SEEK_END)
+        return tail[4:] == b"PAR1" and words in stream.read()
+
+    return look
+
+
+def tiff_saying(word: str) -> Kind:
+    """TIFF files whose GDAL tags have this word."""
+
+    def look(stream: IO[bytes]) -> bool:
+        from tifffile import TiffFile, TiffFileError
+
+        try:
+            with TiffFile(stream) as file:
+                return word in str(file.pages[0].tags.valueof(GDAL_TAGS))  # type: ignore[union-attr]
+        except TiffFileError:
+            return False
+
+    return look
+
+
+def lines_like(pattern: bytes) -> Kind:
+    """Texts whose every line is of a pattern."""
+    return lambda stream: all(re.fullmatch(pattern, line.rstrip(b"\n")) for line in stream)
+
+
+def any_of(*kinds: Kind) -> Kind:
+    """Files of one of several kinds."""
+
+    def look(stream: IO[bytes]) -> bool:
+        return any(_is(stream, kind) for kind in kinds)
+
+    def _is(stream: IO[bytes], kind: Kind) -> bool:
+        stream.seek(0)
+        try:
+            return kind(stream)
+        except (OSError, *UNREADABLE):
+            return False
+
+    return look
 
 
 FAILED = "failed.jsonl"
