@@ -18,8 +18,8 @@ from evaluate import CLASSES, write_photos
 from segloop import Segmenter, Vocabulary
 from segloop.common.console import quiet_libraries
 from segloop.labelling.run import label
-from segloop.labelling.sources import photos_of
 from segloop.scenes.draw import write_scenes
+from segloop.sources.find import photos_of
 
 BAR = 1.1
 FEW = 200  # photos
@@ -64,7 +64,7 @@ def timed(folder: Path, images: int, repeats: int, dtype: str) -> dict[str, floa
     clip = clip_folder(tokenizer=True)
     segmenter = Segmenter.from_pretrained(clip, method="sclip", dtype=dtype, batch=8, **geometry)
     words = segmenter.encoded(words)
-    ready = [segmenter.prepare(photo.path) for photo in photos]
+    ready = [segmenter.prepare(photo.file) for photo in photos]
     together = max(1, -(-segmenter.batch // len(ready[0].windows)))
     batches = [ready[start : start + together] for start in range(0, len(ready), together)]
     numbers = count()

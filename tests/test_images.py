@@ -331,7 +331,7 @@ def test_closed_and_empty_pil_images(tmp_path):
         (torch.full((3, 2, 2), 255.0), "255"),
         (None, "NoneType"),
         (7, "int"),
-        (b"bytes", "bytes"),
+        (b"bytes", "the photo is not a photo that can be read but a text"),
         ([np.zeros((2, 3, 3), np.uint8)], "list"),
     ],
 )

@@ -17,6 +17,7 @@ ROOMS = [
     "images",
     "results",
     "scenes",
+    "sources",
     "labels",
     "data",
     "scoring",

@@ -29,14 +29,22 @@ class Asked:
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A folder with all below it, a pattern, or a list: .txt, .csv.", show_default=False
+            metavar="SOURCE",
+            help="Folder, pattern, list (.txt, .csv), .parquet, .tar shards, videos; on a disk or at s3://.",
+            show_default=False,
         ),
     ]
-    column: Annotated[str | None, typer.Option("--column", help="Of a table, where paths stand.")] = None
+    column: Annotated[str | None, typer.Option("--column", help="Of a table, where paths or photos stand.")] = None
+    fps: Annotated[str | None, typer.Option("--fps", help="Frames of a video that are taken in a second.")] = None
     words: options.Words
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("segloop-out/labels")
+    store: Annotated[str | None, typer.Option("--store", help="Results go there, as s3://bucket/labelled.")] = None
     formats: Annotated[
-        str, typer.Option("--format", help="Of png, confidence, coco, coco-polygons; png is always there.")
+        str,
+        typer.Option(
+            "--format",
+            help="confidence, coco, coco-polygons, parquet, parquet-rle, datasets, webdataset, yolo; png is there.",
+        ),
     ] = "png"
     kept: options.Kept
     networks: options.Networks
@@ -62,13 +70,13 @@ def label(asked: Asked) -> None:
     """
     with friendly(asked.debug):
         from ..labelling.exports import CONFIDENCE, exports_of
-        from ..labelling.sources import photos_of
+        from ..sources.find import photos_of
 
         exports = exports_of(asked.formats)
         vocabulary = asked.words.vocabulary()
         keep = asked.kept.filter(vocabulary.classes)
         changes = options.overrides(asked.networks.sets)
-        photos = photos_of(asked.source, asked.column, but=asked.out)
+        photos = photos_of(asked.source, asked.column, asked.out, asked.fps)
         settled = _settled(asked)
         segmenter = settled.networks.open(settled.batch or 8, changes)
         if asked.dry_run:
@@ -84,6 +92,7 @@ def label(asked: Asked) -> None:
                 segmenter,
                 vocabulary,
                 asked.out,
+                store=asked.store,
                 named=named,
                 exports=[name for name in exports if name != CONFIDENCE],
                 keep=keep,

@@ -128,6 +128,39 @@ def saying(words: bytes, within: int = LINE) -> Kind:
     return lambda stream: words in stream.read(within)
 
 
+def saying_at_end(words: bytes) -> Kind:
+    """Parquet tables that have these bytes in what they say of themselves behind their rows."""
+
+    def look(stream: IO[bytes]) -> bool:
+        stream.seek(-8, os.SEEK_END)
+        tail = stream.read()
+        stream.seek(-8 - int.from_bytes(tail[:4], "little"), os.SEEK_END)
+        return tail[4:] == b"PAR1" and words in stream.read()
+
+    return look
+
+
+def lines_like(pattern: bytes) -> Kind:
+    """Texts whose every line is of a pattern."""
+    return lambda stream: all(re.fullmatch(pattern, line.rstrip(b"\n")) for line in stream)
+
+
+def any_of(*kinds: Kind) -> Kind:
+    """Files of one of several kinds."""
+
+    def look(stream: IO[bytes]) -> bool:
+        return any(_is(stream, kind) for kind in kinds)
+
+    def _is(stream: IO[bytes], kind: Kind) -> bool:
+        stream.seek(0)
+        try:
+            return kind(stream)
+        except (OSError, *UNREADABLE):
+            return False
+
+    return look
+
+
 FAILED = "failed.jsonl"
 FAILURES = lines_of(("source", "error", "remedy"))
 """The kind of FAILED, which `segment`, `label` and `evaluate` write: a line for each photo that could not be used."""

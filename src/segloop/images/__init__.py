@@ -2,7 +2,7 @@
 
 from .levels import PLAIN, STRETCHES, Reading, reading, recorded
 from .paths import SUFFIXES, expand_photos, photos_below
-from .read import read_image
+from .read import Elsewhere, read_image
 from .sizes import CLIP, IMAGENET, Normalisation, normalise, resize_uint8, resized_size
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "PLAIN",
     "STRETCHES",
     "SUFFIXES",
+    "Elsewhere",
     "Normalisation",
     "Reading",
     "expand_photos",

@@ -1,38 +1,43 @@
 """Files of a whole labelling, made of its maps when all are done: adding one is adding a row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+from ..common.stores import is_address
 from ..errors import OptionError, nearest
-from ..labels.read import stored_values
 from ..results.segmentation import Together
-from .outcomes import CONFIDENCE, TOGETHER, Labelled, Labellings
-from .sources import Photos
+from .columns import dataset, parquet
+from .maps import Maps
+from .outcomes import CONFIDENCE, TOGETHER
+from .tarred import webdataset
+from .yolo import yolo
 
 MAPS = "png"  # the maps themselves, which every labelling has
 
-Export = Callable[[Labellings, Photos, int], str]
-"""(a labelling whose shards are all done, its photos, how many shards) -> the name of the file that it wrote."""
+Export = Callable[[Maps], str]
+"""(all maps) -> the name of the file or folder that it made in their place."""
 
 
-def collected(record: Labellings, photos: Photos, shards: int, together: Together) -> str:
+def collected(maps: Maps, together: Together) -> str:
     """A format's one file of all photos, such as COCO's, one photo in memory at a time."""
-    paths = {photo.name: photo.path for photo in photos}
-    target = record.folder / together.name
-    with together.collect(target, record.inputs["classes"]) as collection:
-        for one in labelled(record, shards):
-            collection.add(paths[one.photo], stored_values(record.folder / one.labels))
-        collection.write(str(photos.root))
-    return target.name
+    root = "/" if is_address(maps.photos.root) or not maps.photos.root else maps.photos.root
+    with together.collect(maps.record.folder / together.name, maps.classes) as collection:
+        for photo, one in maps:
+            collection.add(Path(root, maps.path(photo)), maps.labels(one))
+        collection.write(root)
+    maps.place.moved(together.name)
+    return together.name
 
 
-def labelled(record: Labellings, shards: int) -> Iterator[Labelled]:
-    """Photos that have a map, in order."""
-    for shard in range(shards):
-        yield from (one for one in record.outcomes(shard) or [] if isinstance(one, Labelled))
-
-
-EXPORTS: dict[str, Export] = {name: partial(collected, together=together) for name, together in TOGETHER.items()}
+EXPORTS: dict[str, Export] = {
+    **{name: partial(collected, together=together) for name, together in TOGETHER.items()},
+    "parquet": parquet,
+    "parquet-rle": partial(parquet, rle=True),
+    "datasets": dataset,
+    "webdataset": webdataset,
+    "yolo": yolo,
+}
 """Formats of a whole labelling, beside its maps."""
 
 

@@ -7,8 +7,8 @@ from ..errors import ImageError
 from ..line.segmenter import Segmenter
 from ..results.segmentation import label_png
 from ..runs.forecast import TRIED, spread
+from ..sources.photos import Photos
 from ..words.vocabulary import Vocabulary
-from .sources import Photos
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Forecast:
 def forecast(photos: Photos, segmenter: Segmenter, vocabulary: Vocabulary, tried: int = TRIED) -> Forecast:
     """Label a few photos spread over the source, write nothing, and multiply. Words are encoded before."""
     encoded = segmenter.encoded(vocabulary)
-    chosen = [photo.path for photo in photos[spread(len(photos), tried)]]
+    chosen = [photo.file for photo in photos[spread(len(photos), tried)]]
     failed: list[ImageError] = []
     start = time.perf_counter()
-    results = segmenter.stream(map(str, chosen), encoded, on_error=lambda _, error: failed.append(error))
+    results = segmenter.stream(chosen, encoded, on_error=lambda _, error: failed.append(error))
     sizes = [len(label_png(result.labels, result.classes)) for result in results]
     factor = len(photos) / len(chosen)
     seconds = (time.perf_counter() - start) * factor

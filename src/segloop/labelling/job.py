@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..common.earlier import check_replaced
-from ..common.files import write_whole
 from ..common.visible import shortened
 from ..errors import ImageError
 from ..line.segmenter import Segmenter
@@ -19,9 +17,10 @@ from ..maps.decide import Decision, Rule, decide
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import confidence_png, label_png
 from ..runs.inputs import images_in
+from ..sources.photos import Photo, Photos
 from ..words.vocabulary import Vocabulary
 from .outcomes import CONFIDENCE, LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
-from .sources import Photo, Photos
+from .place import place_of
 
 LONGEST = 250  # bytes of a file's name that every disk takes, its suffix included
 
@@ -55,15 +54,17 @@ class Labelling:
         """The photos of a shard."""
         return self.photos[self.shards[shard]]
 
-    def place(self, item: Photo) -> Path:
-        """The photo's file."""
-        return item.path
+    def place(self, item: Photo) -> str:
+        """Where the photo lies."""
+        return item.place
 
     def read(self, item: Photo) -> Ready:
-        """Read, resize and cut. Raises ImageError, also where its map's name would be too long."""
+        """Read, resize and cut. Raises ImageError, also where its map's name would be too long or lead elsewhere."""
         if len(f"{Path(item.name).name}.png".encode("utf-8", "surrogateescape")) > LONGEST:
-            raise ImageError(f"{shortened(item.path)} has a name that is too long for its label map", "shorten it")
-        return self.segmenter.prepare(item.path)
+            raise ImageError(f"{shortened(item.place)} has a name that is too long for its label map", "shorten it")
+        if not item.apart:
+            raise ImageError(f"{shortened(item.place)} has a name that leads out of its folder", "rename it")
+        return self.segmenter.prepare(item.file)
 
     def windows(self, photo: Ready) -> int:
         """How many windows it has."""
@@ -92,13 +93,11 @@ class Labelling:
         return Labelled(item.name, below, (labels.shape[0], labels.shape[1]), pixels)
 
     def _write(self, below: str, folder: str, data: bytes) -> None:
-        target = self.record.folder / below
-        check_replaced({target: LAYOUT.kept[folder]}, "move it away, or choose another --out")
-        write_whole(target, data)
+        place_of(self.record).write(below, data, LAYOUT.kept[folder])
 
     def failed(self, item: Photo, error: ImageError) -> Outcome:
         """Its line of failed.jsonl."""
-        return Unlabelled(item.name, str(item.path), error.what, error.remedy)
+        return Unlabelled(item.name, item.place, error.what, error.remedy)
 
 
 def job_of(

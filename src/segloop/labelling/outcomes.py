@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..common.earlier import beginning, png_of
+from ..common.earlier import any_of, beginning, lines_like, png_of, saying, saying_at_end
 from ..common.sheets import csv_text
 from ..results.annotations import is_collection
 from ..results.segmentation import FORMATS
@@ -18,13 +18,28 @@ PHOTOS, CLASSES = "photos.csv", "classes.csv"
 TOGETHER = {name: row.together for name, row in FORMATS.items() if row.together}
 """Formats that put all photos into one file."""
 
+CARD = saying(b"Made with segloop ")
+IS_TABLE = saying_at_end(b"segloop:class_list")
+TAR_MARK = "segloop:class_list"
+IS_SHARD = saying(TAR_MARK.encode())
+IS_YAML = beginning(b"# segloop: ")
+IS_YOLO = lines_like(rb"\d+( [01](\.\d+)?| \d(\.\d+)?e-\d+)+")
+
 LAYOUT = Layout(
     files={
         PHOTOS: beginning(b"photo,labels,height,width,"),
         CLASSES: beginning(b"class,name,photos,pixels,share"),
         **{together.name: is_collection for together in TOGETHER.values()},
     },
-    kept={LABELS: png_of("classes"), CONFIDENCE: png_of("confidence")},
+    kept={
+        LABELS: png_of("classes"),
+        CONFIDENCE: png_of("confidence"),
+        "parquet": IS_TABLE,
+        "parquet-rle": IS_TABLE,
+        "dataset": any_of(CARD, IS_TABLE),
+        "webdataset": IS_SHARD,
+        "yolo": any_of(IS_YAML, IS_YOLO),
+    },
     part=".jsonl",
     kind=LABELLING,
     lasting=True,

@@ -13,6 +13,7 @@ import torch
 
 from ..common.earlier import FAILED, failure_lines
 from ..common.files import replacing, write_whole
+from ..common.stores import plain_address
 from ..line.segmenter import Segmenter
 from ..results.filters import EVERYTHING, Filter
 from ..runs.folder import locked
@@ -20,9 +21,12 @@ from ..runs.inputs import images_hash, made_by, shards_of, tell_unseen
 from ..runs.machine import machine
 from ..runs.record import Inputs, open_record
 from ..runs.work import Progress, adding, work
+from ..sources.find import photos_of
+from ..sources.photos import Photos
 from ..words.vocabulary import Vocabulary
 from .exports import EXPORTS
 from .job import Labelling, job_of, with_failures
+from .maps import Maps
 from .outcomes import (
     CLASSES,
     LAYOUT,
@@ -34,7 +38,7 @@ from .outcomes import (
     class_table,
     photo_lines,
 )
-from .sources import Photos, photos_of
+from .place import claim, hand_over
 
 SHARD = 64  # photos that are done or lost together
 
@@ -54,6 +58,7 @@ def label(
     words: Vocabulary | Sequence[str],
     out: str | Path,
     *,
+    store: str | None = None,
     named: Sequence[str | None] = (),
     exports: Sequence[str] = (),
     keep: Filter = EVERYTHING,
@@ -68,36 +73,44 @@ def label(
     """Label all photos of a source (see `photos_of`) into `out`: a map of class numbers for each, and tables.
 
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
-    used are tried again. `exports` are names of EXPORTS: files of all photos that are made when all are done, also of a
-    labelling that was done before. `keep` takes the class of some pixels away; with `confidence`, a picture of 8 bits
-    says how sure each class was. `named` are method and host as the user gave them. `stop` ends the work behind the
-    shard in hand. Raises OptionError where `out` holds another run or what is of none; OutputError, MachineError.
+    used are tried again. With a `store`, an address such as s3://bucket/labelled, maps, tables and exports lie there;
+    `out` keeps the record and what is done. `exports` are names of EXPORTS: files of all photos that are made when all
+    are done, also of a labelling that was done before. `keep` takes the class of some pixels away; with `confidence`, a
+    picture of 8 bits says how sure each class was. `named` are method and host as the user gave them. `stop` ends the
+    work behind the shard in hand. Raises OptionError where `out` holds another run or what is of none; OutputError,
+    MachineError.
     """
     folder = Path(out)
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
     encoded = segmenter.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
     keep.check(encoded.classes)
-    inputs = _inputs(photos, segmenter, encoded, named, shard, _kept(keep, confidence))
+    inputs = _inputs(photos, segmenter, encoded, named, shard, _kept(keep, confidence, store))
     tell_unseen([inputs.settings], say)
     parts = shards_of(len(photos), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)
-        missing = set(record.missing(len(parts), say))
-        again = with_failures(record, sorted(set(range(len(parts))) - missing)) if retry_failed else []
-        if record.finished and not (missing or again):
-            say(f"{folder} holds this labelling, done")
-            _export(record, photos, len(parts), exports, say)
-            return Finished(folder, record.finished)
-        if record.finished:
-            record.reopen()
-        if len(missing) < len(parts):
-            say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
-        job = job_of(record, segmenter, encoded, photos, parts, (*missing, *again), keep, confidence)
-        _do(job, stop, progress)
-        if left := len(record.missing(len(parts))):
+        claim(record, overwrite)
+        todo = _begin(record, len(parts), retry_failed, say)
+        if todo:
+            _do(job_of(record, segmenter, encoded, photos, parts, todo, keep, confidence), stop, progress)
+        if todo and (left := len(record.missing(len(parts)))):
             return Finished(folder, None, left)
-        _export(record, photos, len(parts), exports, say)
-        return Finished(folder, _end(record, len(parts)))
+        _export(record, photos, exports, say)
+        return Finished(folder, record.finished or _end(record, len(parts)))
+
+
+def _begin(record: Labellings, shards: int, retry_failed: bool, say: Callable[[str], None]) -> list[int]:
+    """Shards that are to be done: those that are missing, and, where that is wished, those with failures."""
+    missing = record.missing(shards, say)
+    again = with_failures(record, sorted(set(range(shards)) - set(missing))) if retry_failed else []
+    todo = sorted({*missing, *again})
+    if record.finished and not todo:
+        say(f"{record.folder} holds this labelling, done")
+    elif record.finished:
+        record.reopen()
+    if todo and len(missing) < shards:
+        say(f"{record.folder}: going on, {len(todo)} of {shards} shards are left")
+    return todo
 
 
 def _inputs(
@@ -110,9 +123,9 @@ def _inputs(
 ) -> Inputs:
     settings = {
         "kind": "label",
-        "source": photos.root.name,
+        "source": photos.root.rstrip("/").rpartition("/")[2],
         "images_listed": len(photos),
-        "images_hash": images_hash(list(photos.paths)),
+        "images_hash": images_hash(photos.paths),
         **made_by(segmenter, words, named),
         **kept,
         "batch": segmenter.batch,
@@ -123,21 +136,21 @@ def _inputs(
     return Inputs(settings, words.classes, words.queries, words.query_index)
 
 
-def _kept(keep: Filter, confidence: bool) -> dict[str, Any]:
-    """Settings of what is kept of a photo's result, where they are not as usual."""
-    return {**({"filter": keep.as_settings()} if keep.is_on else {}), **({"confidence": True} if confidence else {})}
+def _kept(keep: Filter, confidence: bool, store: str | None) -> dict[str, Any]:
+    """Settings of what is kept of a photo's result, and where, where they are not as usual."""
+    filtered = {"filter": keep.as_settings()} if keep.is_on else {}
+    return filtered | ({"confidence": True} if confidence else {}) | ({"store": plain_address(store)} if store else {})
 
 
-def _export(
-    record: Labellings, photos: Photos, shards: int, exports: Sequence[str], say: Callable[[str], None]
-) -> None:
+def _export(record: Labellings, photos: Photos, exports: Sequence[str], say: Callable[[str], None]) -> None:
+    maps = Maps(record, photos)
     for name in exports:
-        say(f"wrote {record.folder / EXPORTS[name](record, photos, shards)}")
+        say(f"wrote {maps.place}/{EXPORTS[name](maps)}")
 
 
 def _do(job: Labelling, stop: Event | None, progress: Progress) -> None:
     started = datetime.now(timezone.utc).isoformat()
-    source = str(job.photos.root)
+    source = job.photos.root
     entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": source}
     job.record.log(entry)
     seconds = work([job], sorted(job.missing), adding(progress, job.images), stopped=(stop or Event()).is_set)
@@ -171,4 +184,6 @@ def _end(record: Labellings, shards: int) -> dict[str, Any]:
         write_whole(record.folder / FAILED, failure_lines(failed))
     else:
         (record.folder / FAILED).unlink(missing_ok=True)
-    return record.end({"images": done, "failed": len(failed)})
+    found = {"images": done, "failed": len(failed)}
+    hand_over(record, found)
+    return record.end(found)

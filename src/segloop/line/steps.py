@@ -1,5 +1,6 @@
 """The steps between a photo and its map, as functions: resize and cut, windows through a network, back, decide."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ..choice.settings import Deciding, Geometry
 from ..errors import OptionError
-from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
+from ..images import CLIP, PLAIN, Elsewhere, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
 from ..maps.decide import Block, Blocks, Rule, decide
 from ..maps.refine import MapStep
 from ..maps.windows import Layout, ScoreMap, cut, layout
@@ -69,7 +70,7 @@ def prepare(
     size = resized_size(height, width, geometry.short_side, geometry.long_side, at_least=at_least)
     pixels = torch.from_numpy(normalise(resize_uint8(image, size), normalisation))
     where = layout(size, geometry.crop, geometry.stride, pad)
-    source = str(photo) if isinstance(photo, (str, Path)) else None
+    source = os.fspath(photo) if isinstance(photo, (str, Path, Elsewhere)) else None
     return Photo(image, source, size, where, pixels, cut(pixels, where))
 
 

@@ -57,9 +57,13 @@ def tell_unseen(runs: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -
         say(f"no record tells what this reads: {', '.join(found)}; where that changes, begin anew with --overwrite")
 
 
-def images_hash(names: list[str]) -> str:
+def images_hash(names: Iterable[str]) -> str:
     """SHA-256 of a list of images: two runs with the same one saw the same images in the same order."""
-    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    digest, between = hashlib.sha256(), ""
+    for name in names:
+        digest.update(f"{between}{name}".encode("utf-8", "surrogateescape"))
+        between = "\n"
+    return digest.hexdigest()
 
 
 def shards_of(images: int, size: int) -> list[slice]:

@@ -25,6 +25,7 @@ CODE = {  # settings that hold the hashes of files -> what these are
 }
 KEEPS = {"maps": "--save-maps", "scores": "--scores"}
 OPTIONS = {
+    "store": "--store",
     "masks.suffix": "--mask-suffix",
     "masks.image_suffix": "--image-suffix",
     "masks.values": "--mask-values",
@@ -32,7 +33,7 @@ OPTIONS = {
 }
 
 
-def check_same(folder: Path, kept: dict[str, Any], wanted: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
+def check_same(folder: Path | str, kept: dict[str, Any], wanted: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
     """Raises OptionError naming what differs between the run in `folder` and this one.
 
     Another segloop may have written constants of methods that are not in use, or not known one that is: the former do

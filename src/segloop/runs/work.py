@@ -50,8 +50,8 @@ class Job(Protocol[Item, Outcome]):
     def items(self, shard: int) -> Sequence[Item]:
         """The photos of a shard."""
 
-    def place(self, item: Item) -> Path:
-        """The photo's file, no other item's."""
+    def place(self, item: Item) -> Path | str:
+        """Where the photo lies, no other item does."""
 
     def read(self, item: Item) -> Any:
         """The photo as the other methods take it. Raises ImageError."""
@@ -102,7 +102,7 @@ class _Read(Generic[Item, Outcome]):
     error: ImageError | None = None
 
     @property
-    def place(self) -> Path:
+    def place(self) -> Path | str:
         return self.job.place(self.item)
 
     def bare(self) -> "_Read[Item, Outcome]":
@@ -165,7 +165,7 @@ def _shard(
 
     Then each of them is alone, so that a giant does not cost its neighbours their result.
     """
-    outcomes: dict[Path, Future[Outcome] | None] = {}
+    outcomes: dict[Path | str, Future[Outcome] | None] = {}
     waiting: list[_Read[Item, Outcome]] = []
     late: list[_Read[Item, Outcome]] = []
 

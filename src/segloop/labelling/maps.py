@@ -1,0 +1,73 @@
+"""All label maps of a labelling that is done, one at a time, for what is made of them."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..runs.inputs import shards_of
+from ..sources.photos import Photo, Photos
+from .outcomes import Labelled, Labellings
+from .place import Place, place_of
+
+PER_FILE = 1024  # photos of a shard that others read, about
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The photos that have a map, and where."""
+
+    record: Labellings
+    photos: Photos
+
+    @property
+    def classes(self) -> list[str]:
+        """By number."""
+        return self.record.inputs["classes"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What made the maps."""
+        return self.record.inputs["settings"]
+
+    @property
+    def place(self) -> Place:
+        """Where results lie."""
+        return place_of(self.record)
+
+    def __iter__(self) -> Iterator[tuple[Photo, Labelled]]:
+        """In the photos' order."""
+        for number in range(len(self._parts)):
+            yield from self.part(number)
+
+    def part(self, number: int) -> Iterator[tuple[Photo, Labelled]]:
+        """Those of a shard of the run."""
+        outcomes = self.record.outcomes(number) or []
+        for photo, one in zip(self.photos[self._parts[number]], outcomes, strict=True):
+            if isinstance(one, Labelled):
+                yield photo, one
+
+    def files(self) -> list[range]:
+        """Shards of the run that go together into a file, so that names and bytes depend on the photos alone."""
+        together = max(1, PER_FILE // self.settings["shard"])
+        parts = len(self._parts)
+        return [range(start, min(start + together, parts)) for start in range(0, parts, together)]
+
+    def path(self, photo: Photo) -> str:
+        """A photo's path below the source."""
+        return self.photos.below(photo)
+
+    def png(self, one: Labelled) -> bytes:
+        """A map's file. Raises ImageError where it is gone, MachineError."""
+        return self.place.read(one.labels)
+
+    def labels(self, one: Labelled) -> np.ndarray:
+        """A map, (H, W) whole numbers. Raises as `png`."""
+        return np.asarray(Image.open(io.BytesIO(self.png(one))))
+
+    @property
+    def _parts(self) -> list[slice]:
+        return shards_of(len(self.photos), self.settings["shard"])
