@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .attention.purify import SFP
     from .attention.types import LastBlock, Mix
     from .errors import SegloopError
+    from .labelling.labeller import Labeller, iter_results
     from .labelling.run import label
     from .line.segmenter import Segmenter
     from .results.filters import Filter
@@ -21,12 +22,14 @@ _HOMES = {
     "FSA": "attention.feedback",
     "Filter": "results.filters",
     "SFP": "attention.purify",
+    "Labeller": "labelling.labeller",
     "LastBlock": "attention.types",
     "Mix": "attention.types",
     "Segmentation": "results.segmentation",
     "SegloopError": "errors",
     "Segmenter": "line.segmenter",
     "Vocabulary": "words.vocabulary",
+    "iter_results": "labelling.labeller",
     "label": "labelling.run",
     "save_coco": "results.saving",
 }
@@ -35,12 +38,14 @@ __all__ = [
     "FSA",
     "SFP",
     "Filter",
+    "Labeller",
     "LastBlock",
     "Mix",
     "SegloopError",
     "Segmentation",
     "Segmenter",
     "Vocabulary",
+    "iter_results",
     "label",
     "save_coco",
 ]
