@@ -109,6 +109,15 @@ def test_a_host_with_a_constant(add, settings, toy_clip):
     assert Segmenter.from_pretrained(toy_clip, method=tau(0.3)).plan.method == "tau"
 
 
+def test_a_source_of_photos(add, segloop, toy_clip, tmp_path):
+    add("stack.py")
+    np.save(tmp_path / "photos.npy", np.random.default_rng(0).integers(0, 256, (3, 40, 48, 3), np.uint8))
+    words = ("--classes", "grass,sand", "--clip", toy_clip, "--templates", "plain", "--out", "run")
+    done(segloop("label", tmp_path / "photos.npy", *words))
+    maps = sorted((tmp_path / "run" / "labels" / "photos").iterdir())
+    assert [path.name for path in maps] == ["000000.png", "000001.png", "000002.png"]
+
+
 def test_a_file_of_a_whole_labelling(add, segloop, files, toy_clip, tmp_path):
     add("listing.py")
     words = ("--classes", "grass,sand", "--clip", toy_clip, "--templates", "plain", "--out", "run")
@@ -300,5 +309,5 @@ def test_a_command(add, segloop, tmp_path):
 
 
 def test_there_is_something_to_test():
-    assert "idea.py" in FILES and len(ROWS) == 12 and len(COMMANDS) >= 3
+    assert "idea.py" in FILES and len(ROWS) == 13 and len(COMMANDS) >= 3
     assert "harvest" not in DATASETS and "earlier" not in METHODS

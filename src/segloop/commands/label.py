@@ -43,7 +43,7 @@ class Asked:
         str,
         typer.Option(
             "--format",
-            help="confidence, coco, coco-polygons, parquet, parquet-rle, datasets, webdataset, yolo; png is there.",
+            help="confidence, coco, coco-polygons, parquet, parquet-rle, datasets, webdataset, geotiff, yolo.",
         ),
     ] = "png"
     kept: options.Kept

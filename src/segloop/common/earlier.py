@@ -22,6 +22,7 @@ Kind = Callable[[IO[bytes]], bool]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FIRST_CHUNKS = 128  # bytes: the header, and the name of the text behind it
+GDAL_TAGS = 42112  # of TIFF: an XML text
 LINE = 4096  # bytes of a first line, at most
 PART = re.compile(r"\..{1,40}\.[0-9a-f]{8}\.part", re.DOTALL)  # of `files.replacing`, when it was killed
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, EOFError, zipfile.BadZipFile)
@@ -136,6 +137,21 @@ def saying_at_end(words: bytes) -> Kind:
         tail = stream.read()
         stream.seek(-8 - int.from_bytes(tail[:4], "little"), os.SEEK_END)
         return tail[4:] == b"PAR1" and words in stream.read()
+
+    return look
+
+
+def tiff_saying(word: str) -> Kind:
+    """TIFF files whose GDAL tags have this word."""
+
+    def look(stream: IO[bytes]) -> bool:
+        from tifffile import TiffFile, TiffFileError
+
+        try:
+            with TiffFile(stream) as file:
+                return word in str(file.pages[0].tags.valueof(GDAL_TAGS))  # type: ignore[union-attr]
+        except TiffFileError:
+            return False
 
     return look
 

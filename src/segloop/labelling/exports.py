@@ -8,6 +8,7 @@ from ..common.stores import is_address
 from ..errors import OptionError, nearest
 from ..results.segmentation import Together
 from .columns import dataset, parquet
+from .geo import geotiff
 from .maps import Maps
 from .outcomes import CONFIDENCE, TOGETHER
 from .tarred import webdataset
@@ -36,6 +37,7 @@ EXPORTS: dict[str, Export] = {
     "parquet-rle": partial(parquet, rle=True),
     "datasets": dataset,
     "webdataset": webdataset,
+    "geotiff": geotiff,
     "yolo": yolo,
 }
 """Formats of a whole labelling, beside its maps."""

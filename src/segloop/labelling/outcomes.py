@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..common.earlier import any_of, beginning, lines_like, png_of, saying, saying_at_end
+from ..common.earlier import any_of, beginning, lines_like, png_of, saying, saying_at_end, tiff_saying
 from ..common.sheets import csv_text
 from ..results.annotations import is_collection
 from ..results.segmentation import FORMATS
@@ -22,6 +22,8 @@ CARD = saying(b"Made with segloop ")
 IS_TABLE = saying_at_end(b"segloop:class_list")
 TAR_MARK = "segloop:class_list"
 IS_SHARD = saying(TAR_MARK.encode())
+GEO_TAG = "segloop_class_list"
+IS_GEOTIFF = tiff_saying(GEO_TAG)
 IS_YAML = beginning(b"# segloop: ")
 IS_YOLO = lines_like(rb"\d+( [01](\.\d+)?| \d(\.\d+)?e-\d+)+")
 
@@ -38,6 +40,7 @@ LAYOUT = Layout(
         "parquet-rle": IS_TABLE,
         "dataset": any_of(CARD, IS_TABLE),
         "webdataset": IS_SHARD,
+        "geotiff": IS_GEOTIFF,
         "yolo": any_of(IS_YAML, IS_YOLO),
     },
     part=".jsonl",
