@@ -15,6 +15,7 @@ from .photos import Container
 
 IMAGES = ("image", "img", "photo", "picture", "image_bytes", "bytes", "content", "jpg", "jpeg", "png", "webp")
 FEW = 16  # rows that are read at once, twice as many are kept
+BUFFER = 2**20  # bytes that are read at once: a row group may be larger than memory
 MISSING = "pip install 'segloop[parquet]'"
 
 
@@ -110,7 +111,7 @@ def open_table(address: str, asked: Asked) -> Iterator[Container | str]:
 def _start(address: str, column: str) -> _Rows:
     from pyarrow.parquet import ParquetFile
 
-    table = ParquetFile(opened(address))
+    table = ParquetFile(opened(address), pre_buffer=False, buffer_size=BUFFER)
     sizes = (table.metadata.row_group(number).num_rows for number in range(table.num_row_groups))
     return _Rows(table, column, list(accumulate(sizes)))
 
