@@ -226,3 +226,11 @@ def test_a_disk_that_is_full_behind_the_maps(label, done, monkeypatch):
 def test_formats_that_are_none(segloop, tmp_path):
     told = complaint(segloop("label", tmp_path, "--classes", "a,b", "--format", "web-dataset"))
     assert "did you mean 'webdataset'" in told
+
+
+def test_a_package_that_is_missing_is_told_before_the_work(segloop, tmp_path, monkeypatch):
+    monkeypatch.setattr("segloop.labelling.exports.find_spec", lambda package: None)
+    told = complaint(segloop("label", tmp_path, "--classes", "a,b", "--format", "geotiff"))
+    assert "the format geotiff needs the package rasterio; pip install 'segloop[geo]'" in told
+    told = complaint(segloop("label", tmp_path, "--classes", "a,b", "--format", "png,datasets"))
+    assert "needs the package pyarrow" in told

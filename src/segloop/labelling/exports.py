@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..common.stores import is_address
@@ -42,13 +43,22 @@ EXPORTS: dict[str, Export] = {
 }
 """Formats of a whole labelling, beside its maps."""
 
+PACKAGES = dict.fromkeys(("parquet", "parquet-rle", "datasets"), ("pyarrow", "parquet")) | {
+    "geotiff": ("rasterio", "geo")
+}
+"""What some need, and the extra that brings it; looked for before the work begins."""
+
 
 def exports_of(formats: str) -> list[str]:
-    """ "png,coco" -> what is meant beside the maps, each once. Raises OptionError naming the nearest."""
+    """ "png,coco" -> what is meant beside the maps, each once. Raises OptionError naming the nearest, or a package."""
     names = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     for name in names:
         if name not in (MAPS, CONFIDENCE, *EXPORTS):
             raise OptionError(
                 f"there is no format {name!r} of many photos", nearest(name, [MAPS, CONFIDENCE, *EXPORTS])
             )
+    for name in names:
+        package, extra = PACKAGES.get(name, ("", ""))
+        if package and not find_spec(package):
+            raise OptionError(f"the format {name} needs the package {package}", f"pip install 'segloop[{extra}]'")
     return [name for name in names if name != MAPS]
