@@ -13,18 +13,23 @@ import torch
 
 from ..common.earlier import FAILED, failure_lines
 from ..common.files import replacing, write_whole
+from ..errors import OptionError
 from ..line.segmenter import Segmenter
 from ..results.filters import EVERYTHING, Filter
+from ..runs.crew import Crew, Work
 from ..runs.folder import locked
 from ..runs.inputs import images_hash, made_by, shards_of, tell_unseen
 from ..runs.machine import machine
+from ..runs.networks import Networks
 from ..runs.record import Inputs, open_record
-from ..runs.work import Progress, adding, work
+from ..runs.told import Progress, adding, silent
 from ..words.vocabulary import Vocabulary
+from .copies import Copies, copies_of, copy_shards
 from .exports import EXPORTS
-from .job import Labelling, job_of, with_failures
+from .job import Labelling, job_of
 from .outcomes import (
     CLASSES,
+    COPIES,
     LAYOUT,
     PHOTOS,
     SHARDS,
@@ -34,6 +39,7 @@ from .outcomes import (
     class_table,
     photo_lines,
 )
+from .sent import Sent, sent
 from .sources import Photos, photos_of
 
 SHARD = 64  # photos that are done or lost together
@@ -50,54 +56,77 @@ class Finished:
 
 def label(
     source: Photos | str | Path,
-    segmenter: Segmenter,
+    segmenter: Segmenter | Networks,
     words: Vocabulary | Sequence[str],
     out: str | Path,
     *,
-    named: Sequence[str | None] = (),
     exports: Sequence[str] = (),
     keep: Filter = EVERYTHING,
     confidence: bool = False,
     shard: int = SHARD,
+    dedup: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
+    crew: Crew | None = None,
     stop: Event | None = None,
     say: Callable[[str], None] = lambda sentence: None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Finished:
     """Label all photos of a source (see `photos_of`) into `out`: a map of class numbers for each, and tables.
 
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
-    used are tried again. `exports` are names of EXPORTS: files of all photos that are made when all are done, also of a
-    labelling that was done before. `keep` takes the class of some pixels away; with `confidence`, a picture of 8 bits
-    says how sure each class was. `named` are method and host as the user gave them. `stop` ends the work behind the
-    shard in hand. Raises OptionError where `out` holds another run or what is of none; OutputError, MachineError.
+    used are tried again. With `dedup`, photos of the same bytes are labelled once. `exports` are names of EXPORTS:
+    files of all photos that are made when all are done, also of a labelling that was done before. `keep` takes the
+    class of some pixels away; with `confidence`, a picture of 8 bits says how sure each class was. `crew` is who works
+    (`runs.engines.crew_of`); where others help, networks are said in plain values. `stop` ends the work behind the
+    shards in hand. Raises OptionError where `out` holds another run or what is of none; OutputError, MachineError.
     """
-    folder = Path(out)
+    folder, crew = Path(out), crew or Crew()
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
-    encoded = segmenter.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
+    networks, opened = _opened(segmenter, crew)
+    encoded = opened.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
     keep.check(encoded.classes)
-    inputs = _inputs(photos, segmenter, encoded, named, shard, _kept(keep, confidence))
+    named = networks.named if networks else ()
+    copies = copies_of(photos, None if overwrite else folder / COPIES) if dedup else None
+    photos = copies.photos if copies else photos
+    kept = {**_kept(keep, confidence), **(copies.settings() if copies else {})}
+    inputs = _inputs(photos, opened, encoded, named, shard, kept)
     tell_unseen([inputs.settings], say)
-    parts = shards_of(len(photos), shard)
+    parts = copies.shards(shard) if copies else shards_of(len(photos), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)
-        missing = set(record.missing(len(parts), say))
-        again = with_failures(record, sorted(set(range(len(parts))) - missing)) if retry_failed else []
-        if record.finished and not (missing or again):
-            say(f"{folder} holds this labelling, done")
-            _export(record, photos, len(parts), exports, say)
-            return Finished(folder, record.finished)
-        if record.finished:
-            record.reopen()
-        if len(missing) < len(parts):
-            say(f"{folder}: going on, {len(missing) + len(again)} of {len(parts)} shards are left")
-        job = job_of(record, segmenter, encoded, photos, parts, (*missing, *again), keep, confidence)
-        _do(job, stop, progress)
-        if left := len(record.missing(len(parts))):
+        todo = _begin(record, len(parts), retry_failed, say)
+        job = job_of(record, opened, encoded, photos, parts, todo, keep, confidence)
+        if todo:
+            others = sent(job, networks, encoded, offline=crew.near) if networks and crew.helped else None
+            _do(job, others, copies, crew, stop or Event(), progress)
+        if todo and (left := len(record.missing(len(parts)))):
             return Finished(folder, None, left)
         _export(record, photos, len(parts), exports, say)
-        return Finished(folder, _end(record, len(parts)))
+        return Finished(folder, record.finished or _end(record, len(parts)))
+
+
+def _opened(segmenter: Segmenter | Networks, crew: Crew) -> tuple[Networks | None, Segmenter]:
+    """The networks in plain values, where they came so, and open. Raises OptionError where others need the former."""
+    if isinstance(segmenter, Networks):
+        return segmenter, segmenter.open()
+    if crew.helped:
+        raise OptionError("several processes came with an open Segmenter", "give its Networks instead")
+    return None, segmenter
+
+
+def _begin(record: Labellings, shards: int, retry_failed: bool, say: Callable[[str], None]) -> list[int]:
+    """Shards that are to be done: those that are missing, and, where that is wished, those with failures."""
+    missing = record.missing(shards, say)
+    again = record.failing(sorted(set(range(shards)) - set(missing))) if retry_failed else []
+    todo = sorted({*missing, *again})
+    if record.finished and not todo:
+        say(f"{record.folder} holds this labelling, done")
+    elif record.finished:
+        record.reopen()
+    if todo and len(missing) < shards:
+        say(f"{record.folder}: going on, {len(todo)} of {shards} shards are left")
+    return todo
 
 
 def _inputs(
@@ -135,12 +164,26 @@ def _export(
         say(f"wrote {record.folder / EXPORTS[name](record, photos, shards)}")
 
 
-def _do(job: Labelling, stop: Event | None, progress: Progress) -> None:
+def _do(
+    job: Labelling, others: Sent | None, copies: Copies | None, crew: Crew, stop: Event, progress: Progress
+) -> None:
     started = datetime.now(timezone.utc).isoformat()
-    source = str(job.photos.root)
-    entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": source}
+    entry = {
+        "started": started,
+        "command": shlex.join(sys.argv),
+        "machine": machine(),
+        **crew.told,
+        "source": str(job.photos.root),
+    }
     job.record.log(entry)
-    seconds = work([job], sorted(job.missing), adding(progress, job.images), stopped=(stop or Event()).is_set)
+    if copies:
+        copies.write(job.record.folder)
+    behind = [n for n in sorted(job.missing) if copies and job.shards[n].start >= copies.originals]
+    first = sorted(job.missing.difference(behind))
+    advance = adding(progress, job.images)
+    seconds = crew.do(Work([job], first, others), advance, stop.is_set) if first else {}
+    if copies:
+        copy_shards(job, copies, behind, advance, stop.is_set)
     ended = datetime.now(timezone.utc).isoformat()
     job.record.log({**entry, "ended": ended, "seconds": seconds, "images": job.images})
 
