@@ -195,7 +195,7 @@ def test_places_that_hold_no_photo(tmp_path):
     assert "not a photo that can be read" in refused(file)
     assert "there is no file" in refused(file / "below.jpg")
     message = refused(tmp_path)
-    assert "is a folder" in message and "*.jpg" in message
+    assert "is a folder" in message and "one of its photos" in message
     os.mkfifo(tmp_path / "pipe.jpg")
     assert "pipe" in refused(tmp_path / "pipe.jpg")
     assert "file name" in refused("a\0b.jpg")
@@ -529,12 +529,17 @@ def test_patterns_skip_folders(folder):
 
 
 def test_plain_items_are_kept_for_later(folder):
-    items = ["missing.jpg", "deep", "odd[1].jpg", "https://example.org/a.jpg?raw=1"]
+    (folder / "empty").mkdir()
+    items = ["missing.jpg", "empty", "odd[1].jpg", "https://example.org/a.jpg?raw=1"]
     paths = expand_photos(items)
     assert [path.as_posix() for path in paths[:3]] == items[:3]
     assert "there is no file missing.jpg" in refused(paths[0])
-    assert "deep/*.jpg" in refused(paths[1])
+    assert "empty is a folder and holds no photo" in refused(paths[1])
     assert "download" in refused(paths[3])
+
+
+def test_a_folder_is_all_photos_below_it(folder):
+    assert names(["deep", "a.jpg"]) == ["deep/d.jpg", "deep/er/e.jpg", "a.jpg"]
 
 
 def test_a_pattern_without_match_is_named(folder):

@@ -14,6 +14,7 @@ from ..common.visible import counted
 from ..errors import OptionError
 from . import options
 from .taking import flat, given, taking
+from .watching import watched
 
 if TYPE_CHECKING:
     from ..evaluation.sweep import Wish
@@ -82,16 +83,14 @@ class Asked:
         Path | None,
         typer.Option("--from-scores", metavar="RUN", help="Decide a run with --scores anew, without the network."),
     ] = None
-    devices: Annotated[
-        str | None,
-        typer.Option("--devices", help="Several processes: cuda:0,cuda:1 or a number. torchrun works too."),
-    ] = None
+    workers: options.Workers
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Images done or lost together; 16.")] = None
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of torch, in each process.")] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="How many images and windows, how long, how large; nothing is written.")
     ] = False
+    retry_failed: options.RetryFailed = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in the same folder.")] = False
     json_lines: options.Json = False
     debug: options.Debug = False
@@ -123,17 +122,16 @@ def evaluate(asked: Asked) -> None:
         check_count("--threads", asked.threads or 0)
         say(_opening(asked, asked.key))  # before PyTorch, which takes seconds
         console.quiet_libraries()
-        from ..evaluation.crew import crew_of
         from ..evaluation.run import evaluate as run
         from ..evaluation.sweep import tasks_of
 
-        crew, device = crew_of(asked.devices, asked.networks.device)
+        crew, device = asked.workers.crew(asked.networks.device)
         tasks = tasks_of(_wish(asked, asked.key, changes, device), say)
         if asked.dry_run:
             _tell_forecast(tasks, asked.json_lines)
             return
-        with console.progress("images", 0) as advance:
-            finished = run(tasks, crew, say, advance)
+        with watched("images") as progress:
+            finished = run(tasks, crew, say, progress)
         _tell(finished, asked.json_lines)
 
 
@@ -204,8 +202,8 @@ def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[
 
     if out is None:
         raise OptionError("--from-scores came without --out", "name a folder for the new record")
-    with console.progress("images", 0) as advance:
-        return decide_anew(open_kept(folder, data), out, changes, overwrite, advance, say)
+    with watched("images") as progress:
+        return decide_anew(open_kept(folder, data), out, changes, overwrite, progress, say)
 
 
 def _tell(finished: list[Any], json_lines: bool) -> None:

@@ -15,8 +15,10 @@ from ..common.console import friendly, say
 from ..common.strict import one_line
 from ..common.system import check_count
 from ..common.visible import counted
+from ..errors import OptionError
 from . import options
 from .taking import flat, taking
+from .watching import tell_event, watched
 
 EXAMPLE = "segloop label photos --classes-file words.txt --out labelled"
 STOPPED = 128 + signal.SIGTERM
@@ -51,7 +53,9 @@ class Asked:
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Photos done or lost together; 64.")] = None
     threads: options.Threads = None
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what could not be used.")] = False
+    workers: options.Workers
+    dedup: Annotated[bool, typer.Option("--dedup", help="Label photos of the same bytes once, and copy.")] = False
+    retry_failed: options.RetryFailed = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="How many, how long, how large; nothing is written.")] = (
         False
     )
@@ -77,34 +81,45 @@ def label(asked: Asked) -> None:
         keep = asked.kept.filter(vocabulary.classes)
         changes = options.overrides(asked.networks.sets)
         photos = photos_of(asked.source, asked.column, asked.out, asked.fps)
+        asked, crew = _with_crew(asked)
         settled = _settled(asked)
-        segmenter = settled.networks.open(settled.batch or 8, changes)
+        networks = settled.networks.said(settled.batch or 8, changes)
         if asked.dry_run:
-            _tell_forecast(photos, segmenter, vocabulary, asked.json_lines)
+            _tell_forecast(photos, networks.open(), vocabulary, asked.json_lines)
             return
         from ..labelling.run import SHARD
         from ..labelling.run import label as run
 
-        named = (asked.networks.method, asked.networks.host)
-        with _until_told() as stop, console.progress("photos", len(photos)) as advance:
+        with _until_told() as stop, watched("photos", asked.json_lines) as progress:
             done = run(
                 photos,
-                segmenter,
+                networks,
                 vocabulary,
                 asked.out,
                 store=asked.store,
-                named=named,
                 exports=[name for name in exports if name != CONFIDENCE],
                 keep=keep,
                 confidence=CONFIDENCE in exports,
                 shard=settled.shard or SHARD,
+                dedup=asked.dedup,
                 retry_failed=asked.retry_failed,
                 overwrite=asked.overwrite,
+                crew=crew,
                 stop=stop,
                 say=say,
-                progress=advance,
+                progress=progress,
             )
         _tell(done, asked.json_lines)
+
+
+def _with_crew(asked: Asked) -> tuple[Asked, Any]:
+    """(with the device of this process, who works). Raises OptionError."""
+    from ..runs.ranks import Ranks
+
+    crew, device = asked.workers.crew(asked.networks.device)
+    if isinstance(crew, Ranks):
+        raise OptionError("segloop label came under torchrun", "start it once, with --devices or --engine ray")
+    return replace(asked, networks=replace(asked.networks, device=device)), crew
 
 
 def _settled(asked: Asked) -> Asked:
@@ -140,13 +155,15 @@ def _until_told() -> Iterator[Event]:
 
 def _tell(done: Any, json_lines: bool) -> None:
     if done.run is None:
+        if json_lines:
+            tell_event({"event": "stopped", "run": str(done.folder), "shards_left": done.left})
         say(
             f"stopped; {counted(done.left, 'shard')} {'is' if done.left == 1 else 'are'} left, the same command goes on"
         )
         raise typer.Exit(STOPPED)
     images, failed = done.run["images"], done.run["failed"]
     if json_lines:
-        console.tell(one_line({"run": str(done.folder), "images": images, "failed": failed}))
+        tell_event({"event": "end", "run": str(done.folder), "images": images, "failed": failed})
     else:
         console.tell(f"{counted(images, 'label map')} in {done.folder / 'labels'}, tables beside it")
     if failed:

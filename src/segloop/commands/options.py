@@ -16,6 +16,8 @@ from ..errors import OptionError, VocabularyError
 if TYPE_CHECKING:
     from ..line.segmenter import Segmenter
     from ..results.filters import Filter
+    from ..runs.crew import Crew
+    from ..runs.networks import Networks as PlainNetworks
     from ..words.vocabulary import Vocabulary
 
 CLASS_FILES = (".txt", ".json", ".csv", ".tsv", ".xlsx", ".yaml", ".yml", ".xml")
@@ -86,6 +88,7 @@ MinArea = Annotated[
     str, typer.Option("--min-area", help="Smaller regions get no class: pixels, or a share of the photo such as 0.1%.")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Of torch.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what could not be used.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -151,21 +154,50 @@ class Networks:
     dtype: Dtype = "auto"
     offline: Offline = False
 
-    def open(self, batch: int, changes: dict[str, Any], threads: int | None = None) -> "Segmenter":
-        """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set, `threads` torch's."""
-        own = {name: own_attention(getattr(self, name)) for name in ("method", "host")}
-        from ..line.segmenter import Segmenter  # with torch: after everything that is quickly told
+    def said(self, batch: int, changes: dict[str, Any]) -> "PlainNetworks":
+        """The same in plain values; `changes` are fields of --set. Raises OptionError for an attention that is none."""
+        for name in (self.method, self.host):
+            own_attention(name)
+        from ..runs.networks import Networks as PlainNetworks  # with torch: after everything that is quickly told
 
         console.quiet_libraries()
+        own = {name: value for name, value in vars(self).items() if name != "sets"}
+        return PlainNetworks(**own, batch=batch, changes=changes)
+
+    def open(self, batch: int, changes: dict[str, Any], threads: int | None = None) -> "Segmenter":
+        """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set, `threads` torch's."""
         if threads:
             import torch
 
             torch.set_num_threads(threads)
-        same = ("vision", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline")
-        others = {name: getattr(self, name) for name in same}
-        return Segmenter.from_pretrained(
-            self.clip, method=own["method"] or "auto", host=own["host"], batch=batch, **others, **changes
-        )
+        return self.said(batch, changes).open()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who does the work."""
+
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", help="Several processes: cuda:0,cuda:1 or cpu,cpu, or a number."),
+    ] = None
+    engine: Annotated[str, typer.Option("--engine", help="local, or ray: actors of a cluster.")] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="With ray: a cluster that runs, else RAY_ADDRESS, else one of its own."),
+    ] = None
+    actors: Annotated[int | None, typer.Option("--actors", min=1, help="With ray: how many; as many as fit.")] = None
+    cpus: Annotated[float | None, typer.Option("--cpus", min=0, help="With ray: of each actor; its threads.")] = None
+    gpus: Annotated[
+        float | None,
+        typer.Option("--gpus", min=0, help="With ray: of each actor; 1, 0.5 for two on one."),
+    ] = None
+
+    def crew(self, device: str) -> "tuple[Crew, str]":
+        """(who works, the device of this process). Raises OptionError for options that contradict each other."""
+        from ..runs.engines import Engine, crew_of
+
+        return crew_of(Engine(self.engine, self.devices, self.address, self.actors, self.cpus, self.gpus), device)
 
 
 def area(text: str) -> float:

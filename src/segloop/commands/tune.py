@@ -11,6 +11,7 @@ from ..common.console import friendly, say, tell
 from ..common.strict import one_line
 from ..errors import OptionError
 from . import options
+from .watching import watched
 
 EXAMPLE = "segloop tune segloop-out/voc21/sclip"
 
@@ -41,8 +42,8 @@ def tune(
         from ..evaluation.tune import tune as run_tune
 
         kept = open_kept(run, data or [])
-        with console.progress("images", 0) as advance:
-            tuned = run_tune(kept, _numbers(scales, SCALES), _numbers(thresholds, THRESHOLDS), advance)
+        with watched("images") as progress:
+            tuned = run_tune(kept, _numbers(scales, SCALES), _numbers(thresholds, THRESHOLDS), progress)
         for error in tuned.lost:
             say(f"error: {error}")
         _tell(tuned, run, top, json_lines)

@@ -189,20 +189,24 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Any]:
-    """A bar on stderr for long work, quiet when that is not a terminal: yields `advance(done)` to an absolute count."""
+    """A bar on stderr for long work, quiet when that is not a terminal: yields `advance(done)` to an absolute count.
+
+    `advance(done, total, note)` may also change how many there are, and what stands behind the time left.
+    """
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
         console=errors,
         transient=True,
         disable=not sys.stderr.isatty(),
         redirect_stdout=sys.stdout.isatty(),  # else lines for a file would go to the terminal instead
     )
     with bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done, total=total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(label, total=total, note="")
+        yield lambda done, total=total, note="": bar.update(task, completed=done, total=total, note=note)
 
 
 def ensure_folder(folder: Path) -> None:

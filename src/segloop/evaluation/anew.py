@@ -27,7 +27,8 @@ from ..runs.folder import RUN, locked, read_run, starts_of
 from ..runs.inputs import images_hash, shards_of
 from ..runs.machine import machine
 from ..runs.record import Inputs, open_record
-from ..runs.work import Progress, adding, work
+from ..runs.told import Progress, adding, silent
+from ..runs.work import work
 from ..words.vocabulary import Vocabulary
 from .counting import Counting
 from .preflight import labels_hash
@@ -117,7 +118,7 @@ def decide_anew(
     out: Path,
     changes: Mapping[str, Any],
     overwrite: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Finished:
     """The run that `changes` of DECIDING would have given, as a record of its own in `out`.

@@ -62,7 +62,10 @@ LAYOUT = Layout(
     found=has_scores,
 )
 COUNTED: Shards[tally.Outcome] = Shards(
-    LAYOUT, tally.encode_shard, lambda data, inputs, seal: tally.decode_shard(data, len(inputs["classes"]), seal)
+    LAYOUT,
+    tally.encode_shard,
+    lambda data, inputs, seal: tally.decode_shard(data, len(inputs["classes"]), seal),
+    tally.Failed,
 )
 """Shards of counts, image by image."""
 
@@ -81,6 +84,8 @@ def finish(record: Evaluation, shards: int) -> dict[str, Any]:
     folder, names = record.folder, record.inputs["classes"]
     if failed:
         write_whole(folder / FAILED, failure_lines((one.source, one.error, one.remedy) for one in failed))
+    else:
+        (folder / FAILED).unlink(missing_ok=True)
     facts = _facts(counted, names, record.inputs["settings"])
     if not sum(facts.areas):
         clear_parts(folder, LAYOUT)

@@ -14,15 +14,16 @@ from typing import Any
 from ..backbones.shared import Memory, Models
 from ..data.datasets import OpenDataset
 from ..errors import OptionError
+from ..runs.crew import Crew, Work
 from ..runs.folder import locked
 from ..runs.inputs import tell_unseen
 from ..runs.machine import machine
 from ..runs.record import open_record
-from ..runs.work import Progress, adding, work
+from ..runs.told import Advance, Progress, Step, adding, silent
 from .counting import Counting, job_of
-from .crew import Advance, Crew
 from .preflight import check_labels, orientation_notes
 from .record import COUNTED, LAYOUT, MAPS, Evaluation, finish
+from .sent import sent
 from .task import Settled, Task, find, settle
 
 Say = Callable[[str], None]
@@ -38,12 +39,13 @@ class Finished:
 
 
 def evaluate(
-    tasks: Sequence[Task], crew: Crew | None = None, say: Say = print, progress: Progress = lambda done, total: None
+    tasks: Sequence[Task], crew: Crew | None = None, say: Say = print, progress: Progress = silent
 ) -> list[Finished]:
     """Do all tasks, those of one data set side by side: they share networks, words and what a window's pixels give.
 
     Every data set is checked before anything starts, and every folder is locked while it is worked on. Runs in
-    folders that hold the same run are continued; those that are done are only read. Raises as `open_dataset`,
+    folders that hold the same run are continued; those that are done are only read, unless their tasks are to try again
+    what failed. Raises as `open_dataset`,
     `check_labels`, `Segmenter.from_pretrained` and `open_record` do, MachineError where a helping process was lost.
     """
     crew = crew or Crew()
@@ -93,9 +95,9 @@ def _side_by_side(
                 stack.enter_context(locked(task.out, LAYOUT))
         settled = [settle(task, data, models) for task, data in group]
         tell_unseen([one.inputs.settings for one in settled if crew.leads], say)
-        begun = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled])
+        begun = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled], COUNTED)
         jobs = [job_of(one, *own) for one, own in zip(settled, begun, strict=True)]
-        advance(sum(len(job.data.samples) - job.images for job in jobs))  # done before
+        advance(Step(sum(len(job.data.samples) - job.images for job in jobs), earlier=True))
         for _, alike in groupby([job for job in jobs if job.missing], lambda job: job.shards):
             _work(list(alike), settled, models, crew, advance)
         if not crew.leads:
@@ -104,16 +106,20 @@ def _side_by_side(
 
 
 def _begin(settled: Settled, say: Say) -> tuple[Evaluation, list[int]]:
-    """The record of a task, and which of its shards are missing."""
-    task = settled.task
+    """The record of a task, and which of its shards are to be done: those that are missing or are to be tried again."""
+    task, shards = settled.task, len(settled.shards)
     record = open_record(task.out, settled.inputs, COUNTED, task.overwrite)
-    if record.finished:
+    done = record.finished
+    if done and not (task.retry_failed and done["failed"]):
         say(f"{task.out} holds this run, done")
         return record, []
-    missing = record.missing(len(settled.shards), say)
-    if len(missing) < len(settled.shards):
-        say(f"{task.out}: going on, {len(missing)} of {len(settled.shards)} shards are left")
-    return record, missing
+    missing = record.missing(shards, say)
+    todo = sorted({*missing, *(record.failing(range(shards)) if task.retry_failed else ())})
+    if done:
+        record.reopen()
+    if done or len(missing) < shards:
+        say(f"{task.out}: going on, {len(todo)} of {shards} shards are left")
+    return record, todo
 
 
 def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, crew: Crew, advance: Advance) -> None:
@@ -126,15 +132,16 @@ def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, 
         "started": datetime.now(timezone.utc).isoformat(),
         "command": shlex.join(sys.argv),
         "machine": machine(),
-        "devices": crew.devices or [str(settled[0].segmenter.clip.device)],
+        "devices": [str(settled[0].segmenter.clip.device)],
+        **crew.told,
         "data": [str(jobs[0].data.root)],
         "split": tasks[0].split,
         "images": total,
     }
     for job in jobs if crew.leads else []:
         job.record.log(entry)
-    with crew.helpers(tasks, todo, advance) as shards:
-        seconds = work(jobs, shards, advance, models.memory)
+    portable = sent(tasks, jobs, offline=crew.near) if crew.helped else None
+    seconds = crew.do(Work(jobs, todo, portable, models.memory), advance)
     for job in jobs if crew.leads else []:
         ended = datetime.now(timezone.utc).isoformat()
         job.record.log({**entry, "ended": ended, "seconds": seconds, "runs_side_by_side": len(jobs)})

@@ -60,6 +60,7 @@ class Task:
     stretch: str | None = None
     masks: Masks = USUAL  # how label maps are called and what their values mean
     overwrite: bool = False
+    retry_failed: bool = False  # do shards again in which an image could not be used
 
     @property
     def label(self) -> str:

@@ -12,7 +12,8 @@ from ..data.datasets import Sample
 from ..errors import ImageError, OptionError, UserError
 from ..line.steps import blocks
 from ..maps.decide import Decision, decide
-from ..runs.work import Progress, ahead
+from ..runs.told import Progress, State, silent
+from ..runs.work import ahead
 from ..scoring.bootstrap import Paired, paired
 from ..scoring.metrics import Counts, Void, numbered, scores
 from .anew import KeptRun
@@ -52,7 +53,7 @@ def tune(
     kept: KeptRun,
     scales: Sequence[float] = SCALES,
     thresholds: Sequence[float] = THRESHOLDS,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Tuned:
     """Try all pairs on a run's kept cosines. The 1st, 3rd, 5th ... image chooses, the others judge.
 
@@ -124,7 +125,7 @@ def _all_counts(
             (lost if scores_file(kept.folder, kept.data.samples[done - 1]).exists() else without).append(one)
         else:
             found.append(_by_scale(kept, source, *one, scales, limits))
-        progress(done, len(kept.data.samples))
+        progress(State(done, len(kept.data.samples)))
     if len(found) < 2:
         raise UserError(f"{kept.folder} has {len(found)} images to choose by", "evaluate more with --scores")
     return Counts.stack(found), (*lost, *(without if len(without) > kept.run["failed"] else ()))

@@ -1,7 +1,7 @@
 """A labelling in work: photos through the networks, label maps onto the disk."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +60,16 @@ class Labelling:
 
     def read(self, item: Photo) -> Ready:
         """Read, resize and cut. Raises ImageError, also where its map's name would be too long or lead elsewhere."""
-        if len(f"{Path(item.name).name}.png".encode("utf-8", "surrogateescape")) > LONGEST:
-            raise ImageError(f"{shortened(item.place)} has a name that is too long for its label map", "shorten it")
-        if not item.apart:
-            raise ImageError(f"{shortened(item.place)} has a name that leads out of its folder", "rename it")
+        _check_name(item)
         return self.segmenter.prepare(item.file)
+
+    def copied(self, item: Photo, made: Labelled) -> Labelled:
+        """The map of an equal photo under this one's name. Raises as `read` and `done`."""
+        _check_name(item)
+        for folder in (LABELS, CONFIDENCE) if self.confidence else (LABELS,):
+            there = place_of(self.record).read(f"{folder}/{made.photo}.png")
+            self._write(f"{folder}/{item.name}.png", folder, there)
+        return replace(made, photo=item.name, labels=f"{LABELS}/{item.name}.png")
 
     def windows(self, photo: Ready) -> int:
         """How many windows it has."""
@@ -100,6 +105,13 @@ class Labelling:
         return Unlabelled(item.name, item.place, error.what, error.remedy)
 
 
+def _check_name(item: Photo) -> None:
+    if len(f"{Path(item.name).name}.png".encode("utf-8", "surrogateescape")) > LONGEST:
+        raise ImageError(f"{shortened(item.place)} has a name that is too long for its label map", "shorten it")
+    if not item.apart:
+        raise ImageError(f"{shortened(item.place)} has a name that leads out of its folder", "rename it")
+
+
 def job_of(
     record: Labellings,
     segmenter: Segmenter,
@@ -115,8 +127,3 @@ def job_of(
     assert rows is not None
     rule, todo = segmenter.rule(words), frozenset(missing)
     return Labelling(record, segmenter, rows, rule, words.classes, photos, shards, todo, keep, confidence)
-
-
-def with_failures(record: Labellings, shards: Iterable[int]) -> list[int]:
-    """Shards in which a photo could not be used."""
-    return [shard for shard in shards if any(isinstance(one, Unlabelled) for one in record.outcomes(shard) or [])]

@@ -1,14 +1,13 @@
 """All label maps of a labelling that is done, one at a time, for what is made of them."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..runs.inputs import shards_of
 from ..sources.photos import Photo, Photos
 from .outcomes import Labelled, Labellings
 from .place import Place, place_of
@@ -22,6 +21,7 @@ class Maps:
 
     record: Labellings
     photos: Photos
+    shards: Sequence[slice]  # of the run
 
     @property
     def classes(self) -> list[str]:
@@ -40,20 +40,20 @@ class Maps:
 
     def __iter__(self) -> Iterator[tuple[Photo, Labelled]]:
         """In the photos' order."""
-        for number in range(len(self._parts)):
+        for number in range(len(self.shards)):
             yield from self.part(number)
 
     def part(self, number: int) -> Iterator[tuple[Photo, Labelled]]:
         """Those of a shard of the run."""
         outcomes = self.record.outcomes(number) or []
-        for photo, one in zip(self.photos[self._parts[number]], outcomes, strict=True):
+        for photo, one in zip(self.photos[self.shards[number]], outcomes, strict=True):
             if isinstance(one, Labelled):
                 yield photo, one
 
     def files(self) -> list[range]:
         """Shards of the run that go together into a file, so that names and bytes depend on the photos alone."""
         together = max(1, PER_FILE // self.settings["shard"])
-        parts = len(self._parts)
+        parts = len(self.shards)
         return [range(start, min(start + together, parts)) for start in range(0, parts, together)]
 
     def path(self, photo: Photo) -> str:
@@ -67,7 +67,3 @@ class Maps:
     def labels(self, one: Labelled) -> np.ndarray:
         """A map, (H, W) whole numbers. Raises as `png`."""
         return np.asarray(Image.open(io.BytesIO(self.png(one))))
-
-    @property
-    def _parts(self) -> list[slice]:
-        return shards_of(len(self.photos), self.settings["shard"])

@@ -14,7 +14,7 @@ from ..runs.folder import LABELLING, Layout
 from ..runs.record import Record, Shards
 
 LABELS, CONFIDENCE = "labels", "confidence"  # folders of the label maps, and of how sure they are
-PHOTOS, CLASSES = "photos.csv", "classes.csv"
+PHOTOS, CLASSES, COPIES = "photos.csv", "classes.csv", "copies.csv"
 TOGETHER = {name: row.together for name, row in FORMATS.items() if row.together}
 """Formats that put all photos into one file."""
 
@@ -31,6 +31,7 @@ LAYOUT = Layout(
     files={
         PHOTOS: beginning(b"photo,labels,height,width,"),
         CLASSES: beginning(b"class,name,photos,pixels,share"),
+        COPIES: beginning(b"photo,same_as"),
         **{together.name: is_collection for together in TOGETHER.values()},
     },
     kept={
@@ -113,7 +114,7 @@ def _text(value: Any) -> str:
     return value
 
 
-SHARDS: Shards[Outcome] = Shards(LAYOUT, encode, decode)
+SHARDS: Shards[Outcome] = Shards(LAYOUT, encode, decode, Unlabelled)
 
 
 def photo_lines(outcomes: Iterable[Outcome], names: Sequence[str]) -> Iterator[bytes]:

@@ -14,21 +14,26 @@ import torch
 from ..common.earlier import FAILED, failure_lines
 from ..common.files import replacing, write_whole
 from ..common.stores import plain_address
+from ..errors import OptionError
 from ..line.segmenter import Segmenter
 from ..results.filters import EVERYTHING, Filter
+from ..runs.crew import Crew, Work
 from ..runs.folder import locked
-from ..runs.inputs import images_hash, made_by, shards_of, tell_unseen
+from ..runs.inputs import images_hash, made_by, tell_unseen
 from ..runs.machine import machine
+from ..runs.networks import Networks
 from ..runs.record import Inputs, open_record
-from ..runs.work import Progress, adding, work
+from ..runs.told import Progress, adding, silent
 from ..sources.find import photos_of
 from ..sources.photos import Photos
 from ..words.vocabulary import Vocabulary
+from .copies import Copies, copies_of, copy_shards
 from .exports import EXPORTS
-from .job import Labelling, job_of, with_failures
+from .job import Labelling, job_of
 from .maps import Maps
 from .outcomes import (
     CLASSES,
+    COPIES,
     LAYOUT,
     PHOTOS,
     SHARDS,
@@ -39,6 +44,7 @@ from .outcomes import (
     photo_lines,
 )
 from .place import claim, hand_over
+from .sent import Sent, sent
 
 SHARD = 64  # photos that are done or lost together
 
@@ -54,55 +60,69 @@ class Finished:
 
 def label(
     source: Photos | str | Path,
-    segmenter: Segmenter,
+    segmenter: Segmenter | Networks,
     words: Vocabulary | Sequence[str],
     out: str | Path,
     *,
     store: str | None = None,
-    named: Sequence[str | None] = (),
     exports: Sequence[str] = (),
     keep: Filter = EVERYTHING,
     confidence: bool = False,
     shard: int = SHARD,
+    dedup: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
+    crew: Crew | None = None,
     stop: Event | None = None,
     say: Callable[[str], None] = lambda sentence: None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Finished:
     """Label all photos of a source (see `photos_of`) into `out`: a map of class numbers for each, and tables.
 
     Started again, a labelling goes on where it ended, whatever ended it; with `retry_failed`, photos that could not be
     used are tried again. With a `store`, an address such as s3://bucket/labelled, maps, tables and exports lie there;
-    `out` keeps the record and what is done. `exports` are names of EXPORTS: files of all photos that are made when all
-    are done, also of a labelling that was done before. `keep` takes the class of some pixels away; with `confidence`, a
-    picture of 8 bits says how sure each class was. `named` are method and host as the user gave them. `stop` ends the
-    work behind the shard in hand. Raises OptionError where `out` holds another run or what is of none; OutputError,
-    MachineError.
+    `out` keeps the record. With `dedup`, photos of the same bytes are labelled once. `exports` are names of EXPORTS,
+    made when all photos are done, also later. `keep` takes the class of some pixels away; with `confidence`, a picture
+    of 8 bits says how sure each class was. `crew` is who works (`runs.engines.crew_of`); where others help, networks
+    are said in plain values. `stop` ends the work behind the shards in hand. Raises OptionError where `out` holds
+    another run or what is of none; OutputError, MachineError.
     """
-    folder = Path(out)
+    folder, crew = Path(out), crew or Crew()
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
-    encoded = segmenter.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
+    networks, opened = _opened(segmenter, crew)
+    encoded = opened.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
     keep.check(encoded.classes)
-    inputs = _inputs(photos, segmenter, encoded, named, shard, _kept(keep, confidence, store))
+    copies = copies_of(photos, None if overwrite else folder / COPIES) if dedup else Copies(photos)
+    photos, parts = copies.photos, copies.shards(shard)
+    kept = {**_kept(keep, confidence, store), **copies.settings()}
+    inputs = _inputs(photos, opened, encoded, networks.named if networks else (), shard, kept)
     tell_unseen([inputs.settings], say)
-    parts = shards_of(len(photos), shard)
     with locked(folder, LAYOUT):
         record = open_record(folder, inputs, SHARDS, overwrite)
         claim(record, overwrite)
-        todo = _begin(record, len(parts), retry_failed, say)
-        if todo:
-            _do(job_of(record, segmenter, encoded, photos, parts, todo, keep, confidence), stop, progress)
-        if todo and (left := len(record.missing(len(parts)))):
-            return Finished(folder, None, left)
-        _export(record, photos, exports, say)
+        if todo := _begin(record, len(parts), retry_failed, say):
+            job = job_of(record, opened, encoded, photos, parts, todo, keep, confidence)
+            others = sent(job, networks, encoded, offline=crew.near) if networks and crew.helped else None
+            _do(job, others, copies, crew, stop or Event(), progress)
+            if left := len(record.missing(len(parts))):
+                return Finished(folder, None, left)
+        _export(Maps(record, photos, parts), exports, say)
         return Finished(folder, record.finished or _end(record, len(parts)))
+
+
+def _opened(segmenter: Segmenter | Networks, crew: Crew) -> tuple[Networks | None, Segmenter]:
+    """The networks in plain values, where they came so, and open. Raises OptionError where others need the former."""
+    if isinstance(segmenter, Networks):
+        return segmenter, segmenter.open()
+    if crew.helped:
+        raise OptionError("several processes came with an open Segmenter", "give its Networks instead")
+    return None, segmenter
 
 
 def _begin(record: Labellings, shards: int, retry_failed: bool, say: Callable[[str], None]) -> list[int]:
     """Shards that are to be done: those that are missing, and, where that is wished, those with failures."""
     missing = record.missing(shards, say)
-    again = with_failures(record, sorted(set(range(shards)) - set(missing))) if retry_failed else []
+    again = record.failing(sorted(set(range(shards)) - set(missing))) if retry_failed else []
     todo = sorted({*missing, *again})
     if record.finished and not todo:
         say(f"{record.folder} holds this labelling, done")
@@ -142,18 +162,27 @@ def _kept(keep: Filter, confidence: bool, store: str | None) -> dict[str, Any]:
     return filtered | ({"confidence": True} if confidence else {}) | ({"store": plain_address(store)} if store else {})
 
 
-def _export(record: Labellings, photos: Photos, exports: Sequence[str], say: Callable[[str], None]) -> None:
-    maps = Maps(record, photos)
+def _export(maps: Maps, exports: Sequence[str], say: Callable[[str], None]) -> None:
     for name in exports:
         say(f"wrote {maps.place}/{EXPORTS[name](maps)}")
 
 
-def _do(job: Labelling, stop: Event | None, progress: Progress) -> None:
+def _do(job: Labelling, others: Sent | None, copies: Copies, crew: Crew, stop: Event, progress: Progress) -> None:
     started = datetime.now(timezone.utc).isoformat()
-    source = job.photos.root
-    entry = {"started": started, "command": shlex.join(sys.argv), "machine": machine(), "source": source}
+    entry = {
+        "started": started,
+        "command": shlex.join(sys.argv),
+        "machine": machine(),
+        **crew.told,
+        "source": job.photos.root,
+    }
     job.record.log(entry)
-    seconds = work([job], sorted(job.missing), adding(progress, job.images), stopped=(stop or Event()).is_set)
+    copies.write(job.record.folder)
+    behind = [number for number in sorted(job.missing) if job.shards[number].start >= copies.originals]
+    first = sorted(job.missing.difference(behind))
+    advance = adding(progress, job.images)
+    seconds = crew.do(Work([job], first, others), advance, stop.is_set) if first else {}
+    copy_shards(job, copies, behind, advance, stop.is_set)
     ended = datetime.now(timezone.utc).isoformat()
     job.record.log({**entry, "ended": ended, "seconds": seconds, "images": job.images})
 

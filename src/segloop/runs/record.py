@@ -6,7 +6,7 @@ in `parts/`, each whole or absent, so that it can be killed at any moment.
 
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +31,7 @@ from .folder import (
     write_json,
 )
 from .sameness import check_same, run_print
+from .told import Failure
 
 PACKAGES = ("segloop", "torch", "transformers", "numpy", "pillow")
 
@@ -61,6 +62,7 @@ class Shards(Generic[Outcome]):
     layout: Layout
     encode: Callable[[Sequence[Outcome], str], bytes]  # with the seal: which shard of which run this is
     decode: Callable[[bytes, Mapping[str, Any], str], list[Outcome] | None]  # with inputs and seal; None: damaged
+    failed: type  # of outcomes that are failures; they have source, error and remedy
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,15 @@ class Record(Generic[Outcome]):
                 say(f"{self.part(shard)} is damaged or of another run, its photos are done again")
         return left
 
+    def failures(self, outcomes: Iterable[Outcome]) -> tuple[Failure, ...]:
+        """What those say that could not be used."""
+        bad: Iterable[Any] = (one for one in outcomes if isinstance(one, self.shards.failed))
+        return tuple((one.source, one.error, one.remedy) for one in bad)
+
+    def failing(self, shards: Iterable[int]) -> list[int]:
+        """Those of some shards in which an image could not be used."""
+        return [shard for shard in shards if self.failures(self.outcomes(shard) or [])]
+
     def all_outcomes(self, shards: int) -> list[Outcome]:
         """Those of every shard, in order. Raises MachineError where one is missing."""
         parts = [self.outcomes(shard) for shard in range(shards)]
@@ -123,7 +134,7 @@ class Record(Generic[Outcome]):
         """Write run.json with what was found -> as written. It comes last: with it the run is done."""
         done = {**self.inputs, "state": DONE, **found}
         write_json(self.folder / RUN, done)
-        if not self.shards.layout.lasting:
+        if not _kept_for_later(done, self.shards.layout):
             clear_parts(self.folder, self.shards.layout)
         return done
 
@@ -153,9 +164,14 @@ def open_record(folder: Path, inputs: Inputs, shards: Shards[Outcome], overwrite
         write_json(folder / RUN, {**wanted, "state": "running"})
     else:
         check_same(folder, kept, wanted, json.loads(json.dumps(dict(inputs.unsaid))))
-        if kept["state"] == DONE and not layout.lasting:
+        if kept["state"] == DONE and not _kept_for_later(kept, layout):
             clear_parts(folder, layout)
     return Record(folder, wanted, shards)
+
+
+def _kept_for_later(done: Mapping[str, Any], layout: Layout) -> bool:
+    """Whether shards of a run that is done stay: to be read, or so that images that failed can be tried again."""
+    return layout.lasting or bool(done.get("failed"))
 
 
 def versions() -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..choice.plan import known_constants
-from ..errors import OptionError
+from ..errors import MachineError, OptionError
+from .folder import RUN, read_json
 
 HASHED = {  # settings whose values are hashes -> what they are of
     "images_hash": "photos",
@@ -122,3 +124,20 @@ def _difference(name: str, there: Any, now: Any) -> str:
 def _short(value: Any) -> str:
     text = "none" if value is None else json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def check_agreed(kept: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Raises MachineError where a process that helps with a run has settled something else than its inputs say."""
+    there, here = kept["settings"], own["settings"]
+    differing = [HASHED.get(name, name) for name in there if there[name] != here.get(name)]
+    if differing or kept["versions"] != own["versions"]:
+        what = f"the processes of this run do not agree on {', '.join(differing) or 'versions'}"
+        raise MachineError(what, "give all of them the same files, models and versions")
+
+
+def check_there(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Raises MachineError where a process that helps with a run does not see its folder, which others write too."""
+    there = (read_json(folder / RUN) or {}).get("settings", {})
+    if any(there.get(name) != inputs["settings"].get(name) for name in ("images_hash", "model_hash")):
+        remedy = "let --out lie on a disk that all machines share under one name"
+        raise MachineError(f"{platform.node()} does not see the run's folder {folder}", remedy)

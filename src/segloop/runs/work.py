@@ -21,12 +21,10 @@ from ..backbones.shared import Memory
 from ..common.attempts import attempt
 from ..errors import ImageError, TooLargeError
 from .record import Outcome, Record
+from .told import ONE, Advance, Kept, Step
 
 READERS = 4  # threads that read ahead and finish
 AHEAD = 12  # photos that are read before they are needed
-
-Progress = Callable[[int, int], None]
-"""(images done, images in all)"""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -72,6 +70,16 @@ class Job(Protocol[Item, Outcome]):
         """What becomes of a photo that could not be used."""
 
 
+class Portable(Protocol):
+    """Jobs in plain values, so that another process, perhaps on another machine, can open them and do some shards."""
+
+    def jobs(self, device: str) -> tuple[Sequence[Job], Memory | None]:
+        """The jobs with networks of their own on a device, and what keeps features for several of them.
+
+        Raises MachineError where they do not see the run's folder, or would not give the same results.
+        """
+
+
 @dataclass
 class Clock:
     """Seconds by stage, from any thread."""
@@ -110,31 +118,18 @@ class _Read(Generic[Item, Outcome]):
         return _Read(self.job, self.shard, self.item)
 
 
-def adding(progress: Progress, total: int) -> Callable[[int], None]:
-    """A function that is told of each few images done, and tells `progress` of all so far."""
-    done = 0
-
-    def advance(images: int) -> None:
-        nonlocal done
-        done += images
-        progress(done, total)
-
-    advance(0)
-    return advance
-
-
 def work(
     jobs: Sequence[Job[Item, Outcome]],
     shards: Iterable[int],
-    advance: Callable[[int], None],
+    advance: Advance,
     memory: Memory | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
     """Do these shards for every job that misses them, until it is `stopped` behind one of them -> seconds by stage.
 
     Jobs share their photos and are done shard by shard, so that what `memory` keeps of a window serves all of them.
-    `advance(n)` is told of images done. Stages in threads (read, count) go on beside network, decide and wait, which
-    is for a photo that is not read yet.
+    `advance` is told of each image, and of each shard that is kept. Stages in threads (read, count) go on beside
+    network, decide and wait, which is for a photo that is not read yet.
     """
     clock, by_id = Clock(), {id(job): job for job in jobs}
     calls = (
@@ -147,7 +142,9 @@ def work(
             job = by_id[own]
             if memory is not None and shard != last:
                 memory.forget()
-            job.record.keep(shard, _shard(job, photos, pool, clock, advance))
+            done = _shard(job, photos, pool, clock, advance)
+            job.record.keep(shard, done)
+            advance(Step(0, job.record.folder, Kept(shard, len(done), job.record.failures(done))))
             if stopped():
                 break
             last = shard
@@ -159,7 +156,7 @@ def _shard(
     photos: Iterable[_Read[Item, Outcome]],
     pool: ThreadPoolExecutor,
     clock: Clock,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> list[Outcome]:
     """Do one shard of one job; batches begin and end with it. Photos that memory does not hold beside others come last.
 
@@ -182,7 +179,7 @@ def _shard(
                 late.append(one.bare())
             else:
                 outcomes[one.place] = pool.submit(_done, one, decided, found, clock)
-                advance(1)
+                advance(ONE)
         waiting.clear()
 
     for one in photos:
@@ -192,15 +189,20 @@ def _shard(
         elif isinstance(one.error, TooLargeError):
             late.append(one)
         else:
-            advance(1)
+            advance(ONE)
         if sum(job.windows(other.photo) for other in waiting) >= job.batch:
             flush()
     flush()
     done = {place: outcome.result() for place, outcome in outcomes.items() if outcome}
     for one in late:
         done[one.place] = _alone(one, clock)
-        advance(1)
+        advance(ONE)
     return [done[place] for place in outcomes]
+
+
+def alone(job: Job[Item, Outcome], shard: int, item: Item) -> Outcome:
+    """One item of a shard by itself, from its file to its outcome."""
+    return _alone(_Read(job, shard, item), Clock())
 
 
 def _alone(late: _Read[Item, Outcome], clock: Clock) -> Outcome:
