@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..errors import ImageError
 from ..sources.photos import Photo, Photos
 from .outcomes import Labelled, Labellings
 from .place import Place, place_of
@@ -66,4 +67,10 @@ class Maps:
 
     def labels(self, one: Labelled) -> np.ndarray:
         """A map, (H, W) whole numbers. Raises as `png`."""
-        return np.asarray(Image.open(io.BytesIO(self.png(one))))
+        try:
+            return np.asarray(Image.open(io.BytesIO(self.png(one))))
+        except ImageError:
+            raise
+        except Exception as error:  # Pillow raises whatever a broken file makes it stumble over
+            what = f"{self.place}/{one.labels} is damaged"
+            raise ImageError(what, "put it back, or label again with --overwrite") from error

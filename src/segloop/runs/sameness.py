@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..choice.plan import known_constants
 from ..errors import MachineError, OptionError
 from .folder import RUN, read_json
 
@@ -80,6 +79,8 @@ def _with_files(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
 
 def run_print(inputs: Mapping[str, Any]) -> str:
     """What tells a run's inputs from another's: the same for all that `check_same` takes for one run."""
+    from ..choice.plan import known_constants  # with torch, which reports do without
+
     known = {**inputs, "settings": _said(inputs["settings"], json.loads(json.dumps(known_constants())))}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
 
