@@ -168,7 +168,9 @@ def test_one_name_a_line_is_as_it_was_and_says_nothing(tmp_path, text, names):
 def test_numbers_that_do_not_begin_at_0_are_kept(tmp_path, text, numbers):
     found = read(tmp_path, text)
     assert found.names == NAMES and found.numbers == numbers
-    assert found.said.endswith(f"; in masks they are {numbers[0]} to {numbers[-1]}")
+    assert found.said.endswith(
+        f"; label maps to be read have {numbers[0]} to {numbers[-1]} for them, results 0 to {len(numbers) - 1}"
+    )
 
 
 def test_a_colour_called_void_is_no_class(tmp_path):

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from command import complaint, done
 from segloop import Filter, Segmenter, label
-from segloop.commands.options import area
+from segloop.commands.options import area, share
 from segloop.errors import OptionError, UserError
 from segloop.labels.read import stored_values
 from segloop.results.coco import coco_object
@@ -131,6 +131,17 @@ def test_on_the_command_line(segment, street, tmp_path):
     told = json.loads((out / "street.json").read_text())
     assert told["settings"]["filter"] == {"only": ["tree"]}
     assert told["share"]["tree"] + told.get("unlabelled", 0) == pytest.approx(1, abs=1e-12)
+
+
+def test_nothing_left_is_said(segment, street):
+    assert "no class is left" in done(segment(street, *WORDS, "--min-area", "99%", "--min-confidence", "100%")).stdout
+
+
+def test_probabilities_as_people_write_them():
+    assert (share("0.5"), share("50%"), share("0"), share(" 1 ")) == (0.5, 0.5, 0, 1)
+    for text in ("0,5", "7", "-1", "half", "nan", ""):
+        with pytest.raises(OptionError, match="--min-confidence"):
+            share(text)
 
 
 @pytest.mark.parametrize("option, value", [("--only", "bush"), ("--min-confidence", "7"), ("--min-area", "few")])

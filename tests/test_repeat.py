@@ -94,6 +94,17 @@ def test_another_format_is_added(segment, folder, tmp_path):
     assert len(list((tmp_path / "segloop-out").rglob("*.npz"))) == 3
 
 
+def test_files_of_other_settings_that_stay_are_told(segment, folder, tmp_path):
+    """Another filter writes PNG and JSON; the arrays of the first stay."""
+    done(segment(folder, *WORDS, "--format", "png,json,npz"))
+    again = segment(folder, *WORDS, "--only", "sky")
+    (line,) = again.stderr.splitlines()
+    assert line == "street.npz and 2 more of an earlier run stay as they are: they may be of other words or settings"
+    done(segment(folder, *WORDS, "--format", "png,json,npz", "--out", "fresh"))
+    repeated = segment(folder, *WORDS, "--out", "fresh")
+    assert "may be of other" not in repeated.stderr and "done before" in repeated.stderr
+
+
 def test_the_coco_file_lists_all(segment, folder, tmp_path):
     """A photo is done where the file of all photos lists it too; those done before stay in it."""
     coco = (*WORDS[:2], "--format", "png,coco")

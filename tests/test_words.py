@@ -218,3 +218,26 @@ def test_a_workbook_on_the_command_line(segloop, street, tmp_path):
     result = segloop(*command, "--classes-file", path)
     assert result.exit_code == 0 and "2 classes (Gras = grass, Wasser = water)" in result.stderr
     assert "--classes-file words.xlsx" in complaint(segloop(*command, "--classes", "words.xlsx"))
+
+
+def test_a_column_that_is_not_used_is_told(tmp_path):
+    (tmp_path / "de.csv").write_text("Label,Suchwort\nGras,grass\nSand,sand\n")
+    said = read_classes(tmp_path / "de.csv").said
+    assert "without its column 'suchwort'" in said
+    (tmp_path / "known.csv").write_text("id,label,query,color\n5,Gras,grass,#00ff00\n9,Sand,sand,#ffff00\n")
+    said = read_classes(tmp_path / "known.csv").said
+    assert "without" not in said and "label maps to be read have 5 to 9 for them, results 0 to 1" in said
+
+
+@pytest.mark.parametrize(
+    "text, words", [('["grass","sand"]', "--classes-file"), ("", "road, tree"), ("  ", "road, tree")]
+)
+def test_what_is_no_list_of_words(text, words):
+    with pytest.raises(VocabularyError, match=words):
+        parse_classes(text)
+
+
+def test_an_old_workbook_is_told(tmp_path):
+    (tmp_path / "old.xls").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(512))
+    with pytest.raises(VocabularyError, match=r"old Excel.*\.xlsx"):
+        read_classes(tmp_path / "old.xls")

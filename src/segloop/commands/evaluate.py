@@ -140,7 +140,7 @@ def _opening(asked: Asked, key: str) -> str:
     networks = asked.networks
     preset = f"preset {asked.preset}" if asked.preset else None
     fsa = f" with feedback {asked.fsa}" if asked.methods else ""
-    method = networks.method or networks.host or networks.recipe or "fsa"
+    method = networks.method or networks.host or networks.recipe or f"the method of {networks.clip}"
     what = preset or (f"methods {asked.methods}{fsa}" if asked.methods else method)
     judged = "judging" if asked.dry_run else "evaluating"
     return f"{OPENING}{judged} {key} with {what}; loading PyTorch, then looking at {', '.join(asked.data or [])}"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..common import console
 from ..common.attempts import attempt
-from ..common.earlier import FAILED, failure_lines
+from ..common.earlier import FAILED, failure_lines, is_a
 from ..common.files import write_whole
 from ..common.strict import one_line
 from ..common.visible import shortened
 from ..errors import ImageError
 from ..results.annotations import Collection, common_folder, look_into, real_place
 from ..results.filters import EVERYTHING, Filter
-from ..results.segmentation import Segmentation
+from ..results.segmentation import FORMATS, Segmentation
 from ..words.vocabulary import Vocabulary
 from .finished import Finished, opened
 from .places import is_too_long, of_a_photo, of_the_run
@@ -53,6 +53,7 @@ def run_segment(job: SegmentRun) -> int:
     vocabulary = _encoded(job)
     finished = _finished(job, vocabulary) if len(job.stems) > 1 else None
     photos = _still_to_do(job, finished, on_error)
+    _tell_of_others(job, finished, photos)
     results = job.segmenter.stream(photos, vocabulary, scores=False, keep=job.keep, on_error=on_error)
     with ExitStack() as stack:
         collections = [
@@ -115,6 +116,20 @@ def _still_to_do(job: SegmentRun, finished: Finished | None, failed: Callable[[A
             f"{before} of {len(job.stems)} photos {told} with these networks and words; --overwrite does all anew"
         )
     return photos
+
+
+def _tell_of_others(job: SegmentRun, finished: Finished | None, photos: Sequence[str]) -> None:
+    """Say that other formats of the same photos stay, which an earlier run may have made with other settings."""
+    others = {row.suffix: row.kind for name, row in FORMATS.items() if name not in job.formats and not row.together}
+    left = []
+    for photo in map(Path, photos):
+        stem = job.stems[photo]
+        there = [suffix for suffix, kind in others.items() if is_a(stem.with_name(stem.name + suffix), kind)]
+        same = finished and finished.files(photo, stem, there)
+        left += [] if same else [f"{stem.name}{suffix}" for suffix in there]
+    if left:
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        console.say(f"{left[0]}{more} of an earlier run stay as they are: they may be of other words or settings")
 
 
 def _encoded(job: SegmentRun) -> Vocabulary:

@@ -207,10 +207,15 @@ def recognise(head: bytes) -> FileKind | None:
     return _text(head)
 
 
+OLD_EXCEL = bytes.fromhex("d0cf11e0a1b11ae1")
+
+
 def not_text(file: object, data: bytes, instead: str) -> tuple[str, str]:
     """The two halves of an error for bytes that are no UTF-8; `instead` is the remedy where they are no text at all."""
     head = data[:HEAD]
     kind = recognise(head) if CONTROL.search(head) else None
+    if head.startswith(OLD_EXCEL):
+        return f"{file} is of an old Excel", "save it again as .xlsx or as CSV in UTF-8"
     if kind in (None, TEXT):
         return f"{file} is not UTF-8", "save it again as UTF-8 text"
     return f"{file} is {kind.name}, not a text", instead

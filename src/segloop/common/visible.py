@@ -39,7 +39,7 @@ def largest(share: Mapping[str, float], most: int = 4) -> str:
     """The largest classes of a photo: "grass 61 %, sand 30 %"; of a very long name the beginning."""
     first = sorted(share.items(), key=lambda item: -item[1])[:most]
     names = {name: name if len(name) <= NAME else f"{name[:NAME]}..." for name, _ in first}
-    return ", ".join(f"{names[name]} {part:.0%}" for name, part in first if part > 0)
+    return ", ".join(f"{names[name]} {part:.0%}" for name, part in first if part > 0) or "no class is left"
 
 
 def shortened(path: object) -> str:

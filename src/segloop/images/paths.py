@@ -10,7 +10,20 @@ from typing import IO
 
 from ..errors import ImageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2")
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2")
+RAW = (
+    ".dng",
+    ".nef",
+    ".cr2",
+    ".cr3",
+    ".arw",
+    ".orf",
+    ".rw2",
+    ".raf",
+    ".pef",
+    ".srw",
+)  # told one by one, not passed over
+SUFFIXES = (*PHOTOS, *RAW)
 
 
 def expand_photos(patterns: Iterable[str], but: str | Path | None = None) -> list[Path]:

@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LIKE = {"class list": "vocabulary", "logit scale": "logit_scale", "residual": "residual", "MLP": "mlp"}
+WORDS = "class list"
+LIKE = {
+    WORDS: "vocabulary",
+    "logit scale": "logit_scale",
+    "residual": "residual",
+    "MLP": "mlp",
+    "short side": "short_side",
+    "crop": "crop",
+    "stride": "stride",
+}
 """As tables call it -> the setting of a record."""
 
 
@@ -12,12 +21,12 @@ def unlike(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
     Class lists are held against each other word by word. A record that does not say a setting differs from none.
     """
-    found = {name: [_said(record, setting) for record in records] for name, setting in LIKE.items()}
+    found = _values(records)
     words = {tuple(record.get("queries") or ()) for record in records} - {()}
     return {
         name: values
         for name, values in found.items()
-        if (len(words) > 1 if name == "class list" else len({*values} - {"-"}) > 1)
+        if (len(words) > 1 if name == WORDS else len({*values} - {"-"}) > 1)
     }
 
 
@@ -28,13 +37,29 @@ def columns(records: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict
         for group in {*groups}
         for name in unlike([record for record, own in zip(records, groups, strict=True) if own == group])
     }
-    return {name: [_said(record, setting) for record in records] for name, setting in LIKE.items() if name in differing}
+    return {name: values for name, values in _values(records).items() if name in differing}
+
+
+def _values(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Of each setting, every record's value in words; several class lists of the user's own are told by letters."""
+    found = {name: [_said(record, setting) for record in records] for name, setting in LIKE.items() if name != WORDS}
+    published = [record["settings"].get("vocabulary") for record in records]
+    lists = [(*(record.get("queries") or ()), *(record.get("query_index") or ())) for record in records]
+    own = list(dict.fromkeys(one for one, name in zip(lists, published, strict=True) if not name))
+    letters = dict(zip(own, map(_letter, range(len(own))), strict=True)) if len(own) > 1 else {}
+    words = [
+        str(name).rpartition("/")[2] if name else f"own {letters.get(one, '')}".strip()
+        for one, name in zip(lists, published, strict=True)
+    ]
+    return {WORDS: words, **found}
+
+
+def _letter(place: int) -> str:
+    return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
 def _said(record: Mapping[str, Any], setting: str) -> str:
     value = record["settings"].get(setting)
-    if setting == "vocabulary":
-        return str(value).rpartition("/")[2] if value else "own"
     if value is None:
         return "-"
     return ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}"

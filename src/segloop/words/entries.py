@@ -200,9 +200,10 @@ def _said(
     colours: Sequence[tuple[int, int | None]],
 ) -> str:
     shown = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
-    with_colours = f"{', colours' if colours else ''}"
+    with_colours = f"{', colours of label maps to be read' if colours else ''}"
     counted = f"{len(names)} class{'es' if len(names) > 1 else ''}{with_colours}"
-    from_one = f"; in masks they are {numbers[0]} to {numbers[-1]}" if numbers else ""
+    own = f"; label maps to be read have {numbers[0]} to {numbers[-1]} for them" if numbers else ""
+    from_one = f"{own}, results 0 to {len(names) - 1}" if numbers else ""
     left = [written(colour) for colour, place in colours if place is None]
     void = f"; {' and '.join(left)} is no class" if left else ""
     return f"{file} is read as {form}: {counted} ({shown}){from_one}{void}"

@@ -42,6 +42,11 @@ def parse_classes(text: str) -> list[str]:
     Where there is no comma, semicolons or else lines separate names. Raises VocabularyError on an empty name, on
     numbers beside names, and where two kinds of separators could mean two things.
     """
+    if not text.strip():
+        raise VocabularyError("no class is named", 'write some, such as --classes "road, tree, sky"')
+    if text.lstrip()[0] in "[{":
+        remedy = 'write words and commas alone, "grass, sand", or give a file with --classes-file'
+        raise VocabularyError("the classes look like a list of a program", remedy)
     parts = _names(text)
     _check_numbers(parts)
     return [line_of(*label_and_words(part, f"class {n}")) for n, part in enumerate(parts, 1)]

@@ -13,6 +13,7 @@ NUMBERS = ("id", "idx", "index", "number", "class id", "label id", "category id"
 QUERIES = ("query", "queries", "prompt", "prompts", "words")  # what is looked for, where the name is only a label
 COLOURS = ("color", "colour", "rgb", "hex", "color rgb", "colour rgb")
 RGB = (("r", "g", "b"), ("red", "green", "blue"))
+USED = {*NAMES, *NUMBERS, *QUERIES, *COLOURS, *RGB[0], *RGB[1]}
 SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -27,6 +28,9 @@ def from_table(lines: Sequence[Line], file: str) -> Form | None:
         if place is not None and (len(heading) > 1 or alone):
             kind = f"a table with a heading, separated by {name}" if len(heading) > 1 else "one column with a heading"
             kind += ", the words to look for under a heading of their own" if set(QUERIES) & set(heading) else ""
+            unused = [word for column, word in enumerate(heading) if column != place and word not in USED]
+            named = " and ".join(repr(word) for word in unused)
+            kind += f", without its column{'s' * (len(unused) > 1)} {named}" if unused else ""
             return Form(kind, _rows(lines, sign, heading, place, file), any_numbers=True)
     return None
 
