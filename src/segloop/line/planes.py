@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..backbones.shared import Memory
-from ..maps.decide import class_scores, decide
+from ..maps.decide import class_scores, undecided
 from ..maps.windows import ScoreMap
 from ..words.vocabulary import Vocabulary
 from .segmenter import Segmenter
@@ -17,7 +17,6 @@ from .steps import Photo, blocks, statistics
 SAMPLES = 192  # of the longer side, for what comes second and third
 LISTED = 3  # classes of a sample
 MEMORY = 2**29  # bytes of features that a photo's sides share
-NOTHING_IS_SURE = 2.0  # a threshold that no probability reaches
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +50,15 @@ class Planes:
 @torch.no_grad()
 def planes(segmenter: Segmenter, photo: Photo, logits: Tensor, vocabulary: Vocabulary) -> Planes:
     """Cosines of a photo's windows, (n, Q, h, w) -> its planes. The area rule is applied, the threshold is not."""
-    rule = replace(segmenter.rule(vocabulary), background_threshold=None)
+    rule = segmenter.rule(vocabulary)
     score_map = segmenter.score_map(photo, logits)
-    parts = blocks(score_map, photo, segmenter.plan.map_steps)
-    best = decide(parts, photo.target, rule)
-    ground = None
-    if vocabulary.background is not None:
-        ground = decide(parts, photo.target, replace(rule, background_threshold=NOTHING_IS_SURE)).confidence
+    best, ground = undecided(blocks(score_map, photo, segmenter.plan.map_steps), photo.target, rule)
     scores = class_scores(_samples(score_map), rule)
     probability, ranked = scores.topk(min(LISTED, rule.classes), 0)
     return Planes(
         best.labels.cpu().numpy().astype(np.min_scalar_type(rule.classes - 1)),
         best.confidence.cpu().numpy(),
-        None if ground is None else ground.cpu().numpy(),
+        None if vocabulary.background is None else ground.cpu().numpy(),
         ranked.cpu().numpy(),
         probability.cpu().numpy(),
     )

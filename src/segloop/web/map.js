@@ -15,27 +15,27 @@ export function unpack(buffer, told) {
   return { labels, levels, ground, ranked: take(samples), probability: take(samples) };
 }
 
-function decided(side, stop) {
-  if (!stop || !side.ground) return side.labels;
-  if (side.stop !== stop) {
-    const { labels, levels } = side;
-    side.cut = side.cut || new Uint8Array(labels.length);
-    for (let i = 0; i < labels.length; i++) side.cut[i] = levels[i] < stop ? 0 : labels[i];
-    side.stop = stop;
+// Pixels of each class at each level, counted once: shares at any stop are sums of it.
+function counted(side, told) {
+  if (!side.counts) {
+    const { labels, levels } = side, width = told.stops + 1;
+    side.counts = new Float64Array(told.classes.length * width);
+    for (let i = 0; i < labels.length; i++) side.counts[labels[i] * width + levels[i]]++;
   }
-  return side.cut;
+  return side.counts;
 }
 
-export function shares(side, stop, classes) {
-  const counts = new Float64Array(classes);
-  const labels = decided(side, stop);
-  for (let i = 0; i < labels.length; i++) counts[labels[i]]++;
-  return [...counts].map((count) => count / labels.length);
+export function shares(side, told, stop) {
+  const counts = counted(side, told), width = told.stops + 1, found = new Array(told.classes.length).fill(0);
+  for (let c = 0; c < found.length; c++) {
+    for (let level = 0; level < width; level++) found[side.ground && level < stop ? 0 : c] += counts[c * width + level];
+  }
+  return found.map((count) => count / side.labels.length);
 }
 
 export function draw(canvas, side, told, stop, hidden) {
   const { width, height } = told.size;
-  const labels = decided(side, stop);
+  const { labels, levels } = side, least = side.ground ? stop : 0;
   const scale = Math.min(1, Math.sqrt(MOST / (width * height)));
   const w = Math.max(1, Math.round(width * scale)), h = Math.max(1, Math.round(height * scale));
   canvas.width = w;
@@ -46,14 +46,16 @@ export function draw(canvas, side, told, stop, hidden) {
   const fill = told.colours.map((colour, c) => (hidden.has(c) ? 0 : pack(colour, 1)));
   const edge = told.colours.map((colour, c) => (hidden.has(c) ? 0 : pack(colour, EDGE)));
   const columns = Int32Array.from({ length: w + 1 }, (_, x) => Math.min(width - 1, Math.floor((x * width) / w)));
+  const row = new Uint8Array(w + 1), below = new Uint8Array(w + 1);
+  const fillRow = (into, y) => {
+    const start = Math.min(height - 1, Math.floor((y * height) / h)) * width;
+    for (let x = 0; x <= w; x++) into[x] = levels[start + columns[x]] < least ? 0 : labels[start + columns[x]];
+  };
+  fillRow(below, 0);
   for (let y = 0; y < h; y++) {
-    const row = Math.floor((y * height) / h) * width;
-    const below = Math.min(height - 1, Math.floor(((y + 1) * height) / h)) * width;
-    for (let x = 0; x < w; x++) {
-      const label = labels[row + columns[x]];
-      const inside = label === labels[row + columns[x + 1]] && label === labels[below + columns[x]];
-      out[y * w + x] = (inside ? fill : edge)[label];
-    }
+    row.set(below);
+    fillRow(below, y + 1);
+    for (let x = 0; x < w; x++) out[y * w + x] = (row[x] === row[x + 1] && row[x] === below[x] ? fill : edge)[row[x]];
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

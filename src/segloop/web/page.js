@@ -207,8 +207,8 @@ function redraw() {
 
 function legend() {
   const { answer } = state;
-  const now = shares(answer.maps[state.side], stop(), answer.classes.length);
-  const before = answer.sides.length > 1 ? shares(answer.maps.host, stop(), answer.classes.length) : null;
+  const now = shares(answer.maps[state.side], answer, stop());
+  const before = answer.sides.length > 1 ? shares(answer.maps.host, answer, stop()) : null;
   const order = [...now.keys()].sort((a, b) => now[b] - now[a] || a - b);
   const focused = document.activeElement?.dataset?.class;
   $("legend").replaceChildren(...order.map((c) => {
