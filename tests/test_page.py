@@ -285,6 +285,14 @@ def test_with_the_keyboard_alone(visit):
     assert "Segmenter.from_pretrained" in page.text_content("#snippet")
 
 
+def test_an_example_runs_at_once(visit):
+    page = visit()
+    page.route("**/examples/1", lambda route: (page.wait_for_timeout(200), route.continue_()))
+    page.click("#examples button:nth-child(2)")
+    segmented(page)
+    assert page.locator("#legend li").count() == 5 and page.is_hidden("#error")
+
+
 def test_every_control_has_a_name_and_a_phone_shows_all(visit, photo):
     page = visit(color_scheme="dark", has_touch=True)
     page.set_viewport_size({"width": 360, "height": 740})

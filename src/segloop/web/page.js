@@ -5,7 +5,7 @@ import { chips } from "/words.js";
 const $ = (id) => document.getElementById(id);
 const make = (tag, values = {}) => Object.assign(document.createElement(tag), values);
 const percent = (part) => `${(100 * part).toFixed(part > 0 && part < 0.1 ? 1 : 0)} %`;
-const state = { choices: null, file: null, shown: null, answer: null, hidden: new Set(), side: "", cross: null, copied: "command" };
+const state = { choices: null, file: null, shown: null, answer: null, hidden: new Set(), side: "", cross: null, copied: "command", loading: null };
 const words = chips($("chips"), $("word"), () => hint());
 
 // ---- what the server has
@@ -30,7 +30,7 @@ async function start() {
     const button = make("button", { type: "button", title: example.words });
     button.setAttribute("aria-label", `Example ${number + 1}: ${example.words}`);
     button.append(make("img", { src: `/examples/${number}`, alt: "" }));
-    button.addEventListener("click", () => takeExample(number, example));
+    button.addEventListener("click", () => (state.loading = takeExample(number, example).catch(unreachable)));
     $("examples").append(button);
   });
   for (const name of ["png", "overlay", "json", "coco", "npz"].filter((name) => choices.formats.includes(name))) {
@@ -133,6 +133,7 @@ function hint() {
 }
 const say = (text) => ($("status").textContent = text);
 function wrong(text) { $("error").textContent = text; $("error").hidden = !text; }
+const unreachable = () => wrong("the server cannot be reached; is segloop demo still running?");
 async function refused(response) {
   try { const { error, remedy } = await response.json(); return `${error}; ${remedy}.`; }
   catch { return "the server gave no answer that can be read; try again."; }
@@ -140,6 +141,7 @@ async function refused(response) {
 
 $("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
+  await state.loading; // an example that was clicked just now
   if ($("run").ariaBusy) return;
   words.add($("word").value);
   wrong("");
@@ -150,7 +152,7 @@ $("ask").addEventListener("submit", async (event) => {
   say("working ...");
   const watching = setInterval(async () => {
     const { waiting } = await (await fetch("/queue")).json();
-    say(waiting ? `working, ${waiting} in the queue ...` : "working ...");
+    if ($("run").ariaBusy) say(waiting ? `working, ${waiting} in the queue ...` : "working ...");
   }, 1500);
   try {
     const response = await fetch("/run", { method: "POST", body: asked() });
@@ -163,7 +165,7 @@ $("ask").addEventListener("submit", async (event) => {
       sides[side] = unpack(await planes.arrayBuffer(), told);
     }
     if (file === state.file) { forget(); show(told, sides); }
-  } catch { wrong("the server cannot be reached; is segloop demo still running?"); }
+  } catch { unreachable(); }
   finally { clearInterval(watching); $("run").ariaBusy = null; if (!state.answer) say(""); }
 });
 
@@ -397,4 +399,4 @@ for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => 
 document.addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
 window.addEventListener("pagehide", () => { if (state.answer) navigator.sendBeacon("/leave", state.answer.token); });
 
-start().then(() => (document.body.dataset.ready = "yes"), () => wrong("the server cannot be reached; is segloop demo still running?"));
+start().then(() => (document.body.dataset.ready = "yes"), unreachable);
