@@ -88,12 +88,12 @@ def test_openapi_tells_what_programs_use(client):
 
 
 @pytest.mark.soak
-def test_requests_made_up_from_openapi(url):
+def test_requests_made_up_from_openapi(url, tmp_path):
     schemathesis = Path(sys.executable).with_name("schemathesis")
     if not schemathesis.exists():
         pytest.skip("schemathesis is not installed")
     rules = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")  # words mean more than a schema says
     how = (*rules, "--max-examples", "60", "--seed", "1", "--phases", "examples,coverage,fuzzing")
     command = [schemathesis, "run", f"{url}/openapi.json", *how]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    told = subprocess.run(command, capture_output=True, text=True, timeout=1200, cwd=tmp_path)
     assert told.returncode == 0, told.stdout[-6000:]
