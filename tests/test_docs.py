@@ -17,7 +17,7 @@ from trees import make
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- ([\w-]+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
-MARKS = {"needs-network", "needs-cluster", "needs-gpu"}
+MARKS = {"needs-network", "needs-cluster", "needs-gpu", "serves"}
 HUB = "openai/clip-vit-base-patch16"
 COMMANDS = typer.main.get_command(app).commands
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -30,6 +30,7 @@ ROOMS = [
     "labelling",
     "evaluation",
     "report",
+    "web",
     "commands",
     "cli",
     "__main__",

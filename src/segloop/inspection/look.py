@@ -123,7 +123,7 @@ def look(
     kept_share = {}
     for number in numbers:
         here = [spot for spot in places if spot.window == number]
-        found, kept_share[number] = _window(sides, ready, windows[number], here, text, vocabulary)
+        found, kept_share[number] = window_seen(sides, ready, windows[number], here, text, vocabulary)
         seen.update(zip(here, found, strict=True))
     tokens = tuple(_tokens(sides, ready, windows[number]) for number in numbers)
     progress(STEPS, STEPS)
@@ -204,7 +204,7 @@ def _change(before: Map, after: Map) -> Change:
     return Change(before.name, after.name, float(changed.mean()), top)
 
 
-def _window(
+def window_seen(
     sides: Sides, ready: Photo, window: Window, places: Sequence[Spot], text: Tensor, vocabulary: Vocabulary
 ) -> tuple[list[Seen], float]:
     """Rows of the patches that are looked at in one window, and the share of its pairs that pruning keeps."""

@@ -68,6 +68,28 @@ def decide(blocks: Blocks, size: tuple[int, int], rule: Rule) -> Decision:
     Softmax over queries of scale * cosine, best synonym per class, area rule, argmax, threshold: in this order.
     The area rule counts in integers and needs a second pass only where it drops a class.
     """
+    state = _settled(blocks, size, rule)
+    labels = state.label.long()
+    confidence = state.probability(state.best, rule.logit_scale)
+    if rule.background_threshold is not None:
+        unsure = confidence < rule.background_threshold
+        labels = labels.masked_fill_(unsure, 0)
+        confidence = torch.where(unsure, state.probability(state.ground, rule.logit_scale), confidence)
+    return Decision(labels, confidence)
+
+
+def undecided(blocks: Blocks, size: tuple[int, int], rule: Rule) -> tuple[Decision, Tensor]:
+    """What `decide` gives for every threshold: its decision without one, and (H, W) the probability of class 0.
+
+    Where the confidence is below a threshold, that decides for class 0, with the latter as its confidence.
+    """
+    state = _settled(blocks, size, rule)
+    probability = [state.probability(cosine, rule.logit_scale) for cosine in (state.best, state.ground)]
+    return Decision(state.label.long(), probability[0]), probability[1]
+
+
+def _settled(blocks: Blocks, size: tuple[int, int], rule: Rule) -> _Running:
+    """All blocks seen, a second time where the area rule drops a class."""
     may_win = torch.ones(rule.classes, dtype=torch.bool, device=rule.query_index.device)
     state = _run(blocks, size, rule, may_win)
     if rule.area_threshold is not None:
@@ -76,13 +98,7 @@ def decide(blocks: Blocks, size: tuple[int, int], rule: Rule) -> Decision:
         may_win[0] = True
         if bool((counts[~may_win] > 0).any()):
             state = _run(blocks, size, rule, may_win)
-    labels = state.label.long()
-    confidence = state.probability(state.best, rule.logit_scale)
-    if rule.background_threshold is not None:
-        unsure = confidence < rule.background_threshold
-        labels = labels.masked_fill_(unsure, 0)
-        confidence = torch.where(unsure, state.probability(state.ground, rule.logit_scale), confidence)
-    return Decision(labels, confidence)
+    return state
 
 
 def _run(blocks: Blocks, size: tuple[int, int], rule: Rule, may_win: Tensor) -> _Running:

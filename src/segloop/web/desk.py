@@ -1,0 +1,53 @@
+"""What the server's addresses share: networks, tables, limits, the queue, and what is kept."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .. import Segmenter, Vocabulary
+from .choices import Choices
+from .limits import Limits
+from .question import Question
+from .queue import Queue
+from .sessions import Sessions
+
+Open = Callable[[str, str | None, str | None], Segmenter]
+"""(method, host, vision) of the tables -> networks opened; asks nothing of any network."""
+
+
+@dataclass
+class Opened:
+    """Segmenters by what makes them, each opened once, and words encoded, one visitor's at a time."""
+
+    make: Open
+    kept: dict[tuple[str, str | None, str | None], Segmenter] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, question: Question) -> tuple[Segmenter, Vocabulary]:
+        """For a question's method, host and guide, with its words as rows. Raises ModelError, OptionError.
+
+        Tokenizers hold what they were last told of padding and cutting, so that two threads may not ask one at once.
+        """
+        key = question.method, question.host, question.vision
+        with self.lock:
+            if key not in self.kept:
+                self.kept[key] = self.make(*key)
+            return self.kept[key], self.kept[key].encoded(question.vocabulary())
+
+
+@dataclass(frozen=True)
+class Desk:
+    """All that a request may reach."""
+
+    choices: Choices
+    limits: Limits
+    opened: Opened
+    queue: Queue
+    sessions: Sessions
+    loopback: bool = True  # whether only this machine reaches it
+
+    @classmethod
+    def of(cls, choices: Choices, make: Open, limits: Limits | None = None, loopback: bool = True) -> "Desk":
+        """Tables and a way to open networks -> a desk where nobody has been."""
+        limits = limits or Limits()
+        return cls(choices, limits, Opened(make), Queue(limits), Sessions(limits), loopback)

@@ -1,0 +1,82 @@
+"""A form as it is sent: read within its limits, taken apart in memory."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from .limits import Limits
+from .photo import Upload, checked, too_heavy
+from .refusals import MALFORMED, NO_FORM, SLOW, Refusal
+
+BESIDE = 2**16  # bytes of a form that are not its photo
+DRAINED = 8  # times the limit that is read of a larger one, so that its sender hears the answer
+FIELDS = 16
+SEND = "send multipart/form-data with a photo and words"
+
+
+class InMemory(MultiPartParser):
+    """Starlette's parser, which else puts large files into the temporary folder."""
+
+    spool_max_size = 2**40
+
+
+@dataclass(frozen=True)
+class Form:
+    """A photo and what is asked of it."""
+
+    photo: Upload
+    fields: dict[str, str]
+
+
+async def form_of(request: Request, limits: Limits) -> Form:
+    """Raises Refusal for what is no such form, is too large or takes too long, ImageError for a photo that is none."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Refusal(NO_FORM, "this is no form", SEND)
+    try:
+        body = await asyncio.wait_for(_body(request, limits), limits.upload_seconds)
+        parser = InMemory(request.headers, _once(body), max_files=1, max_fields=FIELDS, max_part_size=BESIDE)
+        form = await parser.parse()
+    except asyncio.TimeoutError:  # in Python 3.10 not yet TimeoutError itself
+        raise Refusal(SLOW, f"the photo took longer than {limits.upload_seconds:g} seconds", "try again") from None
+    except MultiPartException as error:
+        raise Refusal(MALFORMED, f"the form is broken: {error.message.rstrip('.')}", SEND) from error
+    except (ValueError, KeyError, UnicodeError) as error:
+        raise Refusal(MALFORMED, "the form is broken", SEND) from error
+    fields: dict[str, str] = {}
+    photo: Upload | None = None
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile) and name == "photo":
+            photo = checked(value.filename, await value.read(), limits)
+        elif isinstance(value, UploadFile) or name in fields or name == "photo":
+            raise Refusal(MALFORMED, f"field {name[:40]!r} came twice or in another form", SEND)
+        else:
+            fields[name] = value
+    return Form(photo or checked(None, b"", limits), fields)
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    """All of it; of one that is too large, some is read and nothing kept."""
+    most = limits.upload + BESIDE
+    length = request.headers.get("content-length", "")
+    parts, size = [], 0
+    if length.isdigit() and int(length) > DRAINED * most:
+        raise too_heavy(limits)
+    async for part in request.stream():
+        size += len(part)
+        if size <= most:
+            parts.append(part)
+        elif size > DRAINED * most:
+            break
+        else:
+            parts.clear()
+    if size > most:
+        raise too_heavy(limits)
+    return b"".join(parts)
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
