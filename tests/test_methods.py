@@ -1,7 +1,9 @@
 """The tables say what the papers say, and options win in the stated order."""
 
 import pytest
+import torch
 
+from segloop import Segmenter
 from segloop.attention.feedback import FSA
 from segloop.choice.methods import METHODS, RECIPES
 from segloop.choice.naming import Choice
@@ -10,7 +12,7 @@ from segloop.choice.plan import resolve as resolve_choice
 from segloop.choice.settings import Deciding, Geometry, Surroundings
 from segloop.common.keys import BENCHMARKS
 from segloop.common.records import override, parse_assignments
-from segloop.errors import OptionError
+from segloop.errors import OptionError, UserError
 from segloop.maps.refine import MAP_STEPS, PAMR
 
 
@@ -233,3 +235,23 @@ def test_assignments_have_types():
     assert override(PAMR(), parse_assignments(["pamr_dilations=1,2,4"])).pamr_dilations == (1, 2, 4)
     assert override(PAMR(), parse_assignments(["pamr_dilations=8"])).pamr_dilations == (8,)
     assert override(Deciding(), {"logit_scale": 50}).logit_scale == 50.0
+
+
+WRONG = [
+    ("idea.py:mix", "from idea import mix"),
+    ("idea:mix", "idea.py:mix"),
+    ("sclip,naclip", "--methods"),
+    (3, "Mix"),
+]
+
+
+@pytest.mark.parametrize("method, remedy", WRONG)
+def test_methods_that_are_none_say_how_to_write_them(toy_clip, method, remedy):
+    with pytest.raises(OptionError, match=remedy):
+        Segmenter.from_pretrained(toy_clip, method=method)
+
+
+def test_text_that_is_no_tensor_is_told(toy_clip):
+    segmenter = Segmenter.from_pretrained(toy_clip)
+    with pytest.raises(UserError, match=r"segmenter.text\(Vocabulary"):
+        segmenter.logits(torch.zeros(1, 3, 64, 64), ["grass", "sand"])

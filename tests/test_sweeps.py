@@ -159,7 +159,7 @@ def test_progress_counts_images_of_all_runs(evaluate, tmp_path, monkeypatch):
 
     @contextmanager
     def progress(label, total):
-        yield lambda done, total: seen.append((done, total))
+        yield lambda done, total, note="": seen.append((done, total))
 
     monkeypatch.setattr(console, "progress", progress)
     words = ("--methods", "sclip,maskclip", "--out", tmp_path / "runs", "--shard", 10)

@@ -1,6 +1,7 @@
 """What the user named: a method, what it stands on, whose constants it takes; recipes and data sets by their names."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from ..attention.custom import is_file_place, with_settings
@@ -10,6 +11,7 @@ from ..attention.types import Attention
 from ..attention.variants import VARIANTS, Variant, variant
 from ..common.keys import BENCHMARKS
 from ..common.records import Constants, constants_of
+from ..common.visible import shortened
 from ..errors import OptionError, nearest
 from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, Method, Recipe
 
@@ -90,12 +92,25 @@ def _named(method: Any) -> NamedHost:
     try:
         return NamedHost(method, variant(method), PRODUCT)
     except OptionError:
-        remedy = f"{nearest(method, METHODS)}, or a product such as 'qq+kk'"
-        raise OptionError(f"unknown method {method!r}", remedy) from None
+        raise OptionError(f"unknown method {method!r}", _remedy(method)) from None
+
+
+def _remedy(method: str) -> str:
+    """What may have been meant by a name that is no method's."""
+    file, colon, function = method.rpartition(":")
+    if is_file_place(method):  # the command line opens it
+        return f"in Python give the function itself: from {PurePath(file).stem} import {function}"
+    if "," in method:
+        return "name one; `segloop evaluate --methods` takes several"
+    own = f", or a function of a file as {file}.py:{function}" if colon and file.isidentifier() else ""
+    return f"{nearest(method, METHODS)}, or a product such as 'qq+kk'{own}"
 
 
 def _own(attention: Attention) -> tuple[str, Variant, Method]:
     """An attention that is given as such: a record of a known variant, perhaps with other constants, or the user's."""
+    if not callable(attention):
+        what = f"{shortened(repr(attention))} is no attention"
+        raise OptionError(what, "give a name, or a function (LastBlock) -> Mix; see CONTRIBUTING.md")
     attention = with_settings(attention)
     for name, row in VARIANTS.items():
         if constants_of(row.attention) and type(attention) is type(row.attention):

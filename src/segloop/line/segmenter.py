@@ -275,6 +275,9 @@ class Segmenter:
         return rule_of(vocabulary, self.plan.deciding, self.clip.device)
 
     def _check_text(self, text: Tensor) -> None:
+        if not isinstance(text, Tensor):
+            rows = "segmenter.text(Vocabulary(words))"
+            raise UserError(f"text is no tensor, but of {type(text).__name__}", f"make its rows: {rows}")
         if text.ndim != 2 or text.shape[1] != self.clip.width:
             what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
             raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
