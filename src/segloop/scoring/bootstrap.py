@@ -70,13 +70,12 @@ class Paired:
 def intervals(counts: Counts, draws: int = 1000, seed: int = 0, level: float = 0.95) -> Intervals:
     """Counts of n images (n, C) -> the interval that holds `level` of the draws, for each score, in percent.
 
-    One image says nothing of others: its intervals are NaN, as where there is none. Raises OptionError for fewer than
-    one draw, a level outside (0, 1), or counts that are not (n, C).
+    One image says nothing of others: where only one holds a class, or is there at all, the interval is NaN. Raises
+    OptionError for fewer than one draw, a level outside (0, 1), or counts that are not (n, C).
     """
     _check([counts], draws, level)
     bounds = _bounds(_drawn([counts], draws, seed)[0], level, _figures(scores(counts.total())))
-    if len(counts.label) < 2:
-        bounds[:] = np.nan
+    bounds[_holding(counts) < 2] = np.nan
     pixels, overlap, accuracy = (Interval(*row) for row in bounds[:3].tolist())
     return {"aAcc": pixels, "mIoU": overlap, "mAcc": accuracy, "IoU": bounds[3:]}
 
@@ -93,16 +92,21 @@ def paired(first: Counts, second: Counts, draws: int = 1000, seed: int = 0, leve
     gains = new - old
     value = _figures(scores(second.total())) - _figures(scores(first.total()))
     images = _holding(first, second)
+    bounds = _bounds(gains, level, value)
+    bounds[images < 2] = np.nan
     chance = np.where(np.isnan(value), np.nan, _chance(gains, images))
-    table = zip(value.tolist(), _bounds(gains, level, value).tolist(), chance.tolist(), images.tolist(), strict=True)
-    found = (Difference(gain, Interval(*bounds), p, count) for gain, bounds, p, count in table)
+    table = zip(value.tolist(), bounds.tolist(), chance.tolist(), images.tolist(), strict=True)
+    found = (Difference(gain, Interval(*ends), p, count) for gain, ends, p, count in table)
     pixels, overlap, accuracy, *classes = found
     return Paired(pixels, overlap, accuracy, tuple(classes))
 
 
-def _holding(first: Counts, second: Counts) -> np.ndarray:
-    """How many images say something of each figure, (3 + C,) int64: those with pixels, and those with the class."""
-    holds = (first.label + first.prediction + second.label + second.prediction) > 0
+def _holding(*runs: Counts) -> np.ndarray:
+    """How many images say something of each figure, (3 + C,) int64: those with pixels, and those with the class.
+
+    A class is held where a label map has it or a run predicts it: both count for its union.
+    """
+    holds = sum(counts.label + counts.prediction for counts in runs) > 0
     return np.concatenate([np.repeat(holds.any(1).sum(), 3), holds.sum(0)])
 
 
