@@ -1,0 +1,115 @@
+"""A TIFF file of more pixels than fit into memory, by bands of rows: together the bytes of the whole.
+
+tifffile says what the numbers mean, as for photos that are read whole; rasterio reads rows of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from ..errors import ImageError
+from . import tiff
+from .levels import Ends, Reading, Stored, check_bands, counts, ends_of, quiet, to_rgb
+from .paths import open_file
+
+NUMBERS = 2**23  # of a band, about
+LOOKED_AT = 2**20  # pixels, to tell whether a scene is dark
+CACHE = 64  # MiB of decoded tiles that GDAL keeps
+BITS = (8, 16)
+JPEG = 7  # whose decoders differ in the last bits
+MISSING = "or label it by bands of rows: pip install 'segloop[geo]'"
+AS_BANDS = "only upright TIFF files of one picture, grey or RGB of 8 or 16 bits, are read by bands of rows"
+DAMAGED = "copy or download it again"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where its rows are, and how its numbers are read."""
+
+    path: str
+    size: tuple[int, int]  # (H, W)
+    indexes: tuple[int, ...]  # bands that are read, from 1
+    reading: Reading  # of those
+    meaning: tiff.Found
+    step: int  # rows of a band
+    ends: Ends | None = None  # numbers that become black and white
+
+    def bands(self) -> Iterator[np.ndarray]:
+        """(r, W, 3) uint8 RGB, from top to bottom: together what `read_image` gives. Raises ImageError."""
+        for stored in self.stored():
+            yield to_rgb(stored, self.reading, self.ends)
+
+    def stored(self) -> Iterator[Stored]:
+        """The same as the file has them."""
+        from rasterio.windows import Window
+
+        height, width = self.size
+        for start in range(0, height, self.step):
+            rows = min(self.step, height - start)
+            yield self._meant(self._read(window=Window(0, start, width, rows)), part=True)
+
+    def sample(self) -> Stored:
+        """Pixels that lie evenly in it."""
+        less = 1 + int((self.size[0] * self.size[1] / LOOKED_AT) ** 0.5)
+        shape = (len(self.indexes), *(-(-side // less) for side in self.size))
+        return self._meant(self._read(out_shape=shape), part=False)
+
+    def _read(self, **what: Any) -> np.ndarray:
+        import rasterio
+        from rasterio.errors import RasterioError
+
+        try:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE):
+                with quiet():  # it warns of files without a place on earth
+                    file = rasterio.open(self.path)
+                with file:
+                    return np.moveaxis(file.read(list(self.indexes), **what), 0, 2)
+        except RasterioError as error:
+            raise ImageError(f"{self.path} is damaged or cut off ({error})", DAMAGED) from error
+
+    def _meant(self, values: np.ndarray, part: bool) -> Stored:
+        page = self.meaning.page
+        found = tiff.meant(page, self.path, self.reading, values, page.bitspersample, part)
+        return replace(found, empty=None) if self.meaning.plain else found  # Pillow does not know of it
+
+
+def scene_of(path: Any, reading: Reading, refused: ImageError) -> Scene:
+    """A photo that `read_image` has `refused` for its size, to be read by bands.
+
+    A stretch looks at all rows first. Raises `refused`, with what would help, where it is nothing that can be read so.
+    """
+    if not isinstance(path, str) or not path.lower().endswith((".tif", ".tiff")):
+        raise refused
+    if not find_spec("rasterio"):
+        raise type(refused)(refused.what, f"{refused.remedy}, {MISSING}")
+    with open_file(path) as stream, tiff.opened(stream, path) as meaning:
+        if meaning is None or not _simple(meaning):
+            raise type(refused)(refused.what, f"{refused.remedy}; {AS_BANDS}")
+        page = meaning.page
+        check_bands(path, page.samplesperpixel, reading)
+        indexes = reading.bands or tuple(range(1, page.samplesperpixel + 1))
+        block = page.tilelength if page.is_tiled else page.rowsperstrip
+        rows = max(1, NUMBERS // (page.imagewidth * len(indexes)))
+        step = -(-rows // block) * block if block < rows else rows
+        own = replace(reading, bands=tuple(range(1, len(indexes) + 1)) if reading.bands else None)
+        scene = Scene(path, (page.imagelength, page.imagewidth), indexes, own, meaning, step)
+    if reading.stretch != "none":
+        found = np.zeros(2**16, np.int64)
+        for part in scene.stored():
+            found += counts(part, own)
+        return replace(scene, ends=ends_of(found, reading.stretch))
+    to_rgb(scene.sample(), own)  # says what is to be said of the whole
+    return scene
+
+
+def _simple(found: tiff.Found) -> bool:
+    """Whether rasterio gives the numbers that `read_image` does."""
+    page = found.page
+    if found.frame != 0 or found.orientation != 1 or page.sampleformat != 1 or page.bitspersample not in BITS:
+        return False
+    if tiff.ASSOCIATED in map(int, page.extrasamples):
+        return False
+    return int(page.compression) != JPEG and int(page.photometric) in (tiff.RGB, tiff.BLACK_IS_ZERO)
