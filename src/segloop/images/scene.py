@@ -1,6 +1,6 @@
 """A TIFF file of more pixels than fit into memory, by bands of rows: together the bytes of the whole.
 
-tifffile says what the numbers mean, as for photos that are read whole; rasterio reads rows of them.
+tifffile says what the numbers mean, as for photos that are read whole; rasterio reads rows of them, or Pillow.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,20 @@ from ..errors import ImageError
 from . import tiff
 from .levels import Ends, Reading, Stored, check_bands, counts, ends_of, quiet, to_rgb
 from .paths import open_file
+from .tiff_rows import Segments, segments_of
 
 NUMBERS = 2**23  # of a band, about
 LOOKED_AT = 2**20  # pixels, to tell whether a scene is dark
 CACHE = 64  # MiB of decoded tiles that GDAL keeps
 BITS = (8, 16)
-JPEG = 7  # whose decoders differ in the last bits
+JPEG = 7
+MOST = 2**26  # pixels of a row of JPEG tiles, which Pillow decodes together
+AS_JPEG = {(tiff.YCBCR, 3), (tiff.RGB, 3), (tiff.BLACK_IS_ZERO, 1)}  # colours, samples
 MISSING = "or label it by bands of rows: pip install 'segloop[geo]'"
-AS_BANDS = "only upright TIFF files of one picture, grey or RGB of 8 or 16 bits, are read by bands of rows"
+AS_BANDS = (
+    "by bands of rows only an upright TIFF of one picture is read, grey or RGB of 8 or 16 bits "
+    "(gdal_translate -co TILED=YES -co COMPRESS=DEFLATE makes one)"
+)
 DAMAGED = "copy or download it again"
 
 
@@ -35,6 +41,7 @@ class Scene:
     reading: Reading  # of those
     meaning: tiff.Found
     step: int  # rows of a band
+    jpeg: Segments | None = None  # where they are coded so
     ends: Ends | None = None  # numbers that become black and white
 
     def bands(self) -> Iterator[np.ndarray]:
@@ -49,13 +56,29 @@ class Scene:
         height, width = self.size
         for start in range(0, height, self.step):
             rows = min(self.step, height - start)
-            yield self._meant(self._read(window=Window(0, start, width, rows)), part=True)
+            if self.jpeg:
+                values = self._decoded(self.jpeg, start, start + rows)
+            else:
+                values = self._read(window=Window(0, start, width, rows))
+            yield self._meant(values, part=True)
 
     def sample(self) -> Stored:
-        """Pixels that lie evenly in it."""
+        """Pixels that lie evenly in it; of 8 bits, of which nothing is to be said, one that is black."""
+        if self.meaning.page.bitspersample == 8:
+            return self._meant(np.zeros((1, 1, len(self.indexes)), np.uint8), part=False)
         less = 1 + int((self.size[0] * self.size[1] / LOOKED_AT) ** 0.5)
         shape = (len(self.indexes), *(-(-side // less) for side in self.size))
         return self._meant(self._read(out_shape=shape), part=False)
+
+    def _decoded(self, jpeg: Segments, start: int, stop: int) -> np.ndarray:
+        try:
+            with open_file(self.path) as stream:
+                return jpeg.rows(stream, start, stop)[..., [band - 1 for band in self.indexes]]
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow's, of broken data
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> ImageError:
+        return ImageError(f"{self.path} is damaged or cut off ({error})", DAMAGED)
 
     def _read(self, **what: Any) -> np.ndarray:
         import rasterio
@@ -68,7 +91,7 @@ class Scene:
                 with file:
                     return np.moveaxis(file.read(list(self.indexes), **what), 0, 2)
         except RasterioError as error:
-            raise ImageError(f"{self.path} is damaged or cut off ({error})", DAMAGED) from error
+            raise self._damaged(error) from error
 
     def _meant(self, values: np.ndarray, part: bool) -> Stored:
         page = self.meaning.page
@@ -93,9 +116,10 @@ def scene_of(path: Any, reading: Reading, refused: ImageError) -> Scene:
         indexes = reading.bands or tuple(range(1, page.samplesperpixel + 1))
         block = page.tilelength if page.is_tiled else page.rowsperstrip
         rows = max(1, NUMBERS // (page.imagewidth * len(indexes)))
-        step = -(-rows // block) * block if block < rows else rows
+        jpeg = segments_of(page) if int(page.compression) == JPEG else None
+        step = -(-rows // block) * block if block < rows or jpeg else rows
         own = replace(reading, bands=tuple(range(1, len(indexes) + 1)) if reading.bands else None)
-        scene = Scene(path, (page.imagelength, page.imagewidth), indexes, own, meaning, step)
+        scene = Scene(path, (page.imagelength, page.imagewidth), indexes, own, meaning, step, jpeg)
     if reading.stretch != "none":
         found = np.zeros(2**16, np.int64)
         for part in scene.stored():
@@ -112,4 +136,9 @@ def _simple(found: tiff.Found) -> bool:
         return False
     if tiff.ASSOCIATED in map(int, page.extrasamples):
         return False
-    return int(page.compression) != JPEG and int(page.photometric) in (tiff.RGB, tiff.BLACK_IS_ZERO)
+    colours = int(page.photometric)
+    if int(page.compression) == JPEG:
+        block = page.tilelength if page.is_tiled else page.rowsperstrip
+        few = page.imagewidth * min(block, page.imagelength) <= MOST
+        return found.plain and few and page.planarconfig == 1 and (colours, page.samplesperpixel) in AS_JPEG
+    return colours in (tiff.RGB, tiff.BLACK_IS_ZERO)

@@ -182,7 +182,7 @@ def _in_one(pixels: np.ndarray, page: Any, name: str) -> np.ndarray:
 
 def _coloured(whole: Stored, page: Any, photometric: int) -> Stored:
     """What a file says of its samples: colours first, then alpha, then what is no colour."""
-    values, name, count = whole.values, whole.name, COLOURS[photometric]
+    values, name, count = whole.values, whole.name, COLOURS.get(photometric, 3)  # YCbCr comes as RGB
     extras = [int(extra) for extra in page.extrasamples]
     extras = [0] * (values.shape[2] - count - len(extras)) + extras
     at = next((count + i for i, extra in enumerate(extras) if extra in (ASSOCIATED, ALPHA)), None)

@@ -143,10 +143,10 @@ def label_png(labels: np.ndarray, classes: list[str]) -> bytes:
     if count > 65536:
         raise OptionError(f"{count} classes do not fit into a PNG of 16 bits", "choose the format npz")
     if count <= 256 and labels.max(initial=0) < 256:
-        image = Image.fromarray(labels.astype(np.uint8))
+        image = Image.fromarray(labels.astype(np.uint8, copy=False))
         image.putpalette(palette(256).tobytes())  # a shorter one would make Pillow write fewer than 8 bits
     else:
-        image = Image.fromarray(labels.astype(np.uint16))
+        image = Image.fromarray(labels.astype(np.uint16, copy=False))
     return _png(image, pnginfo=mark("classes", json.dumps(classes)))
 
 
