@@ -114,6 +114,15 @@ def test_what_is_not_read_by_rows_is_refused_as_before(tmp_path):
         scene_of(written(tmp_path / "s.tif", values), reading("7"), REFUSED)
 
 
+def test_a_scene_whose_map_has_no_room_is_refused_as_before(tmp_path, monkeypatch):
+    path = written(tmp_path / "s.tif", pixels(), photometric="RGB")
+    monkeypatch.setattr("segloop.images.scene.free_memory", lambda: 4 * HEIGHT * WIDTH - 1)
+    with pytest.raises(TooManyPixelsError, match=r"too large; make it smaller first\.$"):
+        scene_of(path, reading(), REFUSED)
+    monkeypatch.setattr("segloop.images.scene.free_memory", lambda: 4 * HEIGHT * WIDTH)
+    assert scene_of(path, reading(), REFUSED).size == (HEIGHT, WIDTH)
+
+
 def turned() -> bytes:
     exif = Image.Exif()
     exif[274] = 6

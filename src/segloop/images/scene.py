@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.memory import free_memory
 from ..errors import ImageError
 from . import tiff
 from .levels import Ends, Reading, Stored, check_bands, counts, ends_of, quiet, to_rgb
@@ -23,6 +24,7 @@ BITS = (8, 16)
 JPEG = 7
 MOST = 2**26  # pixels of a row of JPEG tiles, which Pillow decodes together
 AS_JPEG = {(tiff.YCBCR, 3), (tiff.RGB, 3), (tiff.BLACK_IS_ZERO, 1)}  # colours, samples
+A_PIXEL = 4  # bytes that its map takes while it is written, at most
 MISSING = "or label it by bands of rows: pip install 'segloop[geo]'"
 AS_BANDS = (
     "by bands of rows only an upright TIFF of one picture is read, grey or RGB of 8 or 16 bits "
@@ -111,7 +113,9 @@ def scene_of(path: Any, reading: Reading, refused: ImageError) -> Scene:
     with open_file(path) as stream, tiff.opened(stream, path) as meaning:
         if meaning is None or not _simple(meaning):
             raise type(refused)(refused.what, f"{refused.remedy}; {AS_BANDS}")
-        page = meaning.page
+        page, free = meaning.page, free_memory()
+        if free is not None and page.imagewidth * page.imagelength * A_PIXEL > free:
+            raise refused  # not even the map has room
         check_bands(path, page.samplesperpixel, reading)
         indexes = reading.bands or tuple(range(1, page.samplesperpixel + 1))
         block = page.tilelength if page.is_tiled else page.rowsperstrip
