@@ -60,6 +60,10 @@ class TooLargeError(MachineError, ImageError):
     """A photo for which memory ran out: the machine's fault (exit code 1), and in a batch one line as for a bad one."""
 
 
+class TooManyPixelsError(ImageError):
+    """A photo of more pixels than are allowed to be opened at once."""
+
+
 class VocabularyError(UserError):
     """A class list or template set that makes no sense."""
 

@@ -183,3 +183,6 @@ def _tell_forecast(photos: Any, segmenter: Any, vocabulary: Any, json_lines: boo
     told = f"{counted(found.photos, 'photo')}: {pace}"
     unusable = f", of which {found.unusable} cannot be used" if found.unusable else ""
     console.tell(f"{told}, judged by {found.tried} of them{unusable}")
+    if found.large:
+        verb = "is" if found.large == 1 else "are"
+        say(f"{counted(found.large, 'scene')} of those, too large to be read at once, {verb} in no figure")

@@ -3,7 +3,8 @@
 from .levels import PLAIN, STRETCHES, Reading, reading, recorded
 from .paths import SUFFIXES, expand_photos, photos_below
 from .read import Elsewhere, read_image
-from .sizes import CLIP, IMAGENET, Normalisation, normalise, resize_uint8, resized_size
+from .scene import Scene, scene_of
+from .sizes import CLIP, IMAGENET, Normalisation, normalise, resize_bands, resize_uint8, resized_size
 
 __all__ = [
     "CLIP",
@@ -14,12 +15,15 @@ __all__ = [
     "Elsewhere",
     "Normalisation",
     "Reading",
+    "Scene",
     "expand_photos",
     "normalise",
     "photos_below",
     "read_image",
     "reading",
     "recorded",
+    "resize_bands",
     "resize_uint8",
     "resized_size",
+    "scene_of",
 ]

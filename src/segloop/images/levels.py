@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,10 @@ KNOWN_WHITE = "set them with --stretch minmax or percentile (stretch= in Python)
 
 _warning_filters = threading.Lock()  # they are the whole process's: one thread at a time may change them
 
-STRETCHES: dict[str, Callable[[np.ndarray], tuple[float, float]]] = {
-    "minmax": lambda values: (values.min(), values.max()),
-    "percentile": lambda values: tuple(np.percentile(values, (2, 98))),
-}
+Ends = tuple[float, float]
+
+STRETCHES: dict[str, Ends] = {"minmax": (0, 100), "percentile": (2, 98)}
+"""The percentiles of the numbers that become black and white."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Stored:
     alpha: np.ndarray | None = None  # (H, W) uint8, 0 is clear
     premultiplied: bool = False  # colours are multiplied by alpha already
     empty: float | None = None  # the number that means "no data"
+    part: bool = False  # some rows of a picture that is known as a whole: nothing is said of it
 
 
 def reading(bands: str | Sequence[int] | None = None, stretch: str | None = None, channels: str = "rgb") -> Reading:
@@ -84,19 +85,23 @@ def recorded(settings: Mapping[str, Any]) -> Reading:
     return reading(settings.get("bands"), settings.get("stretch"))
 
 
-def to_rgb(stored: Stored, reading: Reading) -> np.ndarray:
+def to_rgb(stored: Stored, reading: Reading, ends: Ends | None = None) -> np.ndarray:
     """Bands chosen, levels set, laid over white where transparent: (H, W, 3) uint8, a fresh array.
 
     Without a stretch the high byte of 16 bits is kept, as OpenCV does. `minmax` makes the smallest number black
     and the largest white, `percentile` the 2nd and the 98th percentile, the same for all three bands, so that
-    colours keep their balance; pixels without data, or clear ones, are left out of that.
+    colours keep their balance; pixels without data, or clear ones, are left out of that. `ends` are
+    the numbers that become black and white, where they are known.
 
     Raises ImageError where bands or levels are not known; warns where a photo of more than 8 bits uses so little
     of its range that hardly anything can be seen.
     """
     chosen = _bands(stored, reading)
     there = _there(stored, chosen)
-    levels = _plain(stored, chosen, there) if reading.stretch == "none" else _stretched(chosen, there, reading.stretch)
+    if reading.stretch == "none":
+        levels = _plain(stored, chosen, there)
+    else:
+        levels = _spread(chosen, ends or _ends(chosen if there is None else chosen[there], reading.stretch))
     rgb = np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else np.ascontiguousarray(levels)
     if stored.alpha is None or reading.bands:
         return rgb
@@ -137,14 +142,19 @@ def depth(dtype: np.dtype) -> str:
     return f"{kinds.get(dtype.kind, str(dtype))} numbers"
 
 
+def check_bands(name: str, count: int, reading: Reading) -> None:
+    """Raises ImageError where one of the bands that are chosen is not among `count`."""
+    missing = next((band for band in reading.bands or () if band > count), None)
+    if missing is not None:
+        have = "1 band" if count == 1 else f"{count} bands"
+        raise ImageError(f"{name} has {have}, and no band {missing}", f"choose from 1 to {count}")
+
+
 def _bands(stored: Stored, reading: Reading) -> np.ndarray:
     """(H, W, 1) or (H, W, 3): the bands that are shown."""
     count = stored.values.shape[2]
     if reading.bands:
-        missing = next((band for band in reading.bands if band > count), None)
-        if missing is not None:
-            have = "1 band" if count == 1 else f"{count} bands"
-            raise ImageError(f"{stored.name} has {have}, and no band {missing}", f"choose from 1 to {count}")
+        check_bands(stored.name, count, reading)
         return stored.values[..., [band - 1 for band in reading.bands]]
     if count not in (1, 3):
         what = f"{stored.name} has {count} bands of {depth(stored.values.dtype)}, none of them said to be red"
@@ -169,7 +179,7 @@ def _plain(stored: Stored, chosen: np.ndarray, there: np.ndarray | None) -> np.n
         low, high = _range(chosen, there)
         numbers = f"{depth(chosen.dtype)} from {low:.6g} to {high:.6g}"
         raise ImageError(f"{stored.name} holds {numbers}, whose black and white are unknown", KNOWN_WHITE)
-    if stored.white > 255:
+    if stored.white > 255 and not stored.part:
         _warn_if_dark(stored.name, stored.white, _sample(chosen, there))
     shift = stored.white.bit_length() - 8
     if shift >= 0 and stored.white == 2 ** (shift + 8) - 1:
@@ -177,11 +187,41 @@ def _plain(stored: Stored, chosen: np.ndarray, there: np.ndarray | None) -> np.n
     return scaled(chosen, stored.white)
 
 
-def _stretched(chosen: np.ndarray, there: np.ndarray | None, stretch: str) -> np.ndarray:
-    kept = chosen if there is None else chosen[there]
+def _ends(kept: np.ndarray, stretch: str) -> Ends:
+    """Of numbers, those that become black and white."""
+    shares = STRETCHES[stretch]
     if not kept.size:
-        return np.zeros(chosen.shape, np.uint8)
-    low, high = (float(level) for level in STRETCHES[stretch](kept))
+        return 0.0, 0.0
+    low, high = (kept.min(), kept.max()) if shares == (0, 100) else np.percentile(kept, shares)
+    return float(low), float(high)
+
+
+def counts(stored: Stored, reading: Reading) -> np.ndarray:
+    """How often each number of at most 16 bits occurs where pixels hold something: (65536,) int64."""
+    chosen = _bands(stored, reading)
+    there = _there(stored, chosen)
+    return np.bincount((chosen if there is None else chosen[there]).ravel(), minlength=2**16)
+
+
+def ends_of(found: np.ndarray, stretch: str) -> Ends:
+    """What a stretch makes black and white of numbers that occur so often; as NumPy's percentiles, bit for bit."""
+    total, upto = int(found.sum()), found.cumsum()
+    if not total:
+        return 0.0, 0.0
+
+    def percentile(share: float) -> float:
+        place = share / 100 * (total - 1)
+        before = int(place)
+        one, other = (float(np.searchsorted(upto, min(at, total - 1), "right")) for at in (before, before + 1))
+        part = place - before
+        return one + (other - one) * part if part < 0.5 else other - (other - one) * (1 - part)
+
+    low, high = map(percentile, STRETCHES[stretch])
+    return low, high
+
+
+def _spread(chosen: np.ndarray, ends: Ends) -> np.ndarray:
+    low, high = ends
     scale = 255 / (high - low) if high > low else 0.0
     levels = np.empty(chosen.shape, np.uint8)
     for band in range(chosen.shape[2]):  # one after the other, as doubles are eight times as large

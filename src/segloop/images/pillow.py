@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ..common.kinds import recognise
-from ..errors import ImageError, SegloopError, TooLargeError, memory_ran_out
+from ..errors import ImageError, SegloopError, TooLargeError, TooManyPixelsError, memory_ran_out
 from .levels import PLAIN, Reading, Stored, note, over_white, quiet, to_rgb
 from .room import SETTING
 
@@ -90,7 +90,7 @@ def explain_failure(error: Exception, name: str, head: bytes = b"") -> SegloopEr
         return TooLargeError(f"{name} does not fit into memory", "make it smaller first")
     if isinstance(error, Image.DecompressionBombError):
         remedy = f"make it smaller first, or allow more with {SETTING}=PIXELS"
-        return ImageError(f"{name} has more pixels than is safe to open", remedy)
+        return TooManyPixelsError(f"{name} has more pixels than is safe to open", remedy)
     kind = recognise(head) if head else None
     unidentified = isinstance(error, Image.UnidentifiedImageError)
     if kind and (unidentified or not kind.readable):

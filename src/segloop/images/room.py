@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..common.memory import free_memory
 from ..common.visible import shortened
-from ..errors import ImageError, OptionError, TooLargeError
+from ..errors import OptionError, TooLargeError, TooManyPixelsError
 
 SETTING = "SEGLOOP_MAX_PIXELS"
 A_PIXEL = 40  # bytes that segmenting takes of a photo's pixel, whatever the number of classes: measured
@@ -17,7 +17,7 @@ SMALL = 2**24  # pixels, below which memory is not asked
 
 
 def check_room(name: str, width: int, height: int) -> None:
-    """Raises ImageError for more pixels than are allowed, TooLargeError where memory would run out on them.
+    """Raises TooManyPixelsError for more pixels than are allowed, TooLargeError where memory would run out on them.
 
     SEGLOOP_MAX_PIXELS allows as many as it says, whatever memory there seems to be.
     """
@@ -26,7 +26,7 @@ def check_room(name: str, width: int, height: int) -> None:
     most = allowed or 2 * (Image.MAX_IMAGE_PIXELS or USUAL)  # where Pillow takes a photo for a bomb
     if pixels > most:
         more = f"make it smaller first, or allow more with {SETTING}={pixels}"
-        raise ImageError(f"{size}, more pixels than is safe to open ({most / 1e6:.0f})", more)
+        raise TooManyPixelsError(f"{size}, more pixels than is safe to open ({most / 1e6:.0f})", more)
     if allowed or pixels < SMALL:
         return
     free = free_memory()

@@ -1,12 +1,13 @@
 """Sizes of photos and their pixels as networks take them: resize, normalise."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Channels = tuple[float, float, float]
+Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,38 @@ def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     (height, width), (rows, columns) = image.shape[:2], size
     if (height, width) == (rows, columns):
         return image.copy()
-    left, right, weights = _taps(width, columns)
+    return _mixed(image, _taps(height, rows), columns)
+
+
+def resize_bands(bands: Iterable[np.ndarray], whole: tuple[int, int], size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The same for bands (r, W, C) that follow each other from top to bottom: some rows of `resize_uint8` at a time.
+
+    `whole` is (H, W) of all bands together. Rows are kept no longer than a row to come looks at them.
+    """
+    if whole == size:
+        yield from bands
+        return
+    above, below, shares = _taps(whole[0], size[0])
+    kept, first, made = np.empty((0, 0, 0), np.uint8), 0, 0  # rows at hand, the number of the first, rows done
+    for band in bands:
+        kept = np.concatenate([kept, band]) if len(kept) else band
+        ready = int(np.searchsorted(below, first + len(kept), "left"))  # rows whose both neighbours are at hand
+        if ready == made:
+            continue
+        some = slice(made, ready)
+        yield _mixed(kept, (above[some] - first, below[some] - first, shares[some]), size[1])
+        made = ready
+        needed = int(above[made]) if made < size[0] else first + len(kept)
+        kept, first = kept[max(0, needed - first) :], max(first, min(needed, first + len(kept)))
+
+
+def _mixed(image: np.ndarray, taps: Taps, columns: int) -> np.ndarray:
+    """Rows of (H, W, C) mixed as `taps` say, and resized to `columns`."""
+    left, right, weights = _taps(image.shape[1], columns)
     # OpenCV drops the fraction beyond the first and last column, but not beyond rows: there it shows in rounding.
     weights[left == right] = 2048, 0
-    above, below, shares = _taps(height, rows)
+    above, below, shares = taps
+    rows = len(above)
     used, place = np.unique(np.concatenate([above, below]), return_inverse=True)
     source = image[used]
     a0, a1 = weights.T[:, None, :, None]
@@ -78,7 +107,7 @@ def normalise(image: np.ndarray, how: Normalisation = CLIP) -> np.ndarray:
     return np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1))
 
 
-def _taps(samples: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _taps(samples: int, wanted: int) -> Taps:
     """For one axis, what each of `wanted` outputs looks at: two indices and (wanted, 2) int32 weights of 2048."""
     scale = 1 / (wanted / samples)  # OpenCV's own detour: samples / wanted differs in the last bit, 14693 -> 2048
     position = ((np.arange(wanted) + 0.5) * scale - 0.5).astype(np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..common.kinds import RAW, SAVE_AGAIN, SLICE, TONE
-from ..errors import ImageError
+from ..errors import ImageError, TooManyPixelsError
 from .levels import Reading, Stored, depth, note, scaled
 from .room import allowed_pixels, check_room
 
@@ -91,18 +91,23 @@ def stored(found: Found, name: str, reading: Reading) -> Stored:
     _check_size(page, name)
     photometric = int(page.photometric) if 262 in page.tags else BLACK_IS_ZERO
     _check_colours(page, name, photometric)
-    bits = page.bitspersample if isinstance(page.bitspersample, int) else 16
-    values = _in_one(pixels(page, name), page, name)
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else 16  # decoding may change what a page says
+    return meant(page, name, reading, _in_one(pixels(page, name), page, name), bits)
+
+
+def meant(page: Any, name: str, reading: Reading, values: np.ndarray, bits: int, part: bool = False) -> Stored:
+    """Numbers of a page (H, W, C) of so many bits, all or some of its rows, with what they mean. Raises as `stored`."""
+    photometric = int(page.photometric) if 262 in page.tags else BLACK_IS_ZERO
     white = 2**bits - 1 if values.dtype.kind == "u" and bits <= 16 else None
     empty = page.nodata if GDAL_NODATA in page.tags else None
     if photometric == WHITE_IS_ZERO:
         values = white - values if white else -values.astype(np.float64)
         empty = None if empty is None else (white or 0) - empty
     if reading.bands:
-        return Stored(name, values, white, empty=empty)
+        return Stored(name, values, white, empty=empty, part=part)
     if photometric == PALETTE:
         return Stored(name, np.moveaxis(page.colormap[:, values[..., 0]], 0, -1), 65535)
-    return _coloured(Stored(name, values, white, empty=empty), page, photometric)
+    return _coloured(Stored(name, values, white, empty=empty, part=part), page, photometric)
 
 
 def _find(file: Any, name: str, raw: bool) -> Found:
@@ -153,7 +158,7 @@ def _check_size(page: Any, name: str) -> None:
     check_room(name, page.imagewidth, page.imagelength)
     limit = Image.MAX_IMAGE_PIXELS
     if limit and not allowed_pixels() and _area(page) * page.samplesperpixel > MANY * limit:
-        raise ImageError(f"{name} has more pixels than is safe to open", "make it smaller first")
+        raise TooManyPixelsError(f"{name} has more pixels than is safe to open", "make it smaller first")
 
 
 def _check_colours(page: Any, name: str, photometric: int) -> None:
@@ -177,25 +182,25 @@ def _in_one(pixels: np.ndarray, page: Any, name: str) -> np.ndarray:
 
 def _coloured(whole: Stored, page: Any, photometric: int) -> Stored:
     """What a file says of its samples: colours first, then alpha, then what is no colour."""
-    values, name, count = whole.values, whole.name, COLOURS[photometric]
+    values, name, count = whole.values, whole.name, COLOURS.get(photometric, 3)  # YCbCr comes as RGB
     extras = [int(extra) for extra in page.extrasamples]
     extras = [0] * (values.shape[2] - count - len(extras)) + extras
     at = next((count + i for i, extra in enumerate(extras) if extra in (ASSOCIATED, ALPHA)), None)
     alpha = None if at is None else _bytes(values[..., at], whole.white)
     others = [count + i for i, extra in enumerate(extras) if extra not in (ASSOCIATED, ALPHA)]
     premultiplied = at is not None and extras[at - count] == ASSOCIATED
-    if count > 1 and others:
+    if count > 1 and others and not whole.part:
         said = "red, green and blue" if count == 3 else "CMYK"
         what = f"{name} has {values.shape[2]} bands and calls the first {count} {said}, the others are left out"
         note(what, "choose with --bands (bands= in Python)")
-    elif others:  # grey with more of it: all are bands of one kind
+    elif count == 1 and others:  # grey with more of it: all are bands of one kind
         values = values[..., [0, *others]]
     if photometric == CMYK:
         inks = np.ascontiguousarray(_bytes(values[..., :4], whole.white))
         rgb = Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes()).convert("RGB")
         return Stored(name, np.asarray(rgb), 255, alpha, premultiplied)
     colours = values[..., :3] if count == 3 else values if others else values[..., :1]
-    return Stored(name, colours, whole.white, alpha, premultiplied, whole.empty)
+    return Stored(name, colours, whole.white, alpha, premultiplied, whole.empty, whole.part)
 
 
 def _bytes(values: np.ndarray, white: int | None) -> np.ndarray:

@@ -55,7 +55,7 @@ def encoded(labels: np.ndarray, classes: list[str], reference: dict[str, Any]) -
     height, width = labels.shape
     with MemoryFile() as file:
         with file.open(height=height, width=width, dtype=kind, nodata=nothing, **how, **reference) as scene:
-            scene.write(labels.astype(kind), 1)
+            scene.write(labels.astype(kind, copy=False), 1)
             scene.update_tags(**{GEO_TAG: json.dumps(classes)})
             if kind is np.uint8:
                 scene.write_colormap(1, {number: tuple(colour) for number, colour in enumerate(palette(256).tolist())})

@@ -4,21 +4,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..common.visible import shortened
-from ..errors import ImageError
+from ..errors import ImageError, TooLargeError, TooManyPixelsError
+from ..line.bands import BandedPhoto
 from ..line.segmenter import Segmenter
+from ..line.steps import Cut, blocks
 from ..line.steps import Photo as Ready
-from ..line.steps import blocks
-from ..maps.decide import Decision, Rule, decide
+from ..maps.decide import Decision, Rule, decide, decide_strips
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import confidence_png, label_png
 from ..runs.inputs import images_in
 from ..sources.photos import Photo, Photos
 from ..words.vocabulary import Vocabulary
+from .large import Finished, finished, joined, read_by_bands
 from .outcomes import CONFIDENCE, LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
 from .place import place_of
 
@@ -58,10 +59,17 @@ class Labelling:
         """Where the photo lies."""
         return item.place
 
-    def read(self, item: Photo) -> Ready:
-        """Read, resize and cut. Raises ImageError, also where its map's name would be too long or lead elsewhere."""
+    def read(self, item: Photo) -> Ready | BandedPhoto:
+        """Read, resize and cut; what is too large for that, by bands of rows.
+
+        Raises ImageError, also where its map's name would be too long or lead elsewhere.
+        """
         _check_name(item)
-        return self.segmenter.prepare(item.file)
+        try:
+            return self.segmenter.prepare(item.file)
+        except (TooManyPixelsError, TooLargeError) as error:
+            refused = error
+        return read_by_bands(self.segmenter, self.keep, item.file, refused)
 
     def copied(self, item: Photo, made: Labelled) -> Labelled:
         """The map of an equal photo under this one's name. Raises as `read` and `done`."""
@@ -71,31 +79,35 @@ class Labelling:
             self._write(f"{folder}/{item.name}.png", folder, there)
         return replace(made, photo=item.name, labels=f"{LABELS}/{item.name}.png")
 
-    def windows(self, photo: Ready) -> int:
+    def windows(self, photo: Cut) -> int:
         """How many windows it has."""
         return len(photo.windows)
 
-    def tiles(self, photos: Sequence[Ready]) -> list[Tensor]:
+    def tiles(self, photos: Sequence[Cut]) -> list[Tensor]:
         """Through the networks."""
         return self.segmenter.tiles(photos, self.text)
 
     @torch.no_grad()
-    def decide(self, photo: Ready, tiles: Tensor) -> Decision:
-        """Average, decide."""
+    def decide(self, photo: Cut, tiles: Tensor) -> Decision | Finished:
+        """Average, decide; of a photo that is read by bands, finish too."""
         parts = blocks(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps)
+        if isinstance(photo, BandedPhoto):
+            strips = decide_strips(parts, photo.target[1], self.rule)
+            return joined((self._finished(strip) for _, strip in strips), photo.target, self.classes)
         return decide(parts, photo.target, self.rule)
 
-    def done(self, item: Photo, photo: Ready, decided: Decision, tiles: Tensor) -> Outcome:
+    def done(self, item: Photo, photo: Cut, decided: Decision | Finished, tiles: Tensor) -> Outcome:
         """Its label map, written. Raises OptionError where a stranger lies there, OutputError, MachineError."""
-        sure = decided.confidence.cpu().numpy()
-        labels = self.keep(decided.labels.cpu().numpy(), sure, self.classes)
+        made = decided if isinstance(decided, Finished) else self._finished(decided)
         below = f"{LABELS}/{item.name}.png"
-        self._write(below, LABELS, label_png(labels, self.classes))
-        if self.confidence:
-            self._write(f"{CONFIDENCE}/{item.name}.png", CONFIDENCE, confidence_png(sure))
-        counts = np.bincount(labels.ravel())[: len(self.classes)].tolist()
-        pixels = {number: count for number, count in enumerate(counts) if count}
-        return Labelled(item.name, below, (labels.shape[0], labels.shape[1]), pixels)
+        self._write(below, LABELS, label_png(made.labels, self.classes))
+        if made.levels is not None:
+            self._write(f"{CONFIDENCE}/{item.name}.png", CONFIDENCE, confidence_png(made.levels))
+        pixels = {number: count for number, count in enumerate(made.counts.tolist()) if count}
+        return Labelled(item.name, below, photo.target, pixels)
+
+    def _finished(self, decided: Decision) -> Finished:
+        return finished(decided, self.keep, self.classes, self.confidence)
 
     def _write(self, below: str, folder: str, data: bytes) -> None:
         place_of(self.record).write(below, data, LAYOUT.kept[folder])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from ..errors import ImageError
 from ..sources.photos import Photo, Photos
@@ -68,7 +68,7 @@ class Maps:
     def labels(self, one: Labelled) -> np.ndarray:
         """A map, (H, W) whole numbers. Raises as `png`."""
         try:
-            return np.asarray(Image.open(io.BytesIO(self.png(one))))
+            return np.asarray(PngImageFile(io.BytesIO(self.png(one))))  # `Image.open` refuses large ones
         except ImageError:
             raise
         except Exception as error:  # Pillow raises whatever a broken file makes it stumble over

@@ -23,17 +23,18 @@ from ..choice.naming import Choice
 from ..choice.plan import Plan, resolve
 from ..common.attempts import Line
 from ..errors import ImageError, OptionError, UserError
-from ..images import PLAIN, Reading, reading
+from ..images import PLAIN, Normalisation, Reading, reading
 from ..maps.decide import Rule, class_scores, decide
 from ..maps.windows import ScoreMap, assemble
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
 from ..words.vocabulary import Classes, Vocabulary
+from .bands import BandedPhoto, by_bands
 from .describe import described
 from .network import Network
 from .opening import Fidelity, check_options, folder_settings, open_network
-from .steps import Photo, blocks, full_map, prepare, rule_of, statistics, tiles
+from .steps import Cut, Photo, blocks, full_map, prepare, rule_of, statistics, tiles
 
 Words = Vocabulary | Classes
 Bands = str | Sequence[int] | None
@@ -216,16 +217,23 @@ class Segmenter:
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
-        geometry, patch, guide = self.plan.geometry, self.clip.patch, self.network.guide
-        how = self.reading, self.clip.normalisation
+        return prepare(photo, self.plan.geometry, *self._cutting)
+
+    def prepare_by_bands(self, photo: Any, refused: ImageError) -> BandedPhoto:
+        """The same for a scene that `prepare` has `refused` for its size: never whole in memory. Raises ImageError."""
+        return by_bands(photo, self.plan.geometry, *self._cutting, refused=refused)
+
+    @property
+    def _cutting(self) -> tuple[int, int, Reading, Normalisation]:
+        """What windows are padded to a multiple of, the least side of a photo, how pixels are read and normalised."""
+        patch, guide, how = self.clip.patch, self.network.guide, (self.reading, self.clip.normalisation)
         if self.fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
-            both = lcm(patch, guide.multiple) if guide else patch
-            return prepare(photo, geometry, both, patch, *how)
+            return lcm(patch, guide.multiple) if guide else patch, patch, *how
         published = patch if self.plan.row.pad == PATCH else self.plan.row.pad
-        return prepare(photo, geometry, published if geometry.crop else 1, 1, *how)
+        return published if self.plan.geometry.crop else 1, 1, *how
 
     @torch.no_grad()
-    def tiles(self, photos: Sequence[Photo], text: Tensor) -> list[Tensor]:
+    def tiles(self, photos: Sequence[Cut], text: Tensor) -> list[Tensor]:
         """Raw cosines of every window, (n, Q, h, w) float32 for each photo; `text` is (Q, E)."""
         return tiles(photos, partial(self.network.logits, text=text), self.batch)
 
@@ -234,7 +242,7 @@ class Segmenter:
         """Whether a whole photo's grid becomes the map in one step, as in some releases (spec 1.4)."""
         return self.fidelity == "reference" and self.plan.geometry.crop == 0 and not self.plan.row.whole_in_two_steps
 
-    def score_map(self, photo: Photo, logits: Tensor) -> ScoreMap:
+    def score_map(self, photo: Cut, logits: Tensor) -> ScoreMap:
         """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
         return assemble(logits, photo.where, photo.size, photo.target, self.direct)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +35,22 @@ class Measured(Protocol):
     @property
     def pixels(self) -> Tensor:
         """(3, height, width) float32, resized and normalised; only steps on the map look at it."""
+
+
+class Cut(Measured, Protocol):
+    """A photo in windows."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) after resizing."""
+
+    @property
+    def where(self) -> Layout:
+        """Where its windows lie."""
+
+    @property
+    def windows(self) -> Any:
+        """As many as its length says; each (3, h, w) float32."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +91,19 @@ def prepare(
     return Photo(image, source, size, where, pixels, cut(pixels, where))
 
 
-def tiles(photos: Sequence[Photo], network: Callable[[Tensor], Tensor], batch: int) -> list[Tensor]:
+def tiles(photos: Sequence[Cut], network: Callable[[Tensor], Tensor], batch: int) -> list[Tensor]:
     """Windows of all photos through `network` ((b, 3, h, w) -> (b, Q, h', w')): (n, Q, h', w') for each photo.
 
-    Windows of one size share batches, whichever photo they come from.
+    Windows of one size share batches, whichever photo they come from; those of a batch are asked for together.
     """
     logits: list[list[Tensor]] = [[] for _ in photos]
     for shape in dict.fromkeys(photo.where.window for photo in photos):
         members = [i for i, photo in enumerate(photos) if photo.where.window == shape]
-        owners = [i for i in members for _ in photos[i].windows]
-        windows = torch.cat([photos[i].windows for i in members])
+        owners = [i for i in members for _ in range(len(photos[i].windows))]
+        windows = chain.from_iterable(photos[i].windows for i in members)
         for start in range(0, len(owners), batch):
-            stop = start + batch
-            for owner, tile in zip(owners[start:stop], network(windows[start:stop]), strict=True):
+            some = torch.stack(list(islice(windows, batch)))
+            for owner, tile in zip(owners[start : start + batch], network(some), strict=True):
                 logits[owner].append(tile)
     return [torch.stack(found) for found in logits]
 

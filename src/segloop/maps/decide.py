@@ -4,8 +4,9 @@ Every pixel keeps a few running numbers: the largest logit, the sum of exponenti
 query. Blocks of rows or of queries update them in any order, so that 847 classes cost no more memory than one.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -68,14 +69,7 @@ def decide(blocks: Blocks, size: tuple[int, int], rule: Rule) -> Decision:
     Softmax over queries of scale * cosine, best synonym per class, area rule, argmax, threshold: in this order.
     The area rule counts in integers and needs a second pass only where it drops a class.
     """
-    state = _settled(blocks, size, rule)
-    labels = state.label.long()
-    confidence = state.probability(state.best, rule.logit_scale)
-    if rule.background_threshold is not None:
-        unsure = confidence < rule.background_threshold
-        labels = labels.masked_fill_(unsure, 0)
-        confidence = torch.where(unsure, state.probability(state.ground, rule.logit_scale), confidence)
-    return Decision(labels, confidence)
+    return _decided(_settled(blocks, size, rule), rule)
 
 
 def undecided(blocks: Blocks, size: tuple[int, int], rule: Rule) -> tuple[Decision, Tensor]:
@@ -94,11 +88,49 @@ def _settled(blocks: Blocks, size: tuple[int, int], rule: Rule) -> _Running:
     state = _run(blocks, size, rule, may_win)
     if rule.area_threshold is not None:
         counts = torch.bincount(state.label.flatten().long(), minlength=rule.classes)
-        may_win = counts > rule.area_threshold * counts[1:].sum()
-        may_win[0] = True
+        may_win = _large_enough(counts, rule.area_threshold)
         if bool((counts[~may_win] > 0).any()):
             state = _run(blocks, size, rule, may_win)
     return state
+
+
+def decide_strips(blocks: Blocks, width: int, rule: Rule) -> Iterator[tuple[slice, Decision]]:
+    """`decide` for blocks that are rows with all queries: (rows, their Decision), one after the other.
+
+    Nothing is kept of rows that are done. The area rule needs two passes here.
+    """
+    may_win = torch.ones(rule.classes, dtype=torch.bool, device=rule.query_index.device)
+
+    def strips() -> Iterator[tuple[slice, _Running]]:
+        for block in blocks():
+            rows = block.rows.stop - block.rows.start
+            alone = [replace(block, rows=slice(0, rows))]
+            yield block.rows, _run(partial(iter, alone), (rows, width), rule, may_win)
+
+    if rule.area_threshold is not None:
+        counts = torch.zeros_like(may_win, dtype=torch.int64)
+        for _, state in strips():
+            counts += torch.bincount(state.label.flatten().long(), minlength=rule.classes)
+        may_win = _large_enough(counts, rule.area_threshold)
+    for rows, state in strips():
+        yield rows, _decided(state, rule)
+
+
+def _large_enough(counts: Tensor, share: float) -> Tensor:
+    """(C,) pixels of each class -> (C,) bool: classes that the area rule leaves."""
+    enough = counts > share * counts[1:].sum()
+    enough[0] = True
+    return enough
+
+
+def _decided(state: _Running, rule: Rule) -> Decision:
+    labels = state.label.long()
+    confidence = state.probability(state.best, rule.logit_scale)
+    if rule.background_threshold is not None:
+        unsure = confidence < rule.background_threshold
+        labels = labels.masked_fill_(unsure, 0)
+        confidence = torch.where(unsure, state.probability(state.ground, rule.logit_scale), confidence)
+    return Decision(labels, confidence)
 
 
 def _run(blocks: Blocks, size: tuple[int, int], rule: Rule, may_win: Tensor) -> _Running:

@@ -78,7 +78,14 @@ def axis_matrix(windows: Sequence[Span], pad: Span, cells: int, length: int) -> 
     for i, (start, end) in enumerate(windows):
         matrix[start:end, i * cells : (i + 1) * cells] = upsample
         coverage[start:end] += 1
-    return matrix / coverage
+    return matrix.div_(coverage)
+
+
+def _resized(matrix: Tensor, length: int) -> Tensor:
+    """`interpolation(len(matrix), length) @ matrix`, without that first matrix, which large scenes have no room for."""
+    if len(matrix) == length:
+        return matrix
+    return F.interpolate(matrix.T[None], size=length, mode="linear")[0].T
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,6 @@ def assemble(
     if direct and n == 1:
         rows, columns = interpolation(h, target[0]), interpolation(w, target[1])
     else:
-        rows = interpolation(size[0], target[0]) @ axis_matrix(where.rows, where.pad_rows, h, size[0])
-        columns = interpolation(size[1], target[1]) @ axis_matrix(where.columns, where.pad_columns, w, size[1])
+        rows = _resized(axis_matrix(where.rows, where.pad_rows, h, size[0]), target[0])
+        columns = _resized(axis_matrix(where.columns, where.pad_columns, w, size[1]), target[1])
     return ScoreMap(mosaic.float(), rows.to(mosaic.device, torch.float32), columns.to(mosaic.device, torch.float32))

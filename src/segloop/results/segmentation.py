@@ -143,16 +143,20 @@ def label_png(labels: np.ndarray, classes: list[str]) -> bytes:
     if count > 65536:
         raise OptionError(f"{count} classes do not fit into a PNG of 16 bits", "choose the format npz")
     if count <= 256 and labels.max(initial=0) < 256:
-        image = Image.fromarray(labels.astype(np.uint8))
+        image = Image.fromarray(labels.astype(np.uint8, copy=False))
         image.putpalette(palette(256).tobytes())  # a shorter one would make Pillow write fewer than 8 bits
     else:
-        image = Image.fromarray(labels.astype(np.uint16))
+        image = Image.fromarray(labels.astype(np.uint16, copy=False))
     return _png(image, pnginfo=mark("classes", json.dumps(classes)))
 
 
-def confidence_png(confidence: np.ndarray) -> bytes:
-    """(H, W) probabilities as a PNG of 8 bits: 255 is 1."""
-    levels = np.rint(confidence.clip(0, 1) * np.float32(255)).astype(np.uint8)
+def confidence_levels(confidence: np.ndarray) -> np.ndarray:
+    """(H, W) probabilities in 8 bits: 255 is 1."""
+    return np.rint(confidence.clip(0, 1) * np.float32(255)).astype(np.uint8)
+
+
+def confidence_png(levels: np.ndarray) -> bytes:
+    """(H, W) levels of `confidence_levels` as a PNG."""
     return _png(Image.fromarray(levels), pnginfo=mark("confidence"))
 
 
@@ -160,7 +164,7 @@ def encode_confidence(result: Segmentation) -> bytes:
     """`confidence_png` of the result. Raises OptionError where it has none."""
     if result.confidence_map is None:
         raise OptionError("this result has no confidence at its pixels", "leave out the format confidence")
-    return confidence_png(result.confidence_map)
+    return confidence_png(confidence_levels(result.confidence_map))
 
 
 def encode_overlay(result: Segmentation) -> bytes:
