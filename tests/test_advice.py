@@ -103,6 +103,7 @@ def test_the_test_sees_what_it_should():
 
 def commands_of(page: str) -> Iterator[str]:
     """Command lines of a page, in blocks or between backticks, without what is a comment."""
+    page = page.replace("\\\n", " ")
     for line in [*QUOTED.findall(page), *re.findall(r"^(\S*segloop .*)$", page, re.MULTILINE)]:
         if re.match(r"(\.venv/bin/)?segloop [a-z]+( |$)", line):
             yield line

@@ -103,7 +103,7 @@ def test_unusual_photos_are_segmented(segment, tmp_path):
 # words ---------------------------------------------------------------------------------------------------------
 
 WORD_FAULTS = {
-    ("--classes", ""): ("empty name", "remove"),
+    ("--classes", ""): ("no class is named", "write some"),
     ("--classes", "road,,sky"): ("class 2 has an empty name", "remove"),
     ("--classes", "road, sky, Road"): ("'Road' is named twice", "once"),
     ("--classes-file", "none.txt"): ("cannot read none.txt", "one class a line"),

@@ -47,6 +47,7 @@ def test_a_run_is_begun_continued_and_finished(folder):
         "counts.npz",
         "failed.jsonl",
         "images.csv",
+        "parts",  # since an image failed, which may be tried again
         "run.json",
     ]
     assert json.loads((folder / "failed.jsonl").read_text())["source"] == "x.jpg"
