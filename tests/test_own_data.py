@@ -103,3 +103,10 @@ def test_names_that_nothing_bears_are_told(run, segloop, two):
     with pytest.raises(OptionError, match="there is no data set 'fields'"):
         open_dataset("fields", [two["fields"]])
     assert read_places([f"fields={two['fields']}"]) == [Place(two["fields"], "fields")]
+
+
+def test_a_dry_run_names_them(run):
+    told = [
+        json.loads(line) for line in run("fields,streets", "--dry-run", "--json", "--out", "run").stdout.splitlines()
+    ]
+    assert [one["dataset"] for one in told] == ["fields", "streets"]

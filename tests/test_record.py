@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from segloop.errors import OptionError, UserError
 from segloop.evaluation.record import COUNTED, LAYOUT, finish
 from segloop.runs.folder import locked, read_run
+from segloop.runs.machine import command_line
 from segloop.runs.record import Inputs, open_record
 from segloop.scoring.metrics import confusion
 from segloop.scoring.tally import Failed, Scored
@@ -143,3 +145,12 @@ def test_logs_keep_every_start(folder):
     record.log({"started": "2", "ended": "3"})
     starts = json.loads((folder / "log.json").read_text())["starts"]
     assert starts == [{"started": "1"}, {"started": "2", "ended": "3"}]
+
+
+PROGRAMS = [("/x/segloop/__main__.py", "segloop"), ("/x/bin/segloop", "segloop"), ("a.py", "a.py")]
+
+
+@pytest.mark.parametrize("program, said", PROGRAMS)
+def test_a_command_can_be_typed_again(monkeypatch, program, said):
+    monkeypatch.setattr(sys, "argv", [program, "evaluate", "my data"])
+    assert command_line() == f"{said} evaluate 'my data'"

@@ -1,8 +1,6 @@
 """A run with kept cosines, decided anew under other constants: no network, the same labels that it would give."""
 
 import os
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,7 +23,7 @@ from ..line.steps import rule_of
 from ..maps.refine import MAP_STEPS, MapStep
 from ..runs.folder import RUN, locked, read_run, starts_of
 from ..runs.inputs import images_hash, shards_of
-from ..runs.machine import machine
+from ..runs.machine import command_line, machine
 from ..runs.record import Inputs, open_record
 from ..runs.told import Progress, adding, silent
 from ..runs.work import work
@@ -140,7 +138,7 @@ def decide_anew(
             job = Counting(record, kept.data, source, names, void, shards, missing, boundary)
             seconds = work([job], sorted(missing), adding(progress, job.images))
             place = {"data": [str(kept.data.root)], "split": kept.split, "from_scores": str(kept.folder)}
-            made = {"command": shlex.join(sys.argv), "machine": machine(), "seconds": seconds}
+            made = {"command": command_line(), "machine": machine(), "seconds": seconds}
             record.log({"started": started, **made, **place})
         run = record.finished or finish(record, len(shards))
     return Finished(Task(settings["dataset"], (), out), out, run)

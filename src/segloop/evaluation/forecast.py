@@ -88,7 +88,7 @@ def _of(group: Sequence[tuple[Task, OpenDataset]], models: Models, tried: int) -
     seen = [sum(trial.windows_seen) for trial in trials]
     usable = min(len(trial.windows_seen) for trial in trials)
     return Forecast(
-        dataset=data.dataset.key,
+        dataset=data.name,
         runs=len(trials),
         images=len(data.samples),
         tried=len(chosen),

@@ -1,8 +1,6 @@
 """Runs from their tasks: what is there is continued, what is missing is done, and the record is put together."""
 
 import os
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from ..errors import OptionError
 from ..runs.crew import Crew, Work
 from ..runs.folder import locked
 from ..runs.inputs import tell_unseen
-from ..runs.machine import machine
+from ..runs.machine import command_line, machine
 from ..runs.record import open_record
 from ..runs.told import Advance, Progress, Step, adding, silent
 from .counting import Counting, job_of
@@ -130,7 +128,7 @@ def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, 
     tasks = [one.task for one in settled if one.task.out in names]
     entry = {
         "started": datetime.now(timezone.utc).isoformat(),
-        "command": shlex.join(sys.argv),
+        "command": command_line(),
         "machine": machine(),
         "devices": [str(settled[0].segmenter.clip.device)],
         **crew.told,

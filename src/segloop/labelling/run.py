@@ -1,7 +1,5 @@
 """`segloop label` behind its command: a labelling begun or gone on with, its shards done, its tables written."""
 
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,7 +18,7 @@ from ..results.filters import EVERYTHING, Filter
 from ..runs.crew import Crew, Work
 from ..runs.folder import locked
 from ..runs.inputs import images_hash, made_by, tell_unseen
-from ..runs.machine import machine
+from ..runs.machine import command_line, machine
 from ..runs.networks import Networks
 from ..runs.record import Inputs, open_record
 from ..runs.told import Progress, adding, silent
@@ -171,7 +169,7 @@ def _do(job: Labelling, others: Sent | None, copies: Copies, crew: Crew, stop: E
     started = datetime.now(timezone.utc).isoformat()
     entry = {
         "started": started,
-        "command": shlex.join(sys.argv),
+        "command": command_line(),
         "machine": machine(),
         **crew.told,
         "source": job.photos.root,

@@ -2,9 +2,18 @@
 
 import os
 import platform
+import shlex
+import sys
+from pathlib import PurePath
 from typing import Any
 
 import torch
+
+
+def command_line() -> str:
+    """The command as it can be typed again."""
+    program, *words = sys.argv
+    return shlex.join(["segloop" if PurePath(program).name in ("__main__.py", "segloop") else program, *words])
 
 
 def machine() -> dict[str, Any]:
