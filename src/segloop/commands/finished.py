@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..common.earlier import beginning
-from ..common.files import explaining
+from ..common.files import digest_of, explaining
 
 DONE = "done.jsonl"
 DONE_LINES = beginning(b'{"result": ')
@@ -78,12 +78,6 @@ def _break(stream: IO[bytes]) -> bytes:
 
 
 def _digest(file: str | Path) -> str | None:
-    """Of a file's bytes; None for one that cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with open(file, "rb") as stream:
-            while data := stream.read(2**20):
-                digest.update(data)
-    except OSError:
-        return None
-    return digest.hexdigest()[:16]
+    """Of a file's bytes, as a line has it; None for one that cannot be read."""
+    digest = digest_of(Path(file))
+    return digest.hex()[:16] if digest else None

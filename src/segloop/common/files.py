@@ -1,6 +1,7 @@
 """Files that are whole or absent: a reader, or a run that starts again, never sees half a file."""
 
 import errno
+import hashlib
 import os
 import stat
 import uuid
@@ -12,6 +13,8 @@ from typing import IO
 from ..errors import OutputError
 from .system import unwritten
 from .visible import shortened
+
+CHUNK = 2**20  # bytes that are read at once
 
 
 def write_whole(target: Path, data: bytes) -> None:
@@ -66,6 +69,18 @@ def regular(path: Path) -> Path:
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise OSError(errno.ESPIPE, "it is a pipe or a device", str(path))
     return path
+
+
+def digest_of(path: Path) -> bytes | None:
+    """SHA-256 of a file's content, 32 bytes; None for one that cannot be read, and for a pipe or a device."""
+    digest = hashlib.sha256()
+    try:
+        with open(regular(path), "rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+    except OSError:
+        return None
+    return digest.digest()
 
 
 @contextmanager

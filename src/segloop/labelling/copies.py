@@ -6,7 +6,6 @@ of their own. Which is which is kept in the run, so that a run that goes on need
 
 import csv
 import filecmp
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from ..common.files import regular, write_whole
+from ..common.files import digest_of, regular, write_whole
 from ..common.sheets import cell_name, csv_text
 from ..common.stores import is_address
 from ..errors import ImageError, OptionError
@@ -28,7 +27,6 @@ from .job import Labelling
 from .outcomes import COPIES, Labelled, Outcome
 
 READERS = 4  # threads that read contents
-CHUNK = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -95,21 +93,10 @@ def _compared(photos: Photos) -> dict[int, int]:
             by_size[os.stat(regular(path)).st_size].append(place)
     alike = [place for places in by_size.values() if len(places) > 1 for place in places]
     with ThreadPoolExecutor(READERS) as pool:
-        digests = pool.map(lambda place: _digest(paths[place]), alike)
+        digests = pool.map(lambda place: digest_of(paths[place]), alike)
         first: dict[bytes, int] = {}
         found = {place: first.setdefault(digest, place) for place, digest in zip(alike, digests, strict=True) if digest}
     return {place: original for place, original in found.items() if place != original}
-
-
-def _digest(path: Path) -> bytes | None:
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-    except OSError:
-        return None
-    return digest.digest()
 
 
 def _read(photos: Photos, known: Path) -> dict[int, int] | None:
