@@ -15,7 +15,8 @@ from command import WORDS, complaint, done, record
 from records import write_run
 from segloop import Segmenter, Vocabulary, cli
 from segloop.choice import methods
-from segloop.choice.methods import METHODS, RECIPES, Method
+from segloop.choice.method import Method
+from segloop.choice.methods import METHODS, RECIPES
 from segloop.choice.naming import Choice
 from segloop.choice.plan import resolve
 from segloop.common.doors import Table
@@ -150,6 +151,18 @@ def test_a_method_with_a_stage_does_what_it_says(add, photos):
     assert not one.allclose(other)
     assert cosines(method="earlier", host="sfp", share=0.0).equal(cosines(method="sfp"))
     assert not cosines(method="earlier", host="sfp").allclose(cosines(method="sfp"))
+
+
+def test_a_method_over_the_whole_photo(add, settings):
+    add("level.py")
+    found = settings("--method", "level", "--set", "share=1")
+    assert (found["method"], found["level"]) == ("level", {"share": 1.0})
+
+
+def test_a_step_on_labels(add, settings, street, segment):
+    add("surest.py")
+    assert "surest_pixel" not in settings()
+    assert "needs regions" in complaint(segment(street, *WORDS, "--set", "surest_pixel=on"))
 
 
 def test_a_stage_is_refused_where_it_cannot_be(add, segment, street):
@@ -309,5 +322,5 @@ def test_a_command(add, segloop, tmp_path):
 
 
 def test_there_is_something_to_test():
-    assert "idea.py" in FILES and len(ROWS) == 13 and len(COMMANDS) >= 3
+    assert "idea.py" in FILES and len(ROWS) == 15 and len(COMMANDS) >= 3
     assert "harvest" not in DATASETS and "earlier" not in METHODS

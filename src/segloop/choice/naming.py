@@ -13,7 +13,9 @@ from ..common.keys import BENCHMARKS
 from ..common.records import Constants, constants_of
 from ..common.visible import shortened
 from ..errors import OptionError, nearest
-from .methods import METHODS, PRODUCT, PROXY_HOST, RECIPES, Method, Recipe
+from .baselines import PROXY_HOST
+from .method import Method
+from .methods import METHODS, PRODUCT, RECIPES, Recipe
 
 DEFAULT_METHOD = "fsa"
 PURIFIER = "sfp"  # the method that SFP(...) alone means

@@ -11,9 +11,12 @@ from ..attention.variants import VARIANTS
 from ..common.records import Constants, constants_of, override, require_finite, share_out, switches_of
 from ..common.visible import plain
 from ..errors import OptionError, nearest
-from ..maps.refine import MAP_STEPS, MapStep
+from ..maps.refine import MAP_STEPS, MapStep, Switched
+from ..maps.relabel import LABEL_STEPS, LabelStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
-from .methods import METHODS, PROXY_HOST, THRESHOLDS, Method
+from .baselines import PROXY_HOST
+from .method import Method
+from .methods import METHODS, THRESHOLDS
 from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
 from .settings import Deciding, Geometry, Surroundings
 
@@ -53,6 +56,7 @@ class Plan:
     attention: Attention  # the host's; a record where it has constants
     deciding: Deciding
     map_steps: tuple[MapStep, ...]
+    label_steps: tuple[LabelStep, ...] = ()
     rows: RowStep = MEAN  # from every template's text rows to one row a query; a record where it has constants
     guidance: Guidance | None = None  # where the attention lies on a guide's grid
     purify: SFP | None = None
@@ -63,9 +67,14 @@ class Plan:
     by_size: Constants = field(default_factory=dict)  # constants that a size of CLIP has instead
 
     @property
+    def steps(self) -> tuple[Switched, ...]:
+        """What is done to the finished map, and to labels."""
+        return (*self.map_steps, *self.label_steps)
+
+    @property
     def constants(self) -> dict[str, Any]:
         """Every constant that labels depend on, by name; those of FSA and SFP are records of their own."""
-        steps = (step for step in self.map_steps if step.is_on)
+        steps = (step for step in self.steps if step.is_on)
         rows = {} if self.rows == MEAN else {"rows": step_name(self.rows), **constants_of(self.rows)}
         return _flat(self.geometry, self.around, self.attention, self.guidance, self.deciding, *steps) | rows
 
@@ -84,23 +93,26 @@ class Plan:
         for name in shared.pop(""):
             _refuse(name, parts)
         new = {part: override(parts[part], own) if own else parts[part] for part, own in shared.items()}
-        steps = tuple(new.pop(name, step) for name, step in zip(MAP_STEPS, self.map_steps, strict=True))
+        map_steps = tuple(new.pop(name, step) for name, step in zip(MAP_STEPS, self.map_steps, strict=True))
+        label_steps = tuple(new.pop(name, step) for name, step in zip(LABEL_STEPS, self.label_steps, strict=True))
         stages = tuple(new.pop(name, stage) for name, stage in _by_name(self.stages).items())
         given = self.lambda_given or "lambda_" in changes
-        return replace(self, **new, map_steps=steps, stages=stages, lambda_given=given)
+        return replace(self, **new, map_steps=map_steps, label_steps=label_steps, stages=stages, lambda_given=given)
 
     def for_models(self, depth: int, size: str | None, guide_kind: str | None, reference: bool = False) -> "Plan":
         """The published constants for this size of CLIP (such as "ViT-L/14") and kind of guide, where none were given.
 
-        Layers of SFP become numbers of its `depth` blocks. Raises OptionError for a CLIP that has too few.
+        What a record says of layers becomes numbers of its `depth` blocks, by its `on`, which is also told whether the
+        releases are followed to the letter. Raises OptionError for a CLIP that has too few.
         """
         plan = self.changed(self.by_size.get(size or "", {}))
         purify = plan.purify.on(depth, reference) if plan.purify else None
+        stages = tuple(stage.on(depth, reference) if hasattr(stage, "on") else stage for stage in plan.stages)
         feedback = plan.feedback
         if feedback and not plan.lambda_given and plan.guidance:
             published = LAMBDAS.get(guide_kind or "", LAMBDA_HUGE if size == HUGE else LAMBDA)
             feedback = replace(feedback, lambda_=published)
-        return replace(plan, purify=purify, feedback=feedback, by_size={})
+        return replace(plan, purify=purify, stages=stages, feedback=feedback, by_size={})
 
 
 def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
@@ -131,6 +143,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
         attention=host.variant.attention,
         deciding=Deciding(),
         map_steps=tuple(MAP_STEPS.values()),
+        label_steps=tuple(LABEL_STEPS.values()),
         guidance=Guidance() if guided else None,
         purify=choice.purify or host.purify,
         stages=host.stages,
@@ -142,6 +155,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     plan = plan.changed(row.constants(dataset) if dataset else _without_dataset(plan, row, folder))
     plan = replace(plan.changed(choice.overrides), by_size=by_size)
     _refuse_idle(plan, choice.overrides)
+    _refuse_deaf(plan)
     for record in _parts(plan).values():
         require_finite(record)
     return plan
@@ -152,6 +166,7 @@ def _parts(plan: Plan) -> dict[str, Any]:
     names = ("geometry", "around", "deciding", "guidance", "purify", "feedback")
     records = {name: getattr(plan, name) for name in names}
     records |= dict(zip(MAP_STEPS, plan.map_steps, strict=True))
+    records |= dict(zip(LABEL_STEPS, plan.label_steps, strict=True))
     stages = _by_name(plan.stages)
     for name, stage in stages.items():
         if name in {*RESERVED, *records, *_flat(*records.values())}:
@@ -186,7 +201,8 @@ def _unmistakable(
 
 def shared_constants() -> dict[str, Any]:
     """The settings that every method has, with what they are where nothing is said."""
-    return {**_flat(Geometry(), Surroundings(), Deciding(), *MAP_STEPS.values()), "rows": step_name(MEAN)}
+    records = (Geometry(), Surroundings(), Deciding(), *MAP_STEPS.values(), *LABEL_STEPS.values())
+    return {**_flat(*records), "rows": step_name(MEAN)}
 
 
 def known_constants() -> dict[str, Any]:
@@ -232,12 +248,20 @@ def _refuse(name: str, parts: Constants) -> None:
 
 def _refuse_idle(plan: Plan, given: Constants) -> None:
     """Raises OptionError for a constant of a step on the map that stays off without a word of its switch."""
-    for step in plan.map_steps:
+    for step in plan.steps:
         own, switches = [name for name in constants_of(step) if name in given], switches_of(step)
         if own and switches and not step.is_on and switches.isdisjoint(own):
             switch = min(switches)
             what = f"setting {own[0]!r} came, and {switch}={getattr(step, switch)} keeps its step off"
             raise OptionError(what, f"add --set {switch}=10, or another number")
+
+
+def _refuse_deaf(plan: Plan) -> None:
+    """Raises OptionError for feedback on a method that ends in scores and has no attention to feed them back into."""
+    deaf = any(not getattr(stage, "makes_one_map", True) for stage in plan.stages)
+    if plan.feedback and deaf:
+        what = f"feedback came on {plan.host}, which has no attention behind its scores"
+        raise OptionError(what, "name another host")
 
 
 def _without_dataset(plan: Plan, row: Method, folder: Constants) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from ..data.places import named
 from ..errors import OptionError, UserError, nearest
 from ..images import Normalisation, normalise, recorded
 from ..line.steps import rule_of
-from ..maps.refine import MAP_STEPS, MapStep
+from ..maps.refine import MAP_STEPS
+from ..maps.relabel import LABEL_STEPS
 from ..runs.folder import RUN, locked, read_run, starts_of
 from ..runs.inputs import images_hash, shards_of
 from ..runs.machine import command_line, machine
@@ -41,7 +42,8 @@ READ: dict[str, tuple[type, ...]] = {  # settings of a run that are read here
     **dict.fromkeys(("limit", "shard"), (int, NoneType)),
     "boundary": (bool,),
 }
-DECIDING = [name for record in (Deciding(), *MAP_STEPS.values()) for name in constants_of(record)]
+STEPS = {**MAP_STEPS, **LABEL_STEPS}
+DECIDING = [name for record in (Deciding(), *STEPS.values()) for name in constants_of(record)]
 
 
 @dataclass(frozen=True)
@@ -60,27 +62,28 @@ class KeptRun:
         if wrong is not None:
             what = f"setting {wrong!r} does not only decide, it shapes the cosines"
             raise OptionError(what, f"{nearest(wrong, DECIDING)}; for others evaluate anew")
-        deciding, map_steps = self.records(changes)
+        deciding, steps = self.records(changes)
         settings, rule = self.run["settings"], rule_of(self.vocabulary, deciding)
         normalisation = Normalisation.recorded(settings)
-        return Kept(self.folder, map_steps, rule, reading=recorded(settings), normalisation=normalisation)
+        map_steps, label_steps = (tuple(steps[name] for name in table) for table in (MAP_STEPS, LABEL_STEPS))
+        return Kept(self.folder, map_steps, label_steps, rule, reading=recorded(settings), normalisation=normalisation)
 
     def settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The run's settings, as a run with these changes would have them."""
-        deciding, map_steps = self.records(changes)
-        in_use = [deciding, *(step for step in map_steps if step.is_on)]
+        deciding, steps = self.records(changes)
+        in_use = [deciding, *(step for step in steps.values() if step.is_on)]
         now = {name: value for record in in_use for name, value in constants_of(record).items()}
         others = {name: value for name, value in self.run["settings"].items() if name not in DECIDING or name in now}
         return {**others, **now, "keeps": []}
 
-    def records(self, changes: Mapping[str, Any] | None = None) -> tuple[Deciding, tuple[MapStep, ...]]:
-        """The constants that the run was decided with, or those with some `changes`."""
-        parts: dict[str, Any] = {"deciding": Deciding(), **MAP_STEPS}
+    def records(self, changes: Mapping[str, Any] | None = None) -> tuple[Deciding, dict[str, Any]]:
+        """The constants that the run was decided with, or those with some `changes`; of steps by their table's keys."""
+        parts: dict[str, Any] = {"deciding": Deciding(), **STEPS}
         kept = {name: value for name, value in self.run["settings"].items() if name in DECIDING and value is not None}
         for some in (kept, changes or {}):
             shared = share_out(parts, some)
             parts = {part: override(record, shared[part]) for part, record in parts.items()}
-        return parts.pop("deciding"), tuple(parts.values())
+        return parts.pop("deciding"), parts
 
 
 def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:

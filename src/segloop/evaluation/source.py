@@ -17,9 +17,10 @@ from ..data.datasets import Sample
 from ..errors import ImageError, UserError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
 from ..line.segmenter import Segmenter
-from ..line.steps import Measured, Photo, labels_of
+from ..line.steps import Measured, Photo, blocks, decided
 from ..maps.decide import Rule
 from ..maps.refine import MapStep
+from ..maps.relabel import LabelStep
 from ..maps.windows import Layout, ScoreMap, assemble
 from .record import SCORE, SCORES
 
@@ -75,11 +76,12 @@ class Live:
     @torch.no_grad()
     def labels(self, photo: Photo, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        return labels_of(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps, self.rule)
+        parts = self.segmenter.parts(photo, tiles)
+        return self.segmenter.decided(photo, parts, self.rule).labels.cpu().numpy()
 
     def encode(self, photo: Photo, tiles: Tensor) -> bytes:
         """What `Kept` reads: the cosines, and how the windows lie."""
-        where = photo.where
+        where = self.segmenter.layout(photo)
         arrays: dict[str, Any] = {
             "tiles": tiles.cpu().numpy(),
             "size": np.array(photo.size),
@@ -104,6 +106,8 @@ class KeptPhoto:
     target: tuple[int, int]  # (H0, W0)
     direct: bool  # see `windows.assemble`
     pixels: Tensor  # (3, height, width) where a step on the map looks at it, else empty
+    image: np.ndarray | None = None  # see `Measured`
+    regions: np.ndarray | None = None
 
     @property
     def score_map(self) -> ScoreMap:
@@ -117,6 +121,7 @@ class Kept:
 
     run: Path
     map_steps: tuple[MapStep, ...]
+    label_steps: tuple[LabelStep, ...]
     rule: Rule
     batch: int = 1
     reading: Reading = PLAIN
@@ -145,7 +150,8 @@ class Kept:
     @torch.no_grad()
     def labels(self, photo: KeptPhoto, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        return labels_of(photo.score_map, photo, self.map_steps, self.rule)
+        parts = blocks(photo.score_map, photo, self.map_steps)
+        return decided(parts, photo, self.rule, self.label_steps).labels.cpu().numpy()
 
     def _open(self, sample: Sample) -> dict[str, np.ndarray]:
         """What `Live.encode` made, whole and of these words. Raises ImageError."""

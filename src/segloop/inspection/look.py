@@ -11,8 +11,8 @@ from torch import Tensor
 from ..attention.purify import interpolate
 from ..line.purified import block_attention
 from ..line.segmenter import Segmenter
-from ..line.steps import Photo, blocks, statistics
-from ..maps.decide import Rule, class_scores, decide
+from ..line.steps import Photo, statistics
+from ..maps.decide import Rule, class_scores
 from ..maps.windows import ScoreMap
 from ..words.vocabulary import Vocabulary
 from .places import Point, Spot, Window, check_points, default_points, place, windows_of
@@ -145,7 +145,7 @@ def _map(name: str, segmenter: Segmenter, ready: Photo, text: Tensor, vocabulary
     (logits,) = segmenter.tiles([ready], text)
     rule = segmenter.rule(vocabulary)
     score_map = segmenter.score_map(ready, logits)
-    decision = decide(blocks(score_map, ready, segmenter.plan.map_steps), ready.target, rule)
+    decision = segmenter.decided(ready, segmenter.parts(ready, logits), rule)
     labels = decision.labels.cpu().numpy()
     share, _ = statistics(labels, decision.confidence.cpu().numpy(), vocabulary.classes)
     grid = (logits.shape[-2], logits.shape[-1])

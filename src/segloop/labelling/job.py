@@ -11,9 +11,9 @@ from ..common.visible import shortened
 from ..errors import ImageError, TooLargeError, TooManyPixelsError
 from ..line.bands import BandedPhoto
 from ..line.segmenter import Segmenter
-from ..line.steps import Cut, blocks
+from ..line.steps import Cut
 from ..line.steps import Photo as Ready
-from ..maps.decide import Decision, Rule, decide, decide_strips
+from ..maps.decide import Decision, Rule, decide_strips
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import confidence_png, label_png
 from ..runs.inputs import images_in
@@ -90,11 +90,11 @@ class Labelling:
     @torch.no_grad()
     def decide(self, photo: Cut, tiles: Tensor) -> Decision | Finished:
         """Average, decide; of a photo that is read by bands, finish too."""
-        parts = blocks(self.segmenter.score_map(photo, tiles), photo, self.segmenter.plan.map_steps)
+        parts = self.segmenter.parts(photo, tiles)
         if isinstance(photo, BandedPhoto):
             strips = decide_strips(parts, photo.target[1], self.rule)
             return joined((self._finished(strip) for _, strip in strips), photo.target, self.classes)
-        return decide(parts, photo.target, self.rule)
+        return self.segmenter.decided(photo, parts, self.rule)
 
     def done(self, item: Photo, photo: Cut, decided: Decision | Finished, tiles: Tensor) -> Outcome:
         """Its label map, written. Raises OptionError where a stranger lies there, OutputError, MachineError."""

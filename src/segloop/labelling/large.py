@@ -26,7 +26,12 @@ class Finished:
 
 def read_by_bands(segmenter: Segmenter, keep: Filter, photo: Any, refused: ImageError) -> BandedPhoto:
     """A photo that was `refused` for its size. Raises ImageError where settings need its whole map, or else."""
-    steps = [name for step in segmenter.plan.map_steps if step.is_on for name in sorted(switches_of(step))]
+    plan = segmenter.plan
+    whole = (step for step in plan.steps if step.is_on)
+    steps = [name for step in whole for name in sorted(switches_of(step))]
+    if segmenter.network.joint or segmenter.masks:
+        what = f"method {plan.method} joins its windows" if segmenter.network.joint else "masks cover the whole photo"
+        raise type(refused)(refused.what, f"{refused.remedy}, or label it otherwise: {what}")
     without = [f"with --set {name}=none" for name in steps] + ["without --min-area"] * (keep.min_area > 0)
     if without:
         remedy = f"{refused.remedy}, or label it {' and '.join(without)}: that looks at the whole map"

@@ -39,6 +39,18 @@ class BandedPhoto:
         raise AttributeError("a photo that is read by bands has no pixels")
 
     @property
+    def image(self) -> None:
+        """Never whole in memory."""
+
+    @property
+    def regions(self) -> None:
+        """Masks do not come by bands."""
+
+    @property
+    def window_regions(self) -> None:
+        """Masks do not come by bands."""
+
+    @property
     def windows(self) -> "Windows":
         """As many as its length says; each (3, h, w) float32, and read when its turn comes."""
         return Windows(self)

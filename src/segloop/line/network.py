@@ -1,8 +1,9 @@
 """Windows through the frozen networks: pixels and text rows -> cosines (steps 4 to 10 of the straight line)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import dropwhile, islice
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from ..backbones.tower import Tower
 from ..backbones.vision import Guide
 from ..choice.plan import Guidance, Plan
 from ..common.world import recorded
-from ..errors import UserError
+from ..errors import OptionError, UserError
 from .fed import Fed
 from .purified import Purified
 from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last
+from .whole import Joint, Whole, joint_of, windows_alone
 
 PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
 
@@ -48,6 +50,7 @@ class Network:
     plan: Plan
     guide: Guide | None = None
     memory: Memory | None = None  # shared with other plans on the same networks
+    models: Mapping[str, Any] = field(default_factory=dict)  # networks besides, by the settings that named them
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -61,50 +64,97 @@ class Network:
         used = {"code": (self.plan.attention, *self.plan.stages), "rows_code": (self.plan.rows,)}
         return recorded({**used, "vision_code": (features,)})
 
+    @property
+    def joint(self) -> Joint | None:
+        """The stage that joins the windows of a photo, where the method has one."""
+        return joint_of(self.stages)
+
     @torch.no_grad()
-    def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
+    def logits(self, pixels: Tensor, text: Tensor, regions: Tensor | None = None) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
+        `regions` are ids of the pixels, (B, H, W) int64; a method over the whole photo takes each window as one.
         Raises UserError for other shapes, OptionError where an attention of your own changes the shape of values.
         """
+        found = self.windows(pixels, text, regions)
+        if self.joint is None:
+            return found
+        alone = windows_alone(pixels, found, text.to(found.device, torch.float32), self.clip, regions)
+        return torch.cat([self.joined(one) for one in alone])
+
+    @torch.no_grad()
+    def windows(self, pixels: Tensor, text: Tensor, regions: Tensor | None = None) -> Tensor:
+        """Cosines as of `logits`, or what windows hand over to a method over the whole photo: (B, C, h, w)."""
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
-        batch, states, features = self.encoded(pixels, text)
+        batch, states, features = self.encoded(pixels, text, regions)
         together = _samples_together(batch.grid, features, gather_needs(self.stages, self.clip.depth))
-        cosines = []
+        found = []
         for start in range(0, max(1, len(pixels)), together):
             part = slice(start, start + together)
             some = {number: x[part] for number, x in states.items()}
-            opened = self._through(open_last(batch, some, None if features is None else features[part]))
-            cosines.append(opened.cosines())
-        return torch.cat(cosines)
+            opened = open_last(batch.part(part), some, None if features is None else features[part])
+            found.append(self._given(opened))
+        return torch.cat(found)
+
+    def _given(self, opened: Opened) -> Tensor:
+        joint = self.joint
+        for stage in self.stages:
+            if joint and stage is joint:
+                return joint.hand(opened)
+            opened = stage(opened)
+        return opened.cosines()
+
+    @torch.no_grad()
+    def joined(self, whole: Whole) -> Tensor:
+        """What the windows of a photo have handed over -> cosines: (1, Q, h, w) of the whole photo, or (n, Q, h, w).
+
+        Raises OptionError for stages behind a method that gives no attention.
+        """
+        joint = self.joint
+        assert joint is not None
+        found = joint.join(whole)
+        behind = dropwhile(lambda stage: stage is not joint, self.stages)
+        if isinstance(found, Tensor):
+            return found.float()
+        for stage in islice(behind, 1, None):
+            found = stage(found)
+        return found.cosines()
 
     @torch.no_grad()
     def opened(self, pixels: Tensor, text: Tensor) -> Opened:
-        """What `logits` works on, before feedback, to be looked at; all samples at once, so give few."""
-        batch, states, features = self.encoded(pixels, text)
-        return self._through(open_last(batch, states, features), but=Fed)
+        """What `logits` works on, before feedback, to be looked at; all samples at once, so give few.
 
-    def _through(self, opened: Opened, but: type | tuple[()] = ()) -> Opened:
+        Raises OptionError for a method over the whole photo.
+        """
+        if self.joint:
+            what = f"method {self.plan.method} joins the windows of a photo, and no window has an attention of its own"
+            raise OptionError(what, "look at another method")
+        batch, states, features = self.encoded(pixels, text)
+        opened = open_last(batch, states, features)
         for stage in self.stages:
-            opened = opened if isinstance(stage, but) else stage(opened)
+            opened = opened if isinstance(stage, Fed) else stage(opened)
         return opened
 
-    def encoded(self, pixels: Tensor, text: Tensor) -> tuple[Batch, States, Tensor | None]:
+    def encoded(
+        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None
+    ) -> tuple[Batch, States, Tensor | None]:
         """What the networks say before the last block: states of earlier blocks, and the guide's features.
 
-        (B, 3, H, W), (Q, E) -> the batch, {number: (B, [1+]N, D)} as the stages need them, (B, C, H', W') or None.
+        (B, 3, H, W), (Q, E), ids (B, H, W) -> the batch, {number: (B, [1+]N, D)} as the stages need them, and
+        (B, C, H', W') or None.
         """
         tower = self.clip
         needs = gather_needs(self.stages, tower.depth)
         pixels, text = pixels.to(tower.device), text.to(tower.device, torch.float32)
-        batch = Batch(tower, tower.grid(pixels), text)
+        regions = None if regions is None else regions.to(tower.device)
+        batch = Batch(tower, tower.grid(pixels), text, pixels, regions)
         return batch, self._states(batch, pixels, needs), self._features(pixels)
 
     def _states(self, batch: Batch, pixels: Tensor, needs: Needs) -> States:
         """(B, 3, H, W) -> outputs of the blocks that stages need, (B, [1+]N, D), by number."""
         tower, first = self.clip, needs.first_block or self.clip.depth
-        keep = frozenset(number for number in needs.states if number < first)
+        keep = frozenset(number for number in needs.all_states if number < first)
 
         def ordinary() -> tuple[Tensor, dict[int, Tensor]]:
             return tower.tokens(pixels, keep, tower.depth + 1 - first)
@@ -113,7 +163,7 @@ class Network:
         run = needs.around(batch, tower.run_block) if needs.around else tower.run_block
         for number in range(first, tower.depth):
             x = run(number, x)
-            states = states | {number: x} if number in needs.states else states
+            states = states | {number: x} if number in needs.all_states else states
         return states | {tower.depth - 1: x}
 
     def _features(self, pixels: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ from ..maps.decide import class_scores, undecided
 from ..maps.windows import ScoreMap
 from ..words.vocabulary import Vocabulary
 from .segmenter import Segmenter
-from .steps import Photo, blocks, statistics
+from .steps import Photo, statistics
 
 SAMPLES = 192  # of the longer side, for what comes second and third
 LISTED = 3  # classes of a sample
@@ -52,7 +52,7 @@ def planes(segmenter: Segmenter, photo: Photo, logits: Tensor, vocabulary: Vocab
     """Cosines of a photo's windows, (n, Q, h, w) -> its planes. The area rule is applied, the threshold is not."""
     rule = segmenter.rule(vocabulary)
     score_map = segmenter.score_map(photo, logits)
-    best, ground = undecided(blocks(score_map, photo, segmenter.plan.map_steps), photo.target, rule)
+    best, ground = undecided(segmenter.parts(photo, logits), photo.target, rule)
     scores = class_scores(_samples(score_map), rule)
     probability, ranked = scores.topk(min(LISTED, rule.classes), 0)
     return Planes(

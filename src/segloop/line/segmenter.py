@@ -18,23 +18,25 @@ from ..backbones.device import pick_device, pick_dtypes
 from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
 from ..backbones.tower import Tower
-from ..choice.methods import PATCH
+from ..choice.method import PATCH
 from ..choice.naming import Choice
 from ..choice.plan import Plan, resolve
 from ..common.attempts import Line
-from ..errors import ImageError, OptionError, UserError
+from ..errors import ImageError, OptionError
 from ..images import PLAIN, Normalisation, Reading, reading
-from ..maps.decide import Rule, class_scores, decide
-from ..maps.windows import ScoreMap, assemble
+from ..maps.decide import Blocks, Decision, Rule
+from ..maps.windows import Layout, ScoreMap, assemble, layout
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
 from ..words.vocabulary import Classes, Vocabulary
 from .bands import BandedPhoto, by_bands
 from .describe import described
+from .finishing import scores_of, segmentation
 from .network import Network
 from .opening import Fidelity, check_options, folder_settings, open_network
-from .steps import Cut, Photo, blocks, full_map, prepare, rule_of, statistics, tiles
+from .steps import Cut, Photo, RegionSource, blocks, check_text, decided, full_map, prepare, rule_of, tiles
+from .whole import whole_of
 
 Words = Vocabulary | Classes
 Bands = str | Sequence[int] | None
@@ -51,6 +53,7 @@ class Segmenter:
     fidelity: Fidelity = "default"
     batch: int = 8  # windows that go through the network together
     reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
+    masks: RegionSource | None = None  # where regions of photos come from
     told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
 
     def __repr__(self) -> str:
@@ -129,7 +132,7 @@ class Segmenter:
         not normalised again. Raises UserError for other shapes, OptionError where an attention of your own
         returns values of another shape.
         """
-        self._check_text(text)
+        check_text(text, self.clip.width)
         return self.network.logits(pixels, text)
 
     @torch.no_grad()
@@ -145,8 +148,7 @@ class Segmenter:
             what = f"the cosine map would take {size / 2**30:.1f} GiB, more than {limit / 2**30:.1f}"
             raise OptionError(what, "call segmenter(photo, words), which works by strips, or raise limit=")
         (logits,) = self.tiles([ready], self.text(vocabulary))
-        score_map = self.score_map(ready, logits)
-        return full_map(blocks(score_map, ready, self.plan.map_steps), score_map.shape)
+        return full_map(self.parts(ready, logits), (len(vocabulary.query_index), *ready.target))
 
     @overload
     def __call__(
@@ -200,7 +202,7 @@ class Segmenter:
         `progress(done, total)` counts the queries that had to be encoded.
         """
         rows = embed(vocabulary, self.clip, progress=progress, step=self.plan.rows).to(self.clip.device)
-        self._check_text(rows)
+        check_text(rows, self.clip.width)
         return rows
 
     def encoded(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Vocabulary:
@@ -217,7 +219,7 @@ class Segmenter:
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
-        return prepare(photo, self.plan.geometry, *self._cutting)
+        return prepare(photo, self.plan.geometry, *self._cutting, masks=self.masks)
 
     def prepare_by_bands(self, photo: Any, refused: ImageError) -> BandedPhoto:
         """The same for a scene that `prepare` has `refused` for its size: never whole in memory. Raises ImageError."""
@@ -234,8 +236,21 @@ class Segmenter:
 
     @torch.no_grad()
     def tiles(self, photos: Sequence[Cut], text: Tensor) -> list[Tensor]:
-        """Raw cosines of every window, (n, Q, h, w) float32 for each photo; `text` is (Q, E)."""
-        return tiles(photos, partial(self.network.logits, text=text), self.batch)
+        """Raw cosines of every window, (n, Q, h, w) float32 for each photo; `text` is (Q, E).
+
+        A method over the whole photo may give one tile of all of it; `layout` tells where tiles lie.
+        """
+        found = tiles(photos, lambda windows, ids: self.network.windows(windows, text, ids), self.batch)
+        if self.network.joint is None:
+            return found
+        text = text.to(self.clip.device, torch.float32)
+        wholes = (whole_of(photo, handed, text, self.clip) for photo, handed in zip(photos, found, strict=True))
+        return [self.network.joined(whole) for whole in wholes]
+
+    def layout(self, photo: Cut) -> Layout:
+        """Where the tiles of a photo lie: those of its windows, or one over the whole photo."""
+        joint = self.network.joint
+        return layout(photo.size, 0, 1, 1) if joint and joint.makes_one_map else photo.where
 
     @property
     def direct(self) -> bool:
@@ -244,7 +259,7 @@ class Segmenter:
 
     def score_map(self, photo: Cut, logits: Tensor) -> ScoreMap:
         """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
-        return assemble(logits, photo.where, photo.size, photo.target, self.direct)
+        return assemble(logits, self.layout(photo), photo.size, photo.target, self.direct)
 
     def _fill_a_batch(self, photos: Sequence[Photo]) -> bool:
         return sum(len(one.windows) for one in photos) >= self.batch
@@ -253,24 +268,18 @@ class Segmenter:
     def _decide(
         self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool, keep: Filter
     ) -> Segmentation:
-        score_map = self.score_map(photo, logits)
-        parts = blocks(score_map, photo, self.plan.map_steps)
-        decision, classes = decide(parts, photo.target, rule), list(vocabulary.classes)
-        sure = decision.confidence.cpu().numpy()
-        labels = keep(decision.labels.cpu().numpy(), sure, classes)
-        share, confidence = statistics(labels, sure, classes)
-        filtered = {"filter": keep.as_settings()} if keep.is_on else {}
-        return Segmentation(
-            labels=labels,
-            classes=classes,
-            scores=class_scores(full_map(parts, score_map.shape), rule).numpy() if scores else None,
-            share=share,
-            confidence=confidence,
-            image=photo.image,
-            source=photo.source,
-            settings={**self.describe(vocabulary), **filtered},
-            confidence_map=sure,
-        )
+        parts = self.parts(photo, logits)
+        decision = self.decided(photo, parts, rule)
+        full = scores_of(parts, (len(rule.query_index), *photo.target), rule) if scores else None
+        return segmentation(photo, decision, vocabulary.classes, self.describe(vocabulary), keep, full)
+
+    def parts(self, photo: Cut, logits: Tensor) -> Blocks:
+        """The map in parts, with the steps that are done on it."""
+        return blocks(self.score_map(photo, logits), photo, self.plan.map_steps)
+
+    def decided(self, photo: Cut, parts: Blocks, rule: Rule) -> Decision:
+        """Labels and confidence (H0, W0), with the steps that are done on labels."""
+        return decided(parts, photo, rule, self.plan.label_steps, self.network.models)
 
     def rule(self, vocabulary: Vocabulary) -> Rule:
         """How cosines of these words become labels. Raises OptionError for a threshold without a background.
@@ -281,14 +290,6 @@ class Segmenter:
             self.told.add(vocabulary.classes[0])
             warnings.warn(f"every pixel becomes {vocabulary.classes[0]!r}, {ALONE}", stacklevel=2)
         return rule_of(vocabulary, self.plan.deciding, self.clip.device)
-
-    def _check_text(self, text: Tensor) -> None:
-        if not isinstance(text, Tensor):
-            rows = "segmenter.text(Vocabulary(words))"
-            raise UserError(f"text is no tensor, but of {type(text).__name__}", f"make its rows: {rows}")
-        if text.ndim != 2 or text.shape[1] != self.clip.width:
-            what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
-            raise UserError(what, f"give rows of shape (Q, {self.clip.width})")
 
 
 def _raise(photo: Any, error: ImageError) -> None:

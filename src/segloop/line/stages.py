@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..attention.feedback import Readout
 from ..attention.operators import product
-from ..attention.types import Asked, Attention, LastBlock, Mix, Needs, States
+from ..attention.types import Asked, Attention, Earlier, LastBlock, Mix, Needs, States
 from ..backbones.finite import HALVES
 from ..backbones.tower import Tower
 from ..choice.settings import Surroundings
@@ -27,6 +28,13 @@ class Batch:
     tower: Tower
     grid: tuple[int, int]  # (rows, columns) of the tower's patches
     text: Tensor  # (Q, E) float32, unit rows
+    pixels: Tensor  # (B, 3, H, W), normalised as the tower has it
+    regions: Tensor | None = None  # (B, H, W) int64, ids of the pixels where masks came; see LastBlock
+
+    def part(self, samples: slice) -> "Batch":
+        """Some of its windows."""
+        regions = None if self.regions is None else self.regions[samples]
+        return replace(self, pixels=self.pixels[samples], regions=regions)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Opened:
     around: Surroundings
     method: str = "clip"  # whose attention it is, for errors
     finish: Callable[[Tensor], Tensor] | None = None  # behind W_o: (B, N, D) -> (B, N, D)
+    read: Callable[["Opened"], Readout] | None = None  # a path from mixed values to cosines of a stage's own
     mixed: Tensor | None = None  # (B, h, N, d), where a stage has mixed already
 
     @cached_property
@@ -71,8 +80,10 @@ class Opened:
         return self.attention(self.block)
 
     @property
-    def readout(self) -> BlockReadout:
-        """The path from mixed values to cosines."""
+    def readout(self) -> Readout:
+        """The path from mixed values to cosines: (B, h, N, d), patches only -> (B, N, Q) float32."""
+        if self.read:
+            return self.read(self)
         kept = self.tokens if self.around.residual else None
         return BlockReadout(self.batch.tower, self.batch.text, kept, self.around.mlp, finish=self.finish)
 
@@ -81,6 +92,14 @@ class Opened:
         if self.block.grid == self.batch.grid:
             return tokens
         return resample(tokens.mT.unflatten(-1, self.batch.grid), self.block.grid).flatten(2).mT
+
+    def earlier(self, number: int) -> LastBlock:
+        """Block `number`, from 1, opened on the working grid. A stage asks for it by `Needs(blocks=...)`."""
+        x, tower = self.states[number - 1], self.batch.tower
+        block = tower.open_block(x, self.batch.grid, number - 1)
+        if self.block.grid == self.batch.grid and self.block.has_class_token == block.has_class_token:
+            return block
+        return _moved(replace(block, x=x), self.block.grid)
 
     def cosines(self) -> Tensor:
         """(B, Q, h, w) float32 on the working grid. Raises OptionError where the Mix does not keep shapes."""
@@ -102,7 +121,14 @@ class Stage(Protocol):
         """The block as the next stage finds it."""
 
 
-def gather_needs(stages: Sequence[Stage], depth: int) -> Needs:
+class Needing(Protocol):
+    """A stage, or what joins windows."""
+
+    def needs(self, depth: int) -> Needs:
+        """What it asks for."""
+
+
+def gather_needs(stages: Sequence[Needing], depth: int) -> Needs:
     """What all stages need together, of a tower of `depth` blocks; the input of the last block always."""
     return reduce(lambda found, stage: found | stage.needs(depth), stages, Needs(frozenset({depth - 1})))
 
@@ -111,7 +137,7 @@ def open_last(batch: Batch, states: States, guide: Tensor | None = None) -> Open
     """The last block as the tower has it: its own attention, input and MLP kept. `guide` is (B, C, H, W)."""
     tower = batch.tower
     x = states[tower.depth - 1]
-    block = replace(tower.open_block(x, batch.grid), guide=guide, x=x)
+    block = replace(tower.open_block(x, batch.grid), guide=guide, x=x, regions=batch.regions)
     return Opened(batch, states, block, x[:, tower.first_patch :], product("qk"), Surroundings(True, True))
 
 
@@ -136,15 +162,22 @@ class Host:
         if wrong:
             what = f"attention {self.method} needs the output of block {wrong[0]!r}"
             raise OptionError(what, f"there are those of 0 (the first one's input) to {depth - 1}")
+        wrong = [number for number in found.blocks if number not in range(1, depth)]
+        if wrong:
+            what = f"attention {self.method} needs queries and keys of block {wrong[0]!r}"
+            raise OptionError(what, f"before the last there are those of 1 to {depth - 1}")
         return found
 
     def __call__(self, opened: Opened) -> Opened:
         """Replaces the tower's own."""
-        states = Asked({number: opened.states[number] for number in self.needs(opened.batch.tower.depth).states})
-        return replace(opened, method=self.method, attention=partial(self._checked, states), around=self.around)
+        needs = self.needs(opened.batch.tower.depth)
+        states = Asked({number: opened.states[number] for number in needs.states})
+        return replace(opened, method=self.method, attention=partial(self._checked, opened, states), around=self.around)
 
-    def _checked(self, states: States, block: LastBlock) -> Mix:
-        mix = self.attention(replace(block, states=states))
+    def _checked(self, opened: Opened, states: States, block: LastBlock) -> Mix:
+        numbers = self.needs(opened.batch.tower.depth).blocks
+        earlier = Earlier({number: replace(opened, block=block).earlier(number) for number in numbers})
+        mix = self.attention(replace(block, states=states, earlier=earlier))
         known = hasattr(mix, "row_sum")  # an operator of segloop's; whatever else is somebody's own
         return mix if known else lambda values: kept(mix(values), values, self.method)
 
@@ -189,7 +222,11 @@ def on_guide_grid(block: LastBlock) -> LastBlock:
     """A block on the tower's grid -> on its guide's, patches only. Raises OptionError where there is none."""
     if block.guide is None:
         raise OptionError("this attention needs the features of a vision model", "name a vision model, such as dino")
-    grid = (block.guide.shape[-2], block.guide.shape[-1])
+    return _moved(block, (block.guide.shape[-2], block.guide.shape[-1]))
+
+
+def _moved(block: LastBlock, grid: tuple[int, int]) -> LastBlock:
+    """A block on the tower's grid -> on another, patches only."""
 
     def moved(tokens: Tensor) -> Tensor:
         maps = tokens[:, :, block.first_patch :].mT.flatten(1, 2).unflatten(-1, block.grid)

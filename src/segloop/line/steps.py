@@ -1,8 +1,8 @@
 """The steps between a photo and its map, as functions: resize and cut, windows through a network, back, decide."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain, islice
 from pathlib import Path
@@ -13,16 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..attention.types import MARGIN
 from ..choice.settings import Deciding, Geometry
-from ..errors import OptionError
+from ..errors import ImageError, OptionError, UserError
 from ..images import CLIP, PLAIN, Elsewhere, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
-from ..maps.decide import Block, Blocks, Rule, decide
-from ..maps.refine import MapStep
-from ..maps.windows import Layout, ScoreMap, cut, layout
+from ..maps.decide import Block, Blocks, Decision, Rule, decide
+from ..maps.refine import MapStep, ReadyStep
+from ..maps.relabel import LabelStep, Settled
+from ..maps.windows import Layout, ScoreMap, cut, cut_ids, layout, nearest_index
 from ..words.vocabulary import Vocabulary
 
 STRIP_BYTES = 4 * 2**20  # of cosines decided at once: on a CPU they stay in its cache
 BAND_BYTES = 64 * 2**20  # of cosines prepared at once
+
+RegionSource = Callable[[Any, np.ndarray], np.ndarray]
+"""(photo as it was given, (H0, W0, 3) uint8) -> its regions (H0, W0) of whole numbers, 0 for none."""
 
 
 class Measured(Protocol):
@@ -36,9 +41,21 @@ class Measured(Protocol):
     def pixels(self) -> Tensor:
         """(3, height, width) float32, resized and normalised; only steps on the map look at it."""
 
+    @property
+    def image(self) -> np.ndarray | None:
+        """(H0, W0, 3) uint8 RGB, where it is at hand."""
+
+    @property
+    def regions(self) -> np.ndarray | None:
+        """(H0, W0) int64 region ids, 0 for none; None where no masks came."""
+
 
 class Cut(Measured, Protocol):
     """A photo in windows."""
+
+    @property
+    def source(self) -> str | None:
+        """The file's path."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,6 +69,10 @@ class Cut(Measured, Protocol):
     def windows(self) -> Any:
         """As many as its length says; each (3, h, w) float32."""
 
+    @property
+    def window_regions(self) -> Tensor | None:
+        """(n, h, w) int64, the regions cut likewise; None where no masks came."""
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -63,6 +84,8 @@ class Photo:
     where: Layout
     pixels: Tensor  # (3, height, width) float32, normalised
     windows: Tensor  # (n, 3, h, w) float32
+    regions: np.ndarray | None = None  # (H0, W0) int64 region ids, 0 for none; None where no masks came
+    window_regions: Tensor | None = None  # (n, h, w) int64, MARGIN where a window is padded
 
     @property
     def target(self) -> tuple[int, int]:
@@ -77,10 +100,11 @@ def prepare(
     at_least: int,
     reading: Reading = PLAIN,
     normalisation: Normalisation = CLIP,
+    masks: RegionSource | None = None,
 ) -> Photo:
     """Read, resize and cut a photo; windows are padded to multiples of `pad` pixels, sides are `at_least` pixels.
 
-    Raises ImageError for what is not a photo.
+    Raises ImageError for what is not a photo, or has no masks that fit it.
     """
     image = read_image(photo, reading)
     height, width, _ = image.shape
@@ -88,12 +112,24 @@ def prepare(
     pixels = torch.from_numpy(normalise(resize_uint8(image, size), normalisation))
     where = layout(size, geometry.crop, geometry.stride, pad)
     source = os.fspath(photo) if isinstance(photo, (str, Path, Elsewhere)) else None
-    return Photo(image, source, size, where, pixels, cut(pixels, where))
+    ready = Photo(image, source, size, where, pixels, cut(pixels, where))
+    return ready if masks is None else _with_regions(ready, masks(photo, image))
 
 
-def tiles(photos: Sequence[Cut], network: Callable[[Tensor], Tensor], batch: int) -> list[Tensor]:
-    """Windows of all photos through `network` ((b, 3, h, w) -> (b, Q, h', w')): (n, Q, h', w') for each photo.
+def _with_regions(photo: Photo, regions: np.ndarray) -> Photo:
+    if regions.shape != photo.target or regions.dtype.kind not in "iu":
+        what = f"masks of {'x'.join(map(str, regions.shape))} {regions.dtype} came for a photo of "
+        remedy = "give a whole number for every pixel of the photo: its region, 0 for none"
+        raise ImageError(what + "x".join(map(str, photo.target)), remedy)
+    regions = regions.astype(np.int64)
+    resized = torch.from_numpy(regions[np.ix_(*map(nearest_index, photo.target, photo.size))])
+    return replace(photo, regions=regions, window_regions=cut_ids(resized, photo.where, MARGIN))
 
+
+def tiles(photos: Sequence[Cut], network: Callable[[Tensor, Tensor | None], Tensor], batch: int) -> list[Tensor]:
+    """Windows of all photos through `network`: (n, Q, h', w') for each photo.
+
+    It takes windows (b, 3, h, w) and their regions (b, h, w), or None where no masks came, and gives (b, Q, h', w').
     Windows of one size share batches, whichever photo they come from; those of a batch are asked for together.
     """
     logits: list[list[Tensor]] = [[] for _ in photos]
@@ -101,9 +137,12 @@ def tiles(photos: Sequence[Cut], network: Callable[[Tensor], Tensor], batch: int
         members = [i for i, photo in enumerate(photos) if photo.where.window == shape]
         owners = [i for i in members for _ in range(len(photos[i].windows))]
         windows = chain.from_iterable(photos[i].windows for i in members)
+        masked = [found for i in members if (found := photos[i].window_regions) is not None]
+        regions = torch.cat(masked) if masked else None
         for start in range(0, len(owners), batch):
             some = torch.stack(list(islice(windows, batch)))
-            for owner, tile in zip(owners[start : start + batch], network(some), strict=True):
+            made = network(some, None if regions is None else regions[start : start + batch])
+            for owner, tile in zip(owners[start : start + batch], made, strict=True):
                 logits[owner].append(tile)
     return [torch.stack(found) for found in logits]
 
@@ -119,20 +158,51 @@ def blocks(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep] = 
 
     def by_queries() -> Iterator[Block]:
         step = max(1, BAND_BYTES // (4 * height * width))
-        image = photo.pixels[None].to(score_map.mosaic.device)
-        image = F.interpolate(image, size=photo.target, mode="bilinear")[0]
-        ready = [step.ready(image) for step in steps]
+        before, after = _ready(steps, photo, score_map.mosaic.device)
         for start in range(0, queries, step):
             part = slice(start, min(start + step, queries))
-            maps = reduce(lambda maps, step: step(maps), ready, score_map.queries(part))
-            yield Block(slice(0, height), part, maps)
+            if before:
+                maps = reduce(lambda maps, step: step(maps), before, score_map.at_network_size(part))
+                maps = F.interpolate(maps[None], size=photo.target, mode="bilinear")[0]
+            else:
+                maps = score_map.queries(part)
+            yield Block(slice(0, height), part, reduce(lambda maps, step: step(maps), after, maps))
 
     return by_queries if steps else by_rows
 
 
-def labels_of(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep], rule: Rule) -> np.ndarray:
-    """The map and what is decided of it: (H0, W0) int64 on the CPU."""
-    return decide(blocks(score_map, photo, map_steps), photo.target, rule).labels.cpu().numpy()
+def _ready(steps: Sequence[MapStep], photo: Measured, device: torch.device) -> tuple[list[ReadyStep], list[ReadyStep]]:
+    """Steps made ready for a photo: those at the network's size, and those at the photo's own."""
+    pixels = photo.pixels.to(device)
+    late = [step for step in steps if not getattr(step, "at_network_size", False)]
+    early = [step.ready(pixels) for step in steps if step not in late]
+    image = F.interpolate(pixels[None], size=photo.target, mode="bilinear")[0] if late else pixels
+    return early, [step.ready(image) for step in late]
+
+
+def decided(
+    parts: Blocks,
+    photo: Measured,
+    rule: Rule,
+    label_steps: Sequence[LabelStep],
+    models: Mapping[str, Any] | None = None,
+) -> Decision:
+    """What is decided of the map, and what steps on labels make of that. `models` came besides CLIP."""
+    decision = decide(parts, photo.target, rule)
+    for step in label_steps:
+        if step.is_on:
+            decision = step(Settled(decision, parts, rule, photo.image, photo.regions, models or {}))
+    return decision
+
+
+def check_text(text: Any, width: int) -> None:
+    """Raises UserError for what are no text rows (Q, width)."""
+    if not isinstance(text, Tensor):
+        rows = "segmenter.text(Vocabulary(words))"
+        raise UserError(f"text is no tensor, but of {type(text).__name__}", f"make its rows: {rows}")
+    if text.ndim != 2 or text.shape[1] != width:
+        what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
+        raise UserError(what, f"give rows of shape (Q, {width})")
 
 
 def rule_of(vocabulary: Vocabulary, deciding: Deciding, device: torch.device | None = None) -> Rule:

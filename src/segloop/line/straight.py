@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..maps.decide import decide
 from ..maps.windows import assemble
 from ..words.embeddings import embed
 from ..words.vocabulary import Vocabulary
 from .segmenter import Segmenter
 from .stages import open_last
-from .steps import blocks
+from .steps import blocks, decided
 
 
 @torch.no_grad()
@@ -23,13 +22,15 @@ def straight_line(segmenter: Segmenter, photo: Any, vocabulary: Vocabulary) -> T
     """Labels (H0, W0) int64 of a photo (path, PIL image, array), the same as `segmenter(photo, vocabulary).labels`.
 
     Q queries of E numbers; n windows of N patches; h heads of d numbers. Raises as `Segmenter` does.
+    A method over the whole photo, such as lposs, leaves this way at step 8: see `Network.joined`.
     """
     network, plan = segmenter.network, segmenter.plan
 
     text = embed(vocabulary, network.clip, step=plan.rows)  # 0: (Q, E) unit rows, one a query of all templates
     ready = segmenter.prepare(photo)  # 1 to 3: read, resized, cut: ready.windows (n, 3, height, width)
 
-    batch, states, features = network.encoded(ready.windows, text)  # 4 and 5: (n, 1 + N, D) by block, (n, C, H', W')
+    windows = ready.windows, text, ready.window_regions  # regions where masks came, else None
+    batch, states, features = network.encoded(*windows)  # 4 and 5: (n, 1 + N, D) by block, (n, C, H', W')
     opened = open_last(batch, states, features)  # 7: q, k, v (n, h, 1 + N, d) of the last block
     for stage in network.stages:  # 8: host attention and guide grid; 6: SFP; 9: FSA
         opened = stage(opened)
@@ -38,4 +39,5 @@ def straight_line(segmenter: Segmenter, photo: Any, vocabulary: Vocabulary) -> T
     where, target = ready.where, ready.target  # the windows' places, (H0, W0)
     score_map = assemble(cosines, where, ready.size, target, segmenter.direct)  # 11: (Q, H0, W0), made by strips
     parts = blocks(score_map, ready, plan.map_steps)  # 11b: with PAMR and its like, where they are on
-    return decide(parts, target, segmenter.rule(vocabulary)).labels  # 12: temperature, synonyms, threshold, argmax
+    rule = segmenter.rule(vocabulary)
+    return decided(parts, ready, rule, plan.label_steps).labels  # 12: temperature, synonyms, threshold, argmax

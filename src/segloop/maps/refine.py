@@ -19,15 +19,26 @@ CENTRE_FLOOR = 1e-8  # added to the standard deviation
 CONTRAST = 0.1  # fraction of the local standard deviation that counts as one unit of difference
 
 
-class MapStep(Protocol):
-    """What changes cosines at the photo's own size; its fields are settings."""
+ReadyStep = Callable[[Tensor], Tensor]
+"""Maps of some queries, (q, H, W) -> (q, H, W)."""
+
+
+class Switched(Protocol):
+    """A step that its constants can keep off."""
 
     @property
     def is_on(self) -> bool:
         """Whether these constants do anything at all."""
 
-    def ready(self, image: Tensor) -> Callable[[Tensor], Tensor]:
-        """For the normalised photo (3, H, W): what becomes of some queries' maps, (q, H, W) -> (q, H, W)."""
+
+class MapStep(Switched, Protocol):
+    """What changes cosines of the whole photo; its fields are settings."""
+
+    def ready(self, image: Tensor) -> ReadyStep:
+        """For the normalised photo (3, H, W), at the size that it works on: what becomes of queries' maps.
+
+        That is the photo's own size; the network's, before the map is resized, where it says `at_network_size = True`.
+        """
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class PAMR:
         """Whether there is a step to do."""
         return self.pamr_steps > 0
 
-    def ready(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+    def ready(self, image: Tensor) -> ReadyStep:
         """(3, H, W) -> (q, H, W) -> (q, H, W) float32."""
         weights = pamr_weights(image[None], self.pamr_dilations)
         return partial(_refined, weights=weights, steps=self.pamr_steps, dilations=self.pamr_dilations)

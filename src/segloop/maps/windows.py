@@ -9,6 +9,7 @@ full-size accumulator ever exists.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -60,6 +61,17 @@ def cut(image: Tensor, where: Layout) -> Tensor:
     return F.pad(torch.stack(windows), (*where.pad_columns, *where.pad_rows))
 
 
+def nearest_index(length: int, cells: int) -> np.ndarray:
+    """Where each of `cells` reads among `length`, by nearest neighbour: floor(i * length / cells), (cells,) int64."""
+    return np.arange(cells) * length // cells
+
+
+def cut_ids(ids: Tensor, where: Layout, margin: int) -> Tensor:
+    """Ids of pixels (H, W) -> those of the windows (n, h, w), padded with `margin`, in the order of `cut`."""
+    windows = [ids[top:bottom, left:right] for top, bottom in where.rows for left, right in where.columns]
+    return F.pad(torch.stack(windows), (*where.pad_columns, *where.pad_rows), value=margin)
+
+
 def interpolation(cells: int, length: int) -> Tensor:
     """PyTorch's linear resize (align_corners False, no antialias) as a matrix (length, cells), float64."""
     return F.interpolate(torch.eye(cells, dtype=torch.float64)[:, None], size=length, mode="linear")[:, 0].T
@@ -95,6 +107,7 @@ class ScoreMap:
     mosaic: Tensor  # (Q, R, C) float32, the windows' grids side by side
     rows: Tensor  # (H0, R) float32
     columns: Tensor  # (W0, C) float32
+    network: tuple[Tensor, Tensor] | None = None  # (height, R), (width, C) of the resized photo
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -104,6 +117,12 @@ class ScoreMap:
     def queries(self, part: slice) -> Tensor:
         """Some queries over the whole map: (q, H0, W0) float32."""
         return self.rows @ (self.mosaic[part] @ self.columns.T)
+
+    def at_network_size(self, part: slice) -> Tensor:
+        """Some queries over the resized photo: (q, height, width) float32."""
+        assert self.network is not None
+        rows, columns = (matrix.to(self.mosaic) for matrix in self.network)
+        return rows @ (self.mosaic[part] @ columns.T)
 
     def strips(self, strip_bytes: int, band_bytes: int) -> Iterator[tuple[slice, Tensor]]:
         """The map from top to bottom: pairs of rows and their cosines (Q, r, W0) float32.
@@ -146,9 +165,13 @@ def assemble(
     n, queries, h, w = logits.shape
     tiles = logits.view(len(where.rows), len(where.columns), queries, h, w).permute(2, 0, 3, 1, 4)
     mosaic = tiles.reshape(queries, len(where.rows) * h, len(where.columns) * w)
+    inner = (
+        axis_matrix(where.rows, where.pad_rows, h, size[0]),
+        axis_matrix(where.columns, where.pad_columns, w, size[1]),
+    )
     if direct and n == 1:
         rows, columns = interpolation(h, target[0]), interpolation(w, target[1])
     else:
-        rows = _resized(axis_matrix(where.rows, where.pad_rows, h, size[0]), target[0])
-        columns = _resized(axis_matrix(where.columns, where.pad_columns, w, size[1]), target[1])
-    return ScoreMap(mosaic.float(), rows.to(mosaic.device, torch.float32), columns.to(mosaic.device, torch.float32))
+        rows, columns = map(_resized, inner, target)
+    rows, columns = (matrix.to(mosaic.device, torch.float32) for matrix in (rows, columns))
+    return ScoreMap(mosaic.float(), rows, columns, inner)
