@@ -56,6 +56,9 @@ PUBLISHED = [  # spec 0.7: recipe, short side, crop, stride, scale, threshold, a
     ("sc-clip/coco-stuff", 336, 224, 112, 40, None, None, "S"),
     ("sc-clip/cityscapes", 560, 224, 112, 40, None, None, "S"),
     ("sc-clip/ade20k", 336, 224, 112, 40, None, None, "S"),
+    ("resclip/voc21", 336, 0, 112, 40, 0.1, None, "S"),
+    ("resclip/coco-object", 336, 224, 112, 40, 0.1, None, "S"),
+    ("resclip/cityscapes", 560, 224, 112, 40, None, None, "S"),
     ("maskclip/voc21", 336, 224, 112, 40, 0.1, None, "clear"),
     ("maskclip/cityscapes", 336, 224, 112, 40, None, None, "clear"),
 ]

@@ -53,13 +53,13 @@ def test_the_published_rows_are_those_that_reports_have_a_figure_of():
         (one.host or one.method, sizes.get(one.clip, "ViT-H/14"), bool(one.host))
         for one in PRESETS["published"].configurations()
     }
-    others = {"resclip", "rf-clip", "cass", "trident", "corrclip", "ov-stitcher"}
+    others = {"rf-clip", "cass", "trident", "corrclip", "ov-stitcher"}
     theirs = {(one.method, one.backbone, one.feedback) for one in published() if one.method not in others}
-    assert ours == theirs and len(ours) == 17
+    assert ours == theirs and len(ours) == 18
 
 
 def test_all_methods_and_several_clips_have_folders_of_their_own():
-    names = ["clip", "maskclip", "sclip", "clearclip", "naclip", "proxyclip", "sfp", "sc-clip"]
+    names = ["clip", "maskclip", "sclip", "clearclip", "naclip", "proxyclip", "sfp", "sc-clip", "resclip"]
     assert labels(tasks_of(wish(methods="all"))) == [f"scenes/{name}" for name in names]
     clips = ("tiny", "openai/clip-vit-large-patch14")
     both = tasks_of(wish(methods="sclip", fsa="off,on", clips=clips))

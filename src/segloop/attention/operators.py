@@ -57,7 +57,7 @@ class Softmax:
     left: Tensor  # (B, h, N, d)
     right: Tensor  # (B, h, N, d)
     scale: float
-    bias: Tensor | None = None  # (N, N), shared by heads
+    bias: Tensor | None = None  # (N, N) or (B, 1, N, N), shared by heads
     row_sum: float = 1.0
 
     def __call__(self, values: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class Softmax:
         """(B, h, len(index), N); each sums to 1."""
         index = list(index)
         logits = self.scale * self.left[:, :, index] @ self.right.mT
-        return (logits if self.bias is None else logits + self.bias[index]).softmax(-1)
+        return (logits if self.bias is None else logits + self.bias[..., index, :]).softmax(-1)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ CLIP_THRESHOLDS = {
 BASELINES: dict[str, Method] = {
     "clip": Method(
         summary="plain CLIP: query-key attention, residual and MLP kept",
+        cost="one pass",
         source="FSA's code base, vanilla CLIP column",
         names="P",
         defaults={"crop": 336},
@@ -28,6 +29,7 @@ BASELINES: dict[str, Method] = {
     ),
     "maskclip": Method(
         summary="values as they are, no residual, no MLP",
+        cost="one pass",
         source="geometry of segloop, thresholds of vanilla CLIP",
         names="clear",
         datasets=CLIP_THRESHOLDS,
@@ -36,6 +38,7 @@ BASELINES: dict[str, Method] = {
     ),
     "sclip": Method(
         summary="query-query plus key-key attention, residual and MLP kept",
+        cost="one pass",
         source="SCLIP's configurations",
         names="S",
         datasets={
@@ -48,6 +51,7 @@ BASELINES: dict[str, Method] = {
     ),
     "clearclip": Method(
         summary="query-query attention, no residual, no MLP",
+        cost="one pass",
         source="ClearCLIP's configurations",
         names="clear",
         defaults={"short_side": 448, "crop": 448, "stride": 224, "logit_scale": 50.0},
@@ -61,6 +65,7 @@ BASELINES: dict[str, Method] = {
     ),
     "naclip": Method(
         summary="key-key attention drawn to its neighbourhood, no residual, no MLP, PAMR",
+        cost="one pass; PAMR on the map in its published rows",
         source="NACLIP's configurations",
         names="S",
         defaults={"pamr_steps": 10},
@@ -77,6 +82,8 @@ BASELINES: dict[str, Method] = {
 
 BASELINES["proxyclip"] = Method(
     summary="attention lent by a vision model: how alike patches look to it",
+    uses="a vision model",
+    cost="one pass of each; a matrix of likeness that heads share",
     source="ProxyCLIP's configurations",
     names="P",
     defaults={"crop": 336},
@@ -91,6 +98,8 @@ BASELINES["proxyclip"] = Method(
 )
 BASELINES["fsa"] = Method(
     summary="feedback: the output's own coherence, fed back into the attention of any host",
+    uses="what its host uses",
+    cost="its host, three readouts, and a matrix of patches by blocks of rows",
     source="FSA's configurations (arXiv 2508.20265)",
     names="P",
     defaults={"crop": 336},

@@ -20,6 +20,8 @@ class Method:
     names: str  # variant of the class lists
     defaults: Constants = field(default_factory=dict)
     datasets: Mapping[str, Constants] = field(default_factory=dict)
+    uses: str = ""  # models besides CLIP, and masks
+    cost: str = ""  # in words: what it does besides one pass through CLIP
     pad: int = 1  # pixels; reference fidelity pads windows to multiples of it (spec 1.3)
     whole_in_two_steps: bool = False  # reference fidelity, crop 0: grid -> network input -> photo (spec 1.4)
     published: bool = True

@@ -12,6 +12,7 @@ from ..errors import OptionError
 from .baselines import BASELINES, CLIP_THRESHOLDS
 from .method import PATCH, Method
 from .purifiers import SC_CLIP_ROW, SFP_ROW
+from .resclip import RESCLIP_ROW
 
 THRESHOLDS = ("background_threshold", "area_threshold", "pamr_steps")
 
@@ -19,6 +20,7 @@ _ROWS: dict[str, Method] = {
     **BASELINES,
     "sfp": SFP_ROW,
     "sc-clip": SC_CLIP_ROW,
+    "resclip": RESCLIP_ROW,
 }
 
 PRODUCT = Method(

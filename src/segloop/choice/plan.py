@@ -191,12 +191,21 @@ def _by_name(stages: Iterable[Any]) -> dict[str, Any]:
 def _unmistakable(
     records: Constants, part: str, record: Any, called: str, taken: Collection[str] = ()
 ) -> dict[str, Any]:
-    """A record that may be the user's, by its part. Raises OptionError where a constant has another's name."""
+    """A record that may be the user's, by its part. Raises OptionError where a constant has another's name.
+
+    What a record calls `shared` is one constant with another's of that name.
+    """
     for name in constants_of(record):
-        if name in RESERVED or name in taken or any(name in constants_of(other) for other in records.values()):
+        others = [other for other in records.values() if name in constants_of(other)]
+        shared = name in _shared(record) or all(name in _shared(other) for other in others)
+        if name in RESERVED or name in taken or not shared:
             what = f"constant {name!r} of {part} {called} is the name of another setting"
             raise OptionError(what, "call it something else")
     return {part: record}
+
+
+def _shared(record: Any) -> Collection[str]:
+    return getattr(record, "shared", ())
 
 
 def shared_constants() -> dict[str, Any]:
@@ -225,7 +234,7 @@ def _owners() -> dict[str, tuple[str, str]]:
     for name, step in ROWS.items():
         found |= dict.fromkeys(constants_of(step), (f"rows {name}", f"add --set rows={name}"))
     for name, method in METHODS.own.items():
-        found |= dict.fromkeys(_flat(*method.stages), (name, f"add --method {name}"))
+        found = dict.fromkeys(_flat(*method.stages), (name, f"add --method {name}")) | found
     guided = [name for name, row in VARIANTS.items() if row.on_guide_grid]
     for record, name, remedy in (
         (Guidance(), guided[0], f"add --method {guided[0]}"),

@@ -63,10 +63,10 @@ PRESETS = {
         ),
     ),
     "published": Preset(
-        "what `segloop report --against published` has a figure of, 17 rows on the eight data sets",
+        "what `segloop report --against published` has a figure of, 18 rows on the eight data sets",
         (
             Part(("maskclip", "sclip", "clearclip", "proxyclip"), (BASE,), BOTH),
-            Part(("clip", "naclip", "sc-clip", "sfp")),
+            Part(("clip", "naclip", "resclip", "sc-clip", "sfp")),
             Part(("sclip", "clearclip", "naclip", "proxyclip"), (LARGE,)),
             Part(("proxyclip",), (HUGE,)),
         ),

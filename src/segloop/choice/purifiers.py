@@ -12,6 +12,7 @@ _PURIFIED: dict[str, Constants] = {
 }
 SFP_ROW = Method(
     summary="outlier tokens repaired, attention enhanced by likeness, layers integrated",
+    cost="one pass; outliers, three likenesses of patches",
     source="SFP's configurations (ICCV 2025); scale 40 on ViT-L/14 inferred from their comments",
     names="SFP",
     datasets={**_PURIFIED, "ade20k": {"short_side": 384}},
@@ -26,6 +27,7 @@ SFP_ROW = Method(
 )
 SC_CLIP_ROW = Method(
     summary="as sfp, outliers by local density, key-key attention, likeness taken as it is",
+    cost="one pass; outliers, three likenesses of patches",
     source="SC-CLIP's configurations",
     names="S",
     datasets=_PURIFIED,

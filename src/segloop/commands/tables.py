@@ -20,12 +20,13 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
         rows = [
             {"method": name, "summary": row.summary, "residual": kept[name].residual, "mlp": kept[name].mlp}
             | {"class_list": row.names, "recipes": f"{name}/<data set>", "source": row.source}
+            | {"uses": row.uses, "cost": row.cost}
             | {"hosts": hosts if name == "fsa" else [], "vision": guides if kept[name].on_guide_grid else {}}
             for name, row in METHODS.items()
         ]
         if options.as_lines(rows, json_lines):
             return
-        columns = ("method", "summary", "recipes", "source")
+        columns = ("method", "summary", "uses", "cost", "source")
         console.table("Methods", columns, [[str(row[column]) for column in columns] for row in rows])
         console.tell("")
         console.tell("Vision models that guide proxyclip (--vision):")

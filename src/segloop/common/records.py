@@ -60,11 +60,12 @@ def override(record: Record, changes: Constants) -> Record:
 
 
 def share_out(parts: Mapping[str, Any], changes: Constants) -> dict[str, dict[str, Any]]:
-    """Changes by the part whose record has such a field; a name that no part has goes to ""."""
-    home = {name: part for part, record in parts.items() for name in constants_of(record)}
+    """Changes by the parts whose records have such a field, mostly one; a name that no part has goes to ""."""
+    known = {part: constants_of(record) for part, record in parts.items()}
     shared: dict[str, dict[str, Any]] = {part: {} for part in ("", *parts)}
     for name, value in changes.items():
-        shared[home.get(name, "")][name] = value
+        for part in [part for part, names in known.items() if name in names] or [""]:
+            shared[part][name] = value
     return shared
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
+from ..attention.resclip import ResCLIP
 from ..attention.types import Needs, States
 from ..backbones.shared import Memory
 from ..backbones.tower import Tower
@@ -20,13 +21,14 @@ from ..common.world import recorded
 from ..errors import OptionError, UserError
 from .fed import Fed
 from .purified import Purified
+from .rescued import Rescued
 from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last
 from .whole import Joint, Whole, joint_of, windows_alone
 
 PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
 
 
-STAGES: Mapping[type, Callable[[Any], Stage]] = {Guidance: OnGuideGrid, SFP: Purified, FSA: Fed}
+STAGES: Mapping[type, Callable[[Any], Stage]] = {Guidance: OnGuideGrid, SFP: Purified, ResCLIP: Rescued, FSA: Fed}
 """The stage that a record of constants stands for; any other record of a plan is a stage itself."""
 
 

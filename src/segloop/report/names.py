@@ -21,6 +21,7 @@ METHODS = {  # in the papers' order; the rest follows by name
     "proxyclip": "ProxyCLIP",
     "sfp": "SFP",
     "sc-clip": "SC-CLIP",
+    "resclip": "ResCLIP",
 }
 BACKBONES = {name.split("/")[-1]: row.size for name, row in MODELS.items() if row.size}
 HUB_IDS = {row.hub: name for name, row in GUIDES.items()}
