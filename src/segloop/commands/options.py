@@ -50,7 +50,7 @@ Host = Annotated[
     str | None,
     typer.Option(
         "--host",
-        help="What fsa, sfp, sc-clip or resclip is attached to, as sclip or sfp:proxyclip; alone it means --method fsa.",
+        help="What fsa, sfp, sc-clip, resclip is attached to, as sclip or sfp:proxyclip; alone it means --method fsa.",
     ),
 ]
 Vision = Annotated[

@@ -12,6 +12,7 @@ from ..data.datasets import Sample
 from ..errors import ImageError, OptionError, UserError
 from ..line.steps import blocks
 from ..maps.decide import Decision, decide
+from ..maps.relabel import LABEL_STEPS
 from ..runs.told import Progress, State, silent
 from ..runs.work import ahead
 from ..scoring.bootstrap import Paired, paired
@@ -60,7 +61,11 @@ def tune(
     Class lists without background have no threshold to choose. The run's own constants are always among the pairs.
     Raises UserError for fewer than two images, OptionError for scales and thresholds that cannot be.
     """
-    own, _ = kept.records()
+    own, steps = kept.records()
+    relabelling = [name for name in LABEL_STEPS if steps[name].is_on]
+    if relabelling:
+        what = f"{kept.folder} changes labels behind the threshold ({', '.join(relabelling)})"
+        raise OptionError(what, "tune chooses thresholds for runs without: evaluate with --scores and without it")
     grid = sorted({*map(float, scales), own.logit_scale})
     limits = sorted({0.0, *thresholds, own.background_threshold or 0.0}) if kept.vocabulary.background == 0 else [0.0]
     if not (all(0 < one <= MOST_SCALE for one in grid) and all(0 <= one <= 1 for one in (*limits, *thresholds))):
