@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import demo, evaluate, inspect, label, prepare, report, scenes, segment, tables, tune
+from .commands import bench, demo, evaluate, inspect, label, prepare, report, scenes, segment, tables, tune
 from .common import console
 from .errors import SegloopError
 
@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (evaluate.evaluate, evaluate.EXAMPLE),
     (report.report, report.EXAMPLE),
     (tune.tune, tune.EXAMPLE),
+    (bench.bench, bench.EXAMPLE),
     (prepare.prepare, prepare.EXAMPLE),
     (scenes.scenes, scenes.EXAMPLE),
     (tables.methods, "segloop methods --json"),

@@ -151,9 +151,9 @@ class Network:
         pixels, text = pixels.to(tower.device), text.to(tower.device, torch.float32)
         regions = None if regions is None else regions.to(tower.device)
         batch = Batch(tower, tower.grid(pixels), text, pixels, regions)
-        return batch, self._states(batch, pixels, needs), self._features(pixels)
+        return batch, self.states(batch, pixels, needs), self.features(pixels)
 
-    def _states(self, batch: Batch, pixels: Tensor, needs: Needs) -> States:
+    def states(self, batch: Batch, pixels: Tensor, needs: Needs) -> States:
         """(B, 3, H, W) -> outputs of the blocks that stages need, (B, [1+]N, D), by number."""
         tower, first = self.clip, needs.first_block or self.clip.depth
         keep = frozenset(number for number in needs.all_states if number < first)
@@ -168,7 +168,8 @@ class Network:
             states = states | {number: x} if number in needs.all_states else states
         return states | {tower.depth - 1: x}
 
-    def _features(self, pixels: Tensor) -> Tensor | None:
+    def features(self, pixels: Tensor) -> Tensor | None:
+        """The guide's features of (B, 3, H, W): (B, C, H', W') float32, or None without a guide."""
         guide, how = self.guide, (self.plan.geometry.crop, self.clip.normalisation)
         if guide is None or self.memory is None:
             return guide(pixels, *how) if guide else None
