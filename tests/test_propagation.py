@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from golden import Case, cases
-from segloop.errors import OptionError
+from segloop.errors import ImageError, OptionError
 from segloop.maps import pixelgraph, propagation
-from segloop.maps.pixelgraph import PixelGraph, Stencil, lab, spread_over_pixels
+from segloop.maps.pixelgraph import PixelGraph, Stencil, lab
 from segloop.maps.propagation import (
     PatchGraph,
     conjugate_gradients,
@@ -18,6 +18,7 @@ from segloop.maps.propagation import (
     propagated,
 )
 from segloop.maps.windows import layout
+from textbook_graphs import dense_graph, dense_normalised, dense_pixels, textbook_solver
 from tolerances import EXACT, U
 
 ROUNDED = 100 * U[torch.float32]  # relative, of a weight: a sum of products in float32, then a power and an exponential
@@ -30,43 +31,6 @@ def nodes(count: int = 30, seed: int = 0) -> tuple[Tensor, Tensor]:
     features = torch.randn(count, 5, generator=random, dtype=torch.float64)
     places = torch.randint(0, 6, (count, 2), generator=random) * 16.0
     return features / features.norm(dim=1, keepdim=True), places
-
-
-def dense_graph(x: Tensor, places: Tensor, c: PatchGraph) -> Tensor:
-    """Spec 2.8 entry by entry."""
-    count = len(x)
-    first = torch.zeros(count, count, dtype=x.dtype)
-    for i in range(count):
-        alike = [float(x[i] @ x[j]) for j in range(count)]
-        nearest = sorted(range(count), key=lambda j: -alike[j])[: c.graph_neighbours]
-        for j in nearest:
-            distance = float((places[i] - places[j]).norm())
-            fall = torch.exp(torch.tensor(-c.graph_distance_weight * distance**c.graph_distance_power))
-            first[i, j] = max(alike[j], 0.0) ** c.graph_gamma * float(fall)
-    return (first + first.T).fill_diagonal_(0)
-
-
-def dense_normalised(graph: Tensor) -> Tensor:
-    sums = graph.sum(1)
-    sums[sums == 0] = 1
-    return graph / (sums[:, None] * sums[None]).sqrt()
-
-
-def textbook_solver(matrix: Tensor, b: Tensor, steps: int, tolerance: float) -> Tensor:
-    """Conjugate gradients for one column, as spec 2.8 has them."""
-    x, r, p = torch.zeros_like(b), b.clone(), b.clone()
-    rho = r @ r
-    if rho == 0:
-        return x
-    for _ in range(steps):
-        q = matrix @ p
-        a = rho / (p @ q)
-        x, r = x + a * p, r - a * q
-        if r.norm() <= tolerance * b.norm():
-            break
-        after = r @ r
-        p, rho = r + after / rho * p, after
-    return x
 
 
 @pytest.mark.parametrize("neighbours", [1, 7, 400])
@@ -98,7 +62,7 @@ def test_a_node_without_positive_neighbours_keeps_its_scores():
 
 def test_too_many_patches_are_refused(monkeypatch):
     monkeypatch.setattr(propagation, "MOST_NODES", 29)
-    with pytest.raises(OptionError, match="30 patches are too many"):
+    with pytest.raises(ImageError, match="30 patches are too many"):
         patch_graph(*nodes(), PatchGraph())
 
 
@@ -147,17 +111,6 @@ def photo(height: int, width: int, seed: int = 0) -> Tensor:
     return shades[:, torch.randint(0, 4, (height, width), generator=random)]
 
 
-def dense_pixels(image: Tensor, window: int, tau: float) -> Tensor:
-    """(H W, H W) float64, entry by entry, of the colours that `lab` gives."""
-    _, height, width = image.shape
-    colours, reach = lab(image).double(), window // 2
-    graph = torch.zeros(height, width, height, width, dtype=torch.float64)
-    for y, x, v, u in torch.cartesian_prod(*map(torch.arange, graph.shape)).tolist():
-        if (y, x) != (v, u) and abs(y - v) <= reach and abs(x - u) <= reach:
-            graph[y, x, v, u] = torch.exp(-(colours[:, y, x] - colours[:, v, u]).norm() / tau)
-    return graph.view(height * width, -1)
-
-
 @pytest.mark.parametrize("size", [(5, 7), (1, 9), (8, 2)])
 @pytest.mark.parametrize("strip", [1, 2**22])
 @pytest.mark.parametrize("kept", [0, 2**29])
@@ -179,20 +132,20 @@ def test_pixels_are_solved_for(part: int, monkeypatch):
     constants = PixelGraph(True, pixel_window=5, pixel_tau=0.05, pixel_steps=300, pixel_tolerance=1e-12)
     matrix = torch.eye(30) - constants.pixel_alpha * dense_normalised(dense_pixels(image, 5, 0.05))
     expected = torch.linalg.solve(matrix, maps.flatten(1).double().T).T.view_as(maps).float()
-    found = spread_over_pixels(maps, image, constants)
+    found = constants.ready(image)(maps)
     torch.testing.assert_close(found, expected, rtol=40 * WIDE, atol=40 * WIDE)
 
 
 def test_flat_photos_are_finite():
     for image in (torch.zeros(3, 9, 9), torch.ones(3, 9, 9), torch.full((3, 9, 9), 0.5)):
-        assert spread_over_pixels(torch.ones(2, 9, 9), image, PixelGraph(True)).isfinite().all()
+        assert PixelGraph(True).ready(image)(torch.ones(2, 9, 9)).isfinite().all()
 
 
 def test_a_pixel_that_is_like_no_other_keeps_its_scores():
     image = torch.zeros(3, 5, 5)
     image[:, 2, 2] = 1
     maps = torch.randn(2, 5, 5, generator=torch.Generator().manual_seed(5))
-    found = spread_over_pixels(maps, image, PixelGraph(True, pixel_tau=1e-4, pixel_steps=100))
+    found = PixelGraph(True, pixel_tau=1e-4, pixel_steps=100).ready(image)(maps)
     torch.testing.assert_close(found[:, 2, 2], maps[:, 2, 2])
 
 
@@ -247,5 +200,5 @@ def test_recorded_pixels(case: Case):
     assert beyond(lab(image), arrays["lab"]) <= tolerance["lab"]
     stencil = Stencil(lab(image), constants.pixel_window, constants.pixel_tau)
     assert beyond(stencil.degrees, arrays["degree"]) <= tolerance["degree"]
-    found = spread_over_pixels(arrays["scores_in"].float(), image, constants)
+    found = constants.ready(image)(arrays["scores_in"].float())
     assert beyond(found, arrays["scores_out"]) <= tolerance["scores_out"]

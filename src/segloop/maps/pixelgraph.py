@@ -4,15 +4,16 @@ Every pixel is joined to those of a square around it. The graph is symmetric and
 of half the square's offsets, each used in both directions, takes the place of a sparse matrix.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..common.records import constant, require
-from .propagation import MOST_STEPS, conjugate_gradients, unless_zero
+from .propagation import MOST_STEPS, conjugate_gradients, unless_zero, where_exact
 
 Place = tuple[slice, slice, slice]  # all maps, rows, columns
 
@@ -31,6 +32,8 @@ SPANS = (100.0, 128.0, 128.0)  # of L, a and b, that become 1
 class PixelGraph:
     """Constants of the graph over pixels and of its solver. Raises OptionError for values outside their range."""
 
+    at_network_size: ClassVar[bool] = True
+    keeps_cosines: ClassVar[bool] = False
     pixel_refine: bool = constant(False, off=False)
     pixel_window: int = 13  # pixels, odd, side of the square that a pixel's neighbours lie in
     pixel_tau: float = 0.01  # how unlike colours of an edge may be
@@ -54,6 +57,11 @@ class PixelGraph:
     def is_on(self) -> bool:
         """Whether pixels are looked at."""
         return self.pixel_refine
+
+    def ready(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+        """The resized photo (3, H, W) in [0, 1] -> (q, H, W) -> (q, H, W) float32."""
+        stencil = Stencil(lab(where_exact(image).float()), self.pixel_window, self.pixel_tau)
+        return partial(spread_over_pixels, stencil=stencil, constants=self)
 
 
 def lab(image: Tensor) -> Tensor:
@@ -120,7 +128,7 @@ class Stencil:
             if count <= 0:
                 continue
             here, there = self._pair(rows.start, count, down, right)
-            distance = (self.colours[here] - self.colours[there]).norm(dim=0)
+            distance = (self.colours[here] - self.colours[there]).square_().sum(0).sqrt_()
             edge[:count, here[-1]] = distance.div_(-self.tau).exp_()
         return edges
 
@@ -139,20 +147,18 @@ class Stencil:
             yield slice(start, min(start + step, height))
 
 
-def spread_over_pixels(maps: Tensor, image: Tensor, constants: PixelGraph) -> Tensor:
-    """LPOSS+ of spec 2.8: scores (Q, H, W) float32, the photo (3, H, W) in [0, 1] -> (Q, H, W) float32.
+def spread_over_pixels(maps: Tensor, stencil: Stencil, constants: PixelGraph) -> Tensor:
+    """LPOSS+ of spec 2.8: (Q, H, W) -> (I - alpha W_n)^-1 of each map by the solver's steps, (Q, H, W) float32.
 
-    (I - alpha W_n)^-1 of each map by the solver's steps, in float64 as published; queries in parts that bound its
-    memory.
+    The solver works in float64, as published. Queries share nothing, so parts of them bound its memory.
     """
-    stencil = Stencil(lab(image), constants.pixel_window, constants.pixel_tau)
     scale = stencil.degrees.rsqrt()
 
     def system(x: Tensor) -> Tensor:
         return x - constants.pixel_alpha * scale * stencil(scale * x)
 
     how = ((1, 2), constants.pixel_steps, constants.pixel_tolerance)
-    result = torch.empty_like(maps, dtype=torch.float32)
-    for part in torch.arange(len(maps)).split(max(1, STATE_BYTES // (8 * image[0].numel()))):
-        result[part] = conjugate_gradients(system, maps[part].double(), *how).float()
-    return result
+    result = torch.empty(maps.shape, device=scale.device)
+    for part in torch.arange(len(maps)).split(max(1, STATE_BYTES // (8 * scale.numel()))):
+        result[part] = conjugate_gradients(system, maps[part].to(scale), *how).float()
+    return result.to(maps.device)

@@ -6,12 +6,13 @@ Rows of the graph are made in blocks and hold `graph_neighbours` entries, so tha
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..common.records import require
-from ..errors import OptionError
+from ..errors import ImageError
 from .windows import Layout
 
 MOST_NODES = 2**17  # patches of all windows; beyond, N x N similarities take hours
@@ -24,6 +25,7 @@ STATE_BYTES = 2**26  # of scores that are solved for together; the solver holds 
 class PatchGraph:
     """Constants of the graph over patches and of its solver. Raises OptionError for values outside their range."""
 
+    makes_one_map: ClassVar[bool] = False
     graph_neighbours: int = 400  # k, patches that each is joined to, itself among them
     graph_gamma: float = 3.0  # power of the similarity
     graph_alpha: float = 0.95  # how far scores spread: 0 leaves them as they are
@@ -46,6 +48,11 @@ class PatchGraph:
             require(fine, name, getattr(self, name), allowed)
 
 
+def where_exact(tensor: Tensor) -> Tensor:
+    """The same on a device that computes in float64 and with sparse matrices: the CPU, where Apple's mps was."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
+
+
 def patch_places(where: Layout, grid: tuple[int, int], cell: tuple[float, float]) -> Tensor:
     """Middles of all windows' patches in the resized photo: (n * h * w, 2) float32, row and column in pixels.
 
@@ -66,11 +73,11 @@ def patch_graph(features: Tensor, places: Tensor, constants: PatchGraph) -> Tens
     """W of spec 2.8: unit rows (N, C), places (N, 2) -> (N, N), sparse, symmetric, float32, diagonal 0.
 
     W0_ij = max(x_i x_j, 0)^gamma exp(-sigma D_ij^power) for the k patches j that are most like i; W = W0 + W0^T, so
-    that mutual neighbours count twice. At most 2 k N entries are held. Raises OptionError for more than MOST_NODES.
+    that mutual neighbours count twice. At most 2 k N entries are held. Raises ImageError for more than MOST_NODES.
     """
     if len(features) > MOST_NODES:
         what = f"{len(features)} patches are too many for one graph, {MOST_NODES} are allowed"
-        raise OptionError(what, "take a smaller short_side or long_side, or a larger stride")
+        raise ImageError(what, "take a smaller short_side or long_side, or a larger stride")
     nodes, count = len(features), min(constants.graph_neighbours, len(features))
     own = torch.arange(nodes, device=features.device)
     step = max(1, PAIRS // max(nodes, 1))
