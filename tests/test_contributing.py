@@ -170,7 +170,7 @@ def test_a_stage_is_refused_where_it_cannot_be(add, segment, street):
     told = complaint(segment(street, *WORDS, "--method", "sclip", "--set", "share=0.5"))
     assert "belongs to earlier" in told and "--method earlier" in told
     assert "earlier came twice" in complaint(segment(street, *WORDS, "--host", "earlier:earlier"))
-    assert "fsa, sfp, sc-clip, resclip, earlier" in complaint(
+    assert "fsa, sfp, sc-clip, resclip, lposs, lposs+, earlier" in complaint(
         segment(street, *WORDS, "--method", "sclip", "--host", "qq")
     )
 

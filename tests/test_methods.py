@@ -96,7 +96,7 @@ def test_overrides_win_over_method_recipe_folder_and_row():
 
 
 def test_without_a_recipe_nothing_is_thrown_away():
-    for method in (*METHODS, "qq+kk"):
+    for method in (*(name for name in METHODS if name != "lposs+"), "qq+kk"):  # whose step is what it is
         plan = resolve(method)
         assert (plan.deciding.background_threshold, plan.deciding.area_threshold) == (None, None)
         assert plan.map_steps == tuple(MAP_STEPS.values()) and not any(step.is_on for step in plan.map_steps)

@@ -256,7 +256,8 @@ def test_a_row_of_unlike_constants_of_its_method_says_so_at_its_average(runs):
 
 
 def test_steps_on_the_map_are_what_a_recipe_may_choose():
-    assert {name for step in MAP_STEPS.values() for name in constants_of(step)} <= BY_DATASET
+    for key, step in MAP_STEPS.items():  # LPOSS's pixel graph is the same for all data sets
+        assert constants_of(step).keys() <= BY_DATASET if key == "pamr" else BY_DATASET.isdisjoint(constants_of(step))
 
 
 def test_a_difference_between_other_images_is_not_made(runs):

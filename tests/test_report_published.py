@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from records import EIGHT, write_run
-from segloop.backbones.models import GUIDES
+from segloop.backbones.models import GUIDES, SIZES
 from segloop.report.cells import text
 from segloop.report.protocol import deviations
 from segloop.report.published import against_published, peers_table, published
@@ -48,7 +48,7 @@ def lines(*folders: Path) -> list[dict[str, str]]:
 def test_every_row_is_of_known_data_sets_and_backbones():
     for row in published():
         assert set(row.mIoU) <= set(EIGHT)
-        assert row.backbone in ("ViT-B/16", "ViT-L/14", "ViT-H/14")
+        assert row.backbone in SIZES
         assert all(0 < value < 100 for value in row.mIoU.values())
 
 
@@ -129,6 +129,21 @@ def test_a_run_without_a_published_figure_has_a_line_that_says_so(tmp_path):
         "no published figure"
     )
     assert made.notes == ("not comparable: model tiny is none of the published ones",)
+
+
+def test_lposs_stands_beside_a_third_partys_figures_on_its_own_clip(tmp_path):
+    run = {"method": "lposs", "vision": "dino16"}
+    laion = write_run(tmp_path / "a", 61.5, model="laion/CLIP-ViT-B-16-laion2B-s34B-b88K", **run)
+    made = against_published(find_runs([laion]))
+    assert [cell.value for cell in made.rows[0][1:5]] == [
+        "ViT-B/16 (LAION-2B)",
+        "V21",
+        "LPOSS, by a third party's index of results",
+        61.1,
+    ]
+    assert any("does not say whether of LPOSS or of LPOSS+" in note for note in made.notes)
+    (row,) = lines(write_run(tmp_path / "b", 60.0, model="openai/clip-vit-base-patch16", **run))
+    assert row["source"] == "no published figure"
 
 
 def test_peers_on_the_same_backbone_are_listed(tmp_path):

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from segloop.errors import ModelError, Notice, VocabularyError
 from segloop.words import embeddings
 from segloop.words.embeddings import METADATA, cache_root, embed
+from segloop.words.lists import variant_for
 from segloop.words.tables import ALONE  # headings, which a list of classes cannot begin with
 from segloop.words.vocabulary import (
     BENCHMARKS,
@@ -109,6 +110,19 @@ def test_every_stored_variant_is_tested():
                 continue
             stored.add(f"{key}/{variant}")
     assert stored == set(PUBLISHED)
+
+
+def test_lists_of_lposs_keep_the_names_of_mmsegmentation():
+    counts = {key: len(Vocabulary.benchmark(key, "LPOSS").queries) for key in ("voc21", "coco-object", "context60")}
+    assert counts == {"voc21": 46, "coco-object": 97, "context60": 60}  # spec 2.8
+    assert benchmark_queries("voc21", "LPOSS")[4] == benchmark_queries("voc20", "LPOSS")[3] == ["boat"]
+    assert benchmark_queries("coco-object", "LPOSS")[5] == ["aeroplane"]
+    for key in ("cityscapes", "coco-stuff", "ade20k"):
+        assert [[name] for name in benchmark_names(key)] == benchmark_queries(key, "LPOSS")
+
+
+def test_a_list_without_a_methods_variant_gives_p():
+    assert (variant_for("voc21", "LPOSS"), variant_for("ade847", "LPOSS")) == ("LPOSS", "P")
 
 
 def test_template_sets():

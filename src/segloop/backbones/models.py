@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 DEFAULT_CLIP = "openai/clip-vit-base-patch16"
-SIZES = {"ViT-B/16": (16, 12), "ViT-L/14": (14, 24), "ViT-H/14": (14, 32)}  # of the papers' tables: (patch, blocks)
+SIZES = {  # of the papers' tables: (patch, blocks); the first of a shape is what a network of that shape is
+    "ViT-B/16": (16, 12),
+    "ViT-L/14": (14, 24),
+    "ViT-H/14": (14, 32),
+    "ViT-B/16 (LAION-2B)": (16, 12),
+}
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ MODELS = {
     DEFAULT_CLIP: ClipRow("ViT-B/16, 224 px", "the published default", "ViT-B/16"),
     "openai/clip-vit-large-patch14": ClipRow("ViT-L/14, 224 px", "published", "ViT-L/14"),
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": ClipRow("ViT-H/14, 224 px", "published, exact GELU", "ViT-H/14"),
+    "laion/CLIP-ViT-B-16-laion2B-s34B-b88K": ClipRow("ViT-B/16, 224 px", "LPOSS's, exact GELU", "ViT-B/16 (LAION-2B)"),
 }
 
 
@@ -36,6 +42,7 @@ class GuideRow:
 GUIDES = {
     "dino": GuideRow("facebook/dino-vitb8", "dino", 8, "ViT-B/8, 768 channels: the published default"),
     "dino-b16": GuideRow("facebook/dino-vitb16", "dino", 16, "ViT-B/16, 768 channels: a quarter of the grid"),
+    "dino16": GuideRow("facebook/dino-vitb16", "dino", 16, "the same as dino-b16: what lposs takes"),
     "dinov2": GuideRow("facebook/dinov2-with-registers-base", "dinov2", 14, "ViT-B/14, 4 registers: published"),
     "dinov2-plain": GuideRow("facebook/dinov2-base", "dinov2", 14, "ViT-B/14 without registers"),
     "dinov3": GuideRow(

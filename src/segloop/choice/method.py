@@ -9,6 +9,7 @@ from ..attention.variants import Variant, variant
 from ..common.records import Constants
 
 PATCH = 0  # of Method.pad: the CLIP patch
+BLACK = -1  # of Method.pad: each network its own, with black to the right and below that is never cut off (spec 2.8)
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Method:
     cost: str = ""  # in words: what it does besides one pass through CLIP
     pad: int = 1  # pixels; reference fidelity pads windows to multiples of it (spec 1.3)
     whole_in_two_steps: bool = False  # reference fidelity, crop 0: grid -> network input -> photo (spec 1.4)
+    synonyms_first: bool = False  # reference fidelity: a class takes its best synonym before the last resize (spec 2.8)
+    sized_positions: bool = False  # reference fidelity: CLIP's positions by size, without the shift of spec 1.5
+    cosines: bool = True  # what comes out, so that a scale made for cosines fits
+    guide: str | None = None  # the vision model whose features it reads beside CLIP's own grid
     published: bool = True
     host: str | Variant | None = None  # whose attention it takes: a variant, by name or as it is, or a product
     purify: SFP | None = None  # what is done around that attention
@@ -39,9 +44,18 @@ class Method:
         """Whether what it does can be done on other hosts too."""
         return bool(self.purify or self.stages)
 
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether an attention stands behind all that it does, so that feedback can reach it."""
+        return all(getattr(stage, "makes_one_map", True) for stage in self.stages)
+
     def variant(self, name: str) -> Variant:
         """The attention of the row of that name. Raises OptionError where `host` names none."""
         return self.host if isinstance(self.host, Variant) else variant(self.host or name)
+
+    def needs_guide(self, name: str) -> bool:
+        """Whether the row of that name cannot do without a vision model. Raises OptionError as `variant`."""
+        return self.guide is not None or self.variant(name).on_guide_grid
 
 
 def threshold(value: float, **others: Any) -> Constants:

@@ -10,6 +10,7 @@ from ..common.keys import BENCHMARKS, LARGE
 from ..common.records import Constants
 from ..errors import OptionError
 from .baselines import BASELINES, CLIP_THRESHOLDS
+from .lposs import LPOSS_PLUS_ROW, LPOSS_ROW
 from .method import PATCH, Method
 from .purifiers import SC_CLIP_ROW, SFP_ROW
 from .resclip import RESCLIP_ROW
@@ -21,6 +22,8 @@ _ROWS: dict[str, Method] = {
     "sfp": SFP_ROW,
     "sc-clip": SC_CLIP_ROW,
     "resclip": RESCLIP_ROW,
+    "lposs": LPOSS_ROW,
+    "lposs+": LPOSS_PLUS_ROW,
 }
 
 PRODUCT = Method(

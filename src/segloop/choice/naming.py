@@ -126,7 +126,8 @@ def _plugged(plug_in: str, host: NamedHost) -> NamedHost:
     if host.purify and row.purify:
         raise OptionError(f"{plug_in} came on {host.name}, which purifies already", "name another host")
     purify, stages = host.purify or row.purify, (*host.stages, *row.stages)
-    return replace(host, name=f"{plug_in}:{host.name}", purify=purify, stages=stages)
+    whose = host.row if row.cosines else row  # scores that are no cosines have a scale of their own
+    return replace(host, name=f"{plug_in}:{host.name}", row=whose, purify=purify, stages=stages)
 
 
 def takes_guide(method: str | None, host: str | None) -> bool:

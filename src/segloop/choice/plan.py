@@ -30,7 +30,7 @@ RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabul
 
 @dataclass(frozen=True)
 class Guidance:
-    """What is asked of a vision model, where the attention lies on its grid."""
+    """What is asked of a vision model, where the method reads its features."""
 
     vision_feature: str = "tokens"  # tokens, q, k or v
 
@@ -58,7 +58,8 @@ class Plan:
     map_steps: tuple[MapStep, ...]
     label_steps: tuple[LabelStep, ...] = ()
     rows: RowStep = MEAN  # from every template's text rows to one row a query; a record where it has constants
-    guidance: Guidance | None = None  # where the attention lies on a guide's grid
+    guidance: Guidance | None = None  # where the method reads the features of a guide
+    beside: bool = False  # whether those stand beside CLIP's own grid, where the attention stays
     purify: SFP | None = None
     stages: tuple[Any, ...] = ()  # what the method's row brings besides
     feedback: FSA | None = None
@@ -130,7 +131,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
         named = {"method": recipe.method, "host": None, "vision": None}
     method, host_name, host, row = attention_of(choice, named)
     row = METHODS[recipe.method] if recipe else row
-    guided = host.variant.on_guide_grid
+    guide = DEFAULT_GUIDE if host.variant.on_guide_grid else host.row.guide
     if choice.vision and not host.may_read_guide:
         what = f"vision model {choice.vision} came with method {host_name or method}, which no guide serves"
         raise OptionError(what, f"leave it out, or take {PROXY_HOST}, alone or as the host")
@@ -144,11 +145,12 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
         deciding=Deciding(),
         map_steps=tuple(MAP_STEPS.values()),
         label_steps=tuple(LABEL_STEPS.values()),
-        guidance=Guidance() if guided else None,
+        guidance=Guidance() if guide else None,
+        beside=guide is not None and not host.variant.on_guide_grid,
         purify=choice.purify or host.purify,
         stages=host.stages,
         feedback=choice.feedback or (FSA() if method == "fsa" else None),
-        vision=choice.vision or named["vision"] or (DEFAULT_GUIDE if guided else None),
+        vision=choice.vision or named["vision"] or guide,
         lambda_given=choice.feedback is not None,
     )
     by_size = {size: _unless(own.get(dataset or "", {}), choice.overrides) for size, own in row.by_size.items()}
@@ -156,6 +158,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     plan = replace(plan.changed(choice.overrides), by_size=by_size)
     _refuse_idle(plan, choice.overrides)
     _refuse_deaf(plan)
+    refuse_scores(plan.method, plan.row, plan.map_steps)
     for record in _parts(plan).values():
         require_finite(record)
     return plan
@@ -261,8 +264,16 @@ def _refuse_idle(plan: Plan, given: Constants) -> None:
         own, switches = [name for name in constants_of(step) if name in given], switches_of(step)
         if own and switches and not step.is_on and switches.isdisjoint(own):
             switch = min(switches)
-            what = f"setting {own[0]!r} came, and {switch}={getattr(step, switch)} keeps its step off"
-            raise OptionError(what, f"add --set {switch}=10, or another number")
+            off = getattr(step, switch)
+            what = f"setting {own[0]!r} came, and {switch}={'off' if off is False else off} keeps its step off"
+            raise OptionError(what, f"add --set {switch}=" + ("on" if off is False else "10, or another number"))
+
+
+def refuse_scores(method: str, row: Method, steps: Iterable[Switched]) -> None:
+    """Raises OptionError for a step whose maps are no cosines, where scale and thresholds of a method are for those."""
+    if row.cosines and any(step.is_on and not getattr(step, "keeps_cosines", True) for step in steps):
+        what = f"pixel_refine makes scores that are no cosines, and method {method} has no scale for them"
+        raise OptionError(what, "take --method lposs+, perhaps with --host")
 
 
 def _refuse_deaf(plan: Plan) -> None:
@@ -274,9 +285,12 @@ def _refuse_deaf(plan: Plan) -> None:
 
 
 def _without_dataset(plan: Plan, row: Method, folder: Constants) -> dict[str, Any]:
-    """VOC20's constants, nothing thrown away, then the folder's; of another method's there, nothing is taken."""
+    """VOC20's constants, nothing thrown away, then the folder's; of another method's there, nothing is taken.
+
+    The folder decides cosines; for scores that are none, the row says how.
+    """
     own = share_out(_parts(plan), folder)[""]
-    skipped = {name for name in own if name in _owners()}
+    skipped = {name for name in own if name in _owners()} | (set() if row.cosines else {*constants_of(Deciding())})
     kept = {name: value for name, value in folder.items() if name not in skipped}
     return {**row.constants("voc20"), **dict.fromkeys(THRESHOLDS), **kept}
 

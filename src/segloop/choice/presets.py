@@ -7,7 +7,7 @@ from ..errors import OptionError, nearest
 from .methods import METHODS
 
 OFF, BOTH = (False,), (False, True)
-BASE, LARGE, HUGE = SIZES
+BASE, LARGE, HUGE, LAION = SIZES
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ PRESETS = {
         ),
     ),
     "published": Preset(
-        "what `segloop report --against published` has a figure of, 18 rows on the eight data sets",
+        "what `segloop report --against published` has a figure of, 19 rows on the eight data sets",
         (
             Part(("maskclip", "sclip", "clearclip", "proxyclip"), (BASE,), BOTH),
             Part(("clip", "naclip", "resclip", "sc-clip", "sfp")),
             Part(("sclip", "clearclip", "naclip", "proxyclip"), (LARGE,)),
             Part(("proxyclip",), (HUGE,)),
+            Part(("lposs",), (LAION,)),
         ),
     ),
 }
@@ -87,6 +88,6 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def every_method() -> list[str]:
-    """All methods that are an attention: what `--methods all` means."""
-    return [name for name in METHODS if name != "fsa"]
+def every_method(feedback: bool = False) -> list[str]:
+    """All methods that stand alone, what `--methods all` means, or those of them that feedback can be put on."""
+    return [name for name, row in METHODS.items() if name != "fsa" and (row.takes_feedback or not feedback)]

@@ -114,13 +114,12 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
     from ..backbones.kept import is_whole, kept_folder
     from ..backbones.models import GUIDES
     from ..choice.methods import EXAMPLES, METHODS
-    from ..choice.naming import takes_guide
     from ..results.palette import palette
     from ..results.segmentation import FORMATS
     from ..web.choices import Attention, Choices, Guide
 
     rows = [
-        Attention(name, row.summary, takes_guide(name, None), row.is_plug_in)
+        Attention(name, row.summary, row.needs_guide(name), row.is_plug_in, row.takes_feedback)
         for name, row in METHODS.items()
         if name != "fsa"
     ]

@@ -12,16 +12,16 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
     with friendly(debug):
         from ..backbones.models import GUIDES
         from ..choice.methods import EXAMPLES, METHODS
-        from ..choice.presets import PRESETS
+        from ..choice.presets import PRESETS, every_method
 
         kept = {name: row.variant(name) for name, row in METHODS.items()}
-        hosts = [*(name for name in METHODS if name != "fsa"), *EXAMPLES]
+        hosts = [*every_method(feedback=True), *EXAMPLES]
         guides = {name: row.hub for name, row in GUIDES.items()}
         rows = [
             {"method": name, "summary": row.summary, "residual": kept[name].residual, "mlp": kept[name].mlp}
             | {"class_list": row.names, "recipes": f"{name}/<data set>", "source": row.source}
             | {"uses": row.uses, "cost": row.cost}
-            | {"hosts": hosts if name == "fsa" else [], "vision": guides if kept[name].on_guide_grid else {}}
+            | {"hosts": hosts if name == "fsa" else [], "vision": guides if row.needs_guide(name) else {}}
             for name, row in METHODS.items()
         ]
         if options.as_lines(rows, json_lines):
@@ -29,7 +29,7 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
         columns = ("method", "summary", "uses", "cost", "source")
         console.table("Methods", columns, [[str(row[column]) for column in columns] for row in rows])
         console.tell("")
-        console.tell("Vision models that guide proxyclip (--vision):")
+        console.tell("Vision models that guide proxyclip and lposs (--vision):")
         for name, row in GUIDES.items():
             console.tell(f"  {name:<14}{row.hub}: {row.note}")
         console.tell("")

@@ -13,6 +13,7 @@ from ..common.visible import shortened
 from ..errors import OptionError, UserError, nearest
 from ..labels.orientation import check_turn, upright
 from ..labels.read import read_label
+from ..words.lists import variant_for
 from ..words.vocabulary import Vocabulary
 from .layouts import DATASETS, Dataset
 from .masks import USUAL, Masks
@@ -55,6 +56,11 @@ class OpenDataset:
         if isinstance(names, (str, Path)):
             return Vocabulary.benchmark(names, variant, templates=templates)
         return own_vocabulary(names, templates)
+
+    def variant(self, wanted: str) -> str:
+        """The variant of the list that a method asks for, or P where it is not there. Raises VocabularyError."""
+        names = self.dataset.names
+        return variant_for(names, wanted) if isinstance(names, (str, Path)) else wanted
 
     def truth(self, sample: Sample, size: tuple[int, int] | None = None) -> np.ndarray:
         """A sample's label map, (H, W) int64 as `read_label` gives it, turned as the photo where that was said.

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..choice.plan import known_constants
+from ..choice.methods import METHODS, PRODUCT
+from ..choice.plan import known_constants, refuse_scores
 from ..choice.settings import Deciding
 from ..common.keys import OWN
 from ..common.records import constants_of, override, share_out
@@ -65,6 +66,8 @@ class KeptRun:
         deciding, steps = self.records(changes)
         settings, rule = self.run["settings"], rule_of(self.vocabulary, deciding)
         normalisation = Normalisation.recorded(settings)
+        method = str(settings.get("method"))
+        refuse_scores(method, METHODS.get(method, PRODUCT), steps.values())
         map_steps, label_steps = (tuple(steps[name] for name in table) for table in (MAP_STEPS, LABEL_STEPS))
         return Kept(self.folder, map_steps, label_steps, rule, reading=recorded(settings), normalisation=normalisation)
 

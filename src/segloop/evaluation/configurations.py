@@ -35,12 +35,14 @@ def _configurations(
         return [Configuration(common.get("method"), common.get("host"), common.get("vision"), clip) for clip in clips]
     _check_alone(common, "--methods", ("method", "host", "recipe"))
     names = every_method() if methods == ALL else [name.strip() for name in methods.split(",")]
+    deaf = set(every_method()).difference(every_method(feedback=True)) if methods == ALL else set()
     switches = _switches(fsa)
     made = [
         configuration(name, switch, common.get("vision"), clip)
         for clip in clips
         for name in dict.fromkeys(names)
         for switch in switches
+        if not (switch and name in deaf)
     ]
     return _guided_alone(made, common.get("vision"))
 

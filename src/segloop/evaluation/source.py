@@ -18,7 +18,7 @@ from ..errors import ImageError, UserError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
 from ..line.segmenter import Segmenter
 from ..line.steps import Measured, Photo, blocks, decided
-from ..maps.decide import Rule
+from ..maps.decide import Blocks, Rule
 from ..maps.refine import MapStep
 from ..maps.relabel import LabelStep
 from ..maps.windows import Layout, ScoreMap, assemble
@@ -76,7 +76,7 @@ class Live:
     @torch.no_grad()
     def labels(self, photo: Photo, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        parts = self.segmenter.parts(photo, tiles)
+        parts = self.segmenter.parts(photo, tiles, self.rule.query_index)
         return self.segmenter.decided(photo, parts, self.rule).labels.cpu().numpy()
 
     def encode(self, photo: Photo, tiles: Tensor) -> bytes:
@@ -90,6 +90,7 @@ class Live:
             "columns": np.array(where.columns),
             "pads": np.array([where.pad_rows, where.pad_columns]),
             "direct": np.array(self.segmenter.direct),
+            "synonyms_first": np.array(self.segmenter.synonyms_first),
         }
         stream = io.BytesIO()
         np.savez(stream, **arrays)  # floats like these hardly shrink
@@ -106,6 +107,8 @@ class KeptPhoto:
     target: tuple[int, int]  # (H0, W0)
     direct: bool  # see `windows.assemble`
     pixels: Tensor  # (3, height, width) where a step on the map looks at it, else empty
+    normalisation: Normalisation = CLIP  # of those
+    synonyms_first: bool = False  # see `Segmenter.synonyms_first`
     image: np.ndarray | None = None  # see `Measured`
     regions: np.ndarray | None = None
 
@@ -141,17 +144,22 @@ class Kept:
         if any(step.is_on for step in self.map_steps):
             image = resize_uint8(read_image(sample.image, self.reading), size)
             pixels = torch.from_numpy(normalise(image, self.normalisation))
-        return KeptPhoto(tiles, Layout(rows, columns, pad_rows, pad_columns), size, target, direct, pixels)
+        where, early = Layout(rows, columns, pad_rows, pad_columns), bool(kept.get("synonyms_first", False))
+        return KeptPhoto(tiles, where, size, target, direct, pixels, self.normalisation, early)
 
     def tiles(self, photos: Sequence[KeptPhoto]) -> list[Tensor]:
         """As they were kept."""
         return [photo.windows for photo in photos]
 
+    def parts(self, photo: KeptPhoto) -> Blocks:
+        """The map in parts, with the steps that are done on it."""
+        synonyms = self.rule.query_index if photo.synonyms_first else None
+        return blocks(photo.score_map, photo, self.map_steps, synonyms)
+
     @torch.no_grad()
     def labels(self, photo: KeptPhoto, tiles: Tensor) -> np.ndarray:
         """Average, decide."""
-        parts = blocks(photo.score_map, photo, self.map_steps)
-        return decided(parts, photo, self.rule, self.label_steps).labels.cpu().numpy()
+        return decided(self.parts(photo), photo, self.rule, self.label_steps).labels.cpu().numpy()
 
     def _open(self, sample: Sample) -> dict[str, np.ndarray]:
         """What `Live.encode` made, whole and of these words. Raises ImageError."""

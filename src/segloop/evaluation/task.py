@@ -11,7 +11,7 @@ from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
 from ..choice.methods import RECIPES
 from ..choice.plan import known_constants
-from ..common.keys import BENCHMARKS, FOLDER, LARGE, OWN
+from ..common.keys import BENCHMARKS, FOLDER, OWN
 from ..data.datasets import DATASETS, OpenDataset, open_dataset
 from ..data.masks import USUAL, Masks
 from ..errors import OptionError
@@ -134,7 +134,7 @@ def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settl
         **same,
         **task.changes,
     )
-    variant = task.names or ("P" if task.key in LARGE else segmenter.plan.row.names)
+    variant = task.names or data.variant(segmenter.plan.row.names)
     vocabulary = data.vocabulary(variant, task.templates)
     rule = segmenter.rule(vocabulary)
     vocabulary = segmenter.encoded(vocabulary)

@@ -10,7 +10,6 @@ import torch
 from ..choice.settings import MOST_SCALE
 from ..data.datasets import Sample
 from ..errors import ImageError, OptionError, UserError
-from ..line.steps import blocks
 from ..maps.decide import Decision, decide
 from ..maps.relabel import LABEL_STEPS
 from ..runs.told import Progress, State, silent
@@ -140,7 +139,7 @@ def _all_counts(
 def _by_scale(
     kept: KeptRun, source: Kept, photo: KeptPhoto, truth: np.ndarray, scales: Sequence[float], limits: Sequence[float]
 ) -> Counts:
-    parts = blocks(photo.score_map, photo, source.map_steps)
+    parts = source.parts(photo)
     made = []
     for scale in scales:
         rule = replace(source.rule, logit_scale=scale, background_threshold=None)

@@ -17,6 +17,12 @@ class Normalisation:
     mean: Channels = (0.48145466, 0.4578275, 0.40821073)
     std: Channels = (0.26862954, 0.26130258, 0.27577711)
 
+    @property
+    def in_bytes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation in bytes, (3,) float32: rounded to a thousandth, as published pipelines have it."""
+        mean, std = (np.array([round(255 * part, 3) for part in parts], np.float32) for parts in (self.mean, self.std))
+        return mean, std
+
     def said(self) -> dict[str, Any]:
         """What a record names: nothing where it is CLIP's."""
         return {} if self == CLIP else {"pixels": {"mean": list(self.mean), "std": list(self.std)}}
@@ -99,11 +105,8 @@ def _mixed(image: np.ndarray, taps: Taps, columns: int) -> np.ndarray:
 
 
 def normalise(image: np.ndarray, how: Normalisation = CLIP) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (3, H, W) float32, less a mean and divided by a deviation.
-
-    Both in units of bytes and rounded to a thousandth, as the published pipelines state CLIP's.
-    """
-    mean, std = (np.array([round(255 * part, 3) for part in parts], np.float32) for parts in (how.mean, how.std))
+    """(H, W, 3) uint8 RGB -> (3, H, W) float32, less a mean and divided by a deviation, both as `in_bytes` has them."""
+    mean, std = how.in_bytes
     return np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1))
 
 

@@ -145,7 +145,7 @@ def _map(name: str, segmenter: Segmenter, ready: Photo, text: Tensor, vocabulary
     (logits,) = segmenter.tiles([ready], text)
     rule = segmenter.rule(vocabulary)
     score_map = segmenter.score_map(ready, logits)
-    decision = segmenter.decided(ready, segmenter.parts(ready, logits), rule)
+    decision = segmenter.decided(ready, segmenter.parts(ready, logits, rule.query_index), rule)
     labels = decision.labels.cpu().numpy()
     share, _ = statistics(labels, decision.confidence.cpu().numpy(), vocabulary.classes)
     grid = (logits.shape[-2], logits.shape[-1])

@@ -90,7 +90,7 @@ class Labelling:
     @torch.no_grad()
     def decide(self, photo: Cut, tiles: Tensor) -> Decision | Finished:
         """Average, decide; of a photo that is read by bands, finish too."""
-        parts = self.segmenter.parts(photo, tiles)
+        parts = self.segmenter.parts(photo, tiles, self.rule.query_index)
         if isinstance(photo, BandedPhoto):
             strips = decide_strips(parts, photo.target[1], self.rule)
             return joined((self._finished(strip) for _, strip in strips), photo.target, self.classes)

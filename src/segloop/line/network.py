@@ -1,7 +1,7 @@
 """Windows through the frozen networks: pixels and text rows -> cosines (steps 4 to 10 of the straight line)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import dropwhile, islice
 from typing import Any
@@ -13,13 +13,16 @@ from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.resclip import ResCLIP
 from ..attention.types import Needs, States
+from ..backbones.pixels import UNIT, framed
 from ..backbones.shared import Memory
 from ..backbones.tower import Tower
 from ..backbones.vision import Guide
 from ..choice.plan import Guidance, Plan
 from ..common.world import recorded
 from ..errors import OptionError, UserError
+from ..maps.propagation import PatchGraph
 from .fed import Fed
+from .propagated import Propagated
 from .purified import Purified
 from .rescued import Rescued
 from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last
@@ -28,14 +31,21 @@ from .whole import Joint, Whole, joint_of, windows_alone
 PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
 
 
-STAGES: Mapping[type, Callable[[Any], Stage]] = {Guidance: OnGuideGrid, SFP: Purified, ResCLIP: Rescued, FSA: Fed}
+STAGES: Mapping[type, Callable[[Any], Any]] = {
+    Guidance: OnGuideGrid,
+    SFP: Purified,
+    ResCLIP: Rescued,
+    PatchGraph: Propagated,
+    FSA: Fed,
+}
 """The stage that a record of constants stands for; any other record of a plan is a stage itself."""
 
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:
     """The line of a plan: host, then what its records ask for, in this order."""
     host = Host(plan.host or plan.method, plan.attention, plan.around)
-    records = (plan.guidance, plan.purify, *plan.stages, plan.feedback)
+    guidance = None if plan.beside else plan.guidance
+    records = (guidance, plan.purify, *plan.stages, plan.feedback)
     return (host, *(_stage(record) for record in records if record))
 
 
@@ -53,6 +63,7 @@ class Network:
     guide: Guide | None = None
     memory: Memory | None = None  # shared with other plans on the same networks
     models: Mapping[str, Any] = field(default_factory=dict)  # networks besides, by the settings that named them
+    frames: bool = False  # whether each network sees whole patches, black beyond the window, as in LPOSS's release
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -115,7 +126,7 @@ class Network:
         """
         joint = self.joint
         assert joint is not None
-        found = joint.join(whole)
+        found = joint.join(replace(whole, guide_patch=self.guide.multiple if self.guide else 1))
         behind = dropwhile(lambda stage: stage is not joint, self.stages)
         if isinstance(found, Tensor):
             return found.float()
@@ -130,7 +141,8 @@ class Network:
         Raises OptionError for a method over the whole photo.
         """
         if self.joint:
-            what = f"method {self.plan.method} joins the windows of a photo, and no window has an attention of its own"
+            name = self.plan.host or self.plan.method
+            what = f"method {name} joins the windows of a photo, and no window has an attention of its own"
             raise OptionError(what, "look at another method")
         batch, states, features = self.encoded(pixels, text)
         opened = open_last(batch, states, features)
@@ -150,8 +162,14 @@ class Network:
         needs = gather_needs(self.stages, tower.depth)
         pixels, text = pixels.to(tower.device), text.to(tower.device, torch.float32)
         regions = None if regions is None else regions.to(tower.device)
-        batch = Batch(tower, tower.grid(pixels), text, pixels, regions)
-        return batch, self.states(batch, pixels, needs), self.features(pixels)
+        seen = self.seen(pixels)
+        batch = Batch(tower, tower.grid(seen), text, seen, regions)
+        return batch, self.states(batch, seen, needs), self.features(pixels)
+
+    def seen(self, pixels: Tensor) -> Tensor:
+        """Windows (B, 3, H, W) as CLIP is given them: as they are, or with black up to whole patches."""
+        how = self.clip.normalisation
+        return framed(pixels, how, self.clip.patch, how) if self.frames else pixels
 
     def states(self, batch: Batch, pixels: Tensor, needs: Needs) -> States:
         """(B, 3, H, W) -> outputs of the blocks that stages need, (B, [1+]N, D), by number."""
@@ -170,7 +188,10 @@ class Network:
 
     def features(self, pixels: Tensor) -> Tensor | None:
         """The guide's features of (B, 3, H, W): (B, C, H', W') float32, or None without a guide."""
-        guide, how = self.guide, (self.plan.geometry.crop, self.clip.normalisation)
+        guide, crop, given = self.guide, self.plan.geometry.crop, self.clip.normalisation
+        if guide and self.frames:
+            pixels, given = framed(pixels, given, guide.multiple, UNIT), UNIT
+        how = (crop, given)
         if guide is None or self.memory is None:
             return guide(pixels, *how) if guide else None
         return self.memory.recall((id(guide), *how), pixels, lambda: guide(pixels, *how))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from math import lcm
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +11,11 @@ import torch
 from ..backbones.half import Pair, first_that_fits
 from ..backbones.loading import resolve as resolve_model
 from ..backbones.shared import Models
+from ..choice.method import BLACK, PATCH
 from ..choice.plan import Guidance, Plan
 from ..common.visible import plain
 from ..errors import ModelError, OptionError
+from ..images import Normalisation, Reading
 from .network import Network
 
 MOST_BATCH = 4096  # windows that go through the network together
@@ -34,16 +37,26 @@ def open_network(
     Raises ModelError, OptionError.
     """
     reference = fidelity == "reference"
+    shifted = reference and not plan.row.sized_positions
     feature = (plan.guidance or Guidance()).vision_feature
 
     def open_pair(dtype: torch.dtype) -> Pair:
-        clip = models.clip(model, device, dtype, "published" if reference else "exact", offline)
+        clip = models.clip(model, device, dtype, "published" if shifted else "exact", offline)
         wanted = (device, dtype, fidelity, feature, offline)
         return clip, models.guide(plan.vision, *wanted) if plan.vision else None
 
     clip, guide = first_that_fits(dtypes, open_pair)
     plan = plan.for_models(clip.depth, clip.size, guide.kind if guide else None, reference)
-    return Network(clip, plan, guide, models.memory)
+    return Network(clip, plan, guide, models.memory, frames=reference and plan.row.pad == BLACK)
+
+
+def cutting(network: Network, fidelity: Fidelity, reading: Reading) -> tuple[int, int, Reading, Normalisation]:
+    """What windows are padded to a multiple of, the least side of a photo, how pixels are read and normalised."""
+    plan, patch, guide, how = network.plan, network.clip.patch, network.guide, (reading, network.clip.normalisation)
+    if fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
+        return lcm(patch, guide.multiple) if guide else patch, patch, *how
+    published = patch if plan.row.pad == PATCH else max(1, plan.row.pad)
+    return published if plan.geometry.crop else 1, 1, *how
 
 
 def check_options(fidelity: str, batch: int) -> None:

@@ -52,7 +52,7 @@ def planes(segmenter: Segmenter, photo: Photo, logits: Tensor, vocabulary: Vocab
     """Cosines of a photo's windows, (n, Q, h, w) -> its planes. The area rule is applied, the threshold is not."""
     rule = segmenter.rule(vocabulary)
     score_map = segmenter.score_map(photo, logits)
-    best, ground = undecided(segmenter.parts(photo, logits), photo.target, rule)
+    best, ground = undecided(segmenter.parts(photo, logits, rule.query_index), photo.target, rule)
     scores = class_scores(_samples(score_map), rule)
     probability, ranked = scores.topk(min(LISTED, rule.classes), 0)
     return Planes(

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import lcm
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,7 +17,6 @@ from ..backbones.device import pick_device, pick_dtypes
 from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
 from ..backbones.tower import Tower
-from ..choice.method import PATCH
 from ..choice.naming import Choice
 from ..choice.plan import Plan, resolve
 from ..common.attempts import Line
@@ -34,7 +32,7 @@ from .bands import BandedPhoto, by_bands
 from .describe import described
 from .finishing import scores_of, segmentation
 from .network import Network
-from .opening import Fidelity, check_options, folder_settings, open_network
+from .opening import Fidelity, check_options, cutting, folder_settings, open_network
 from .steps import Cut, Photo, RegionSource, blocks, check_text, decided, full_map, prepare, rule_of, tiles
 from .whole import whole_of
 
@@ -139,7 +137,7 @@ class Segmenter:
     def cosines(self, photo: Any, vocabulary: Words, *, limit: int = MAP_BYTES) -> Tensor:
         """Cosines averaged over windows at the photo's own size, after PAMR: (Q, H0, W0) float32 on the CPU.
 
-        Raises OptionError where the map would be larger than `limit` bytes.
+        Of lposs, its scores, which are none. Raises OptionError where the map would be larger than `limit` bytes.
         """
         vocabulary = _as_vocabulary(vocabulary)
         ready = self.prepare(photo)
@@ -148,7 +146,8 @@ class Segmenter:
             what = f"the cosine map would take {size / 2**30:.1f} GiB, more than {limit / 2**30:.1f}"
             raise OptionError(what, "call segmenter(photo, words), which works by strips, or raise limit=")
         (logits,) = self.tiles([ready], self.text(vocabulary))
-        return full_map(self.parts(ready, logits), (len(vocabulary.query_index), *ready.target))
+        owners = torch.tensor(vocabulary.query_index, device=self.clip.device)
+        return full_map(self.parts(ready, logits, owners), (len(owners), *ready.target))
 
     @overload
     def __call__(
@@ -227,12 +226,7 @@ class Segmenter:
 
     @property
     def _cutting(self) -> tuple[int, int, Reading, Normalisation]:
-        """What windows are padded to a multiple of, the least side of a photo, how pixels are read and normalised."""
-        patch, guide, how = self.clip.patch, self.network.guide, (self.reading, self.clip.normalisation)
-        if self.fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
-            return lcm(patch, guide.multiple) if guide else patch, patch, *how
-        published = patch if self.plan.row.pad == PATCH else self.plan.row.pad
-        return published if self.plan.geometry.crop else 1, 1, *how
+        return cutting(self.network, self.fidelity, self.reading)
 
     @torch.no_grad()
     def tiles(self, photos: Sequence[Cut], text: Tensor) -> list[Tensor]:
@@ -268,14 +262,20 @@ class Segmenter:
     def _decide(
         self, photo: Photo, logits: Tensor, rule: Rule, vocabulary: Vocabulary, scores: bool, keep: Filter
     ) -> Segmentation:
-        parts = self.parts(photo, logits)
+        parts = self.parts(photo, logits, rule.query_index)
         decision = self.decided(photo, parts, rule)
         full = scores_of(parts, (len(rule.query_index), *photo.target), rule) if scores else None
         return segmentation(photo, decision, vocabulary.classes, self.describe(vocabulary), keep, full)
 
-    def parts(self, photo: Cut, logits: Tensor) -> Blocks:
-        """The map in parts, with the steps that are done on it."""
-        return blocks(self.score_map(photo, logits), photo, self.plan.map_steps)
+    @property
+    def synonyms_first(self) -> bool:
+        """Whether a class takes its best synonym before the last resize, as in some releases (spec 2.8)."""
+        return self.fidelity == "reference" and self.plan.row.synonyms_first
+
+    def parts(self, photo: Cut, logits: Tensor, owners: Tensor) -> Blocks:
+        """The map in parts, with the steps that are done on it; `owners` are the classes of queries, (Q,) int64."""
+        synonyms = owners if self.synonyms_first else None
+        return blocks(self.score_map(photo, logits), photo, self.plan.map_steps, synonyms)
 
     def decided(self, photo: Cut, parts: Blocks, rule: Rule) -> Decision:
         """Labels and confidence (H0, W0), with the steps that are done on labels."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.types import MARGIN
+from ..backbones.pixels import in_unit
 from ..choice.settings import Deciding, Geometry
 from ..errors import ImageError, OptionError, UserError
 from ..images import CLIP, PLAIN, Elsewhere, Normalisation, Reading, normalise, read_image, resize_uint8, resized_size
@@ -40,6 +41,10 @@ class Measured(Protocol):
     @property
     def pixels(self) -> Tensor:
         """(3, height, width) float32, resized and normalised; only steps on the map look at it."""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How."""
 
     @property
     def image(self) -> np.ndarray | None:
@@ -86,6 +91,7 @@ class Photo:
     windows: Tensor  # (n, 3, h, w) float32
     regions: np.ndarray | None = None  # (H0, W0) int64 region ids, 0 for none; None where no masks came
     window_regions: Tensor | None = None  # (n, h, w) int64, MARGIN where a window is padded
+    normalisation: Normalisation = CLIP  # of pixels and windows
 
     @property
     def target(self) -> tuple[int, int]:
@@ -112,7 +118,7 @@ def prepare(
     pixels = torch.from_numpy(normalise(resize_uint8(image, size), normalisation))
     where = layout(size, geometry.crop, geometry.stride, pad)
     source = os.fspath(photo) if isinstance(photo, (str, Path, Elsewhere)) else None
-    ready = Photo(image, source, size, where, pixels, cut(pixels, where))
+    ready = Photo(image, source, size, where, pixels, cut(pixels, where), normalisation=normalisation)
     return ready if masks is None else _with_regions(ready, masks(photo, image))
 
 
@@ -147,10 +153,19 @@ def tiles(photos: Sequence[Cut], network: Callable[[Tensor, Tensor | None], Tens
     return [torch.stack(found) for found in logits]
 
 
-def blocks(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep] = ()) -> Blocks:
-    """The map in parts: strips of rows with all queries; with steps on it, all rows with few queries."""
+def blocks(
+    score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep] = (), synonyms: Tensor | None = None
+) -> Blocks:
+    """The map in parts: strips of rows with all queries; with steps on it, all rows with few queries.
+
+    With `synonyms`, (Q,) the class of each query, queries of a class all have its best, taken at the network's size
+    if the map comes by there.
+    """
     queries, height, width = score_map.shape
     steps = [step for step in map_steps if step.is_on]
+    early_steps = [step for step in steps if getattr(step, "at_network_size", False)]
+    passed_by = score_map.direct and not early_steps
+    owners = None if synonyms is None or passed_by or len(synonyms.unique()) == queries else synonyms
 
     def by_rows() -> Iterator[Block]:
         for rows, strip in score_map.strips(STRIP_BYTES, BAND_BYTES):
@@ -158,26 +173,45 @@ def blocks(score_map: ScoreMap, photo: Measured, map_steps: Sequence[MapStep] = 
 
     def by_queries() -> Iterator[Block]:
         step = max(1, BAND_BYTES // (4 * height * width))
-        before, after = _ready(steps, photo, score_map.mosaic.device)
-        for start in range(0, queries, step):
-            part = slice(start, min(start + step, queries))
-            if before:
-                maps = reduce(lambda maps, step: step(maps), before, score_map.at_network_size(part))
+        late_steps = [step for step in steps if step not in early_steps]
+        before, after = _ready(early_steps, late_steps, photo, score_map.mosaic.device)
+
+        def early(part: slice) -> Tensor:
+            return reduce(lambda maps, step: step(maps), before, score_map.at_network_size(part))
+
+        parts = [slice(start, min(start + step, queries)) for start in range(0, queries, step)]
+        best = None if owners is None else _best(early, parts, owners)
+        for part in parts:
+            if best is not None or before:
+                maps = early(part) if best is None or owners is None else best[owners[part]]
                 maps = F.interpolate(maps[None], size=photo.target, mode="bilinear")[0]
             else:
                 maps = score_map.queries(part)
             yield Block(slice(0, height), part, reduce(lambda maps, step: step(maps), after, maps))
 
-    return by_queries if steps else by_rows
+    return by_rows if owners is None and not steps else by_queries
 
 
-def _ready(steps: Sequence[MapStep], photo: Measured, device: torch.device) -> tuple[list[ReadyStep], list[ReadyStep]]:
+def _best(maps: Callable[[slice], Tensor], parts: Sequence[slice], synonyms: Tensor) -> Tensor:
+    """The largest of each class's queries: (C, h, w), of `maps(part)` (q, h, w) and the class of each query (Q,)."""
+    best: Tensor | None = None
+    for part in parts:
+        found, owner = maps(part), synonyms[part]
+        if best is None:
+            best = found.new_full((int(synonyms.max()) + 1, *found.shape[1:]), -torch.inf)
+        best.scatter_reduce_(0, owner[:, None, None].expand_as(found), found, "amax")
+    assert best is not None
+    return best
+
+
+def _ready(
+    early: Sequence[MapStep], late: Sequence[MapStep], photo: Measured, device: torch.device
+) -> tuple[list[ReadyStep], list[ReadyStep]]:
     """Steps made ready for a photo: those at the network's size, and those at the photo's own."""
     pixels = photo.pixels.to(device)
-    late = [step for step in steps if not getattr(step, "at_network_size", False)]
-    early = [step.ready(pixels) for step in steps if step not in late]
+    plain = in_unit(pixels, photo.normalisation) if early else pixels
     image = F.interpolate(pixels[None], size=photo.target, mode="bilinear")[0] if late else pixels
-    return early, [step.ready(image) for step in late]
+    return [step.ready(plain) for step in early], [step.ready(image) for step in late]
 
 
 def decided(

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ..images import read_image
-from ..maps.decide import Decision
-from ..maps.windows import ScoreMap
+from ..maps.decide import Blocks, Decision
 from ..results.filters import EVERYTHING
 from ..results.segmentation import Segmentation
 from ..words.vocabulary import Vocabulary
@@ -19,7 +18,7 @@ from .finishing import segmentation
 from .gauges import Cost, cost, operations
 from .segmenter import Segmenter
 from .stages import Batch, Opened, gather_needs, open_last
-from .steps import Photo, blocks
+from .steps import Photo
 from .whole import whole_of
 
 Step = tuple[str, Callable[[], Any]]
@@ -39,7 +38,6 @@ class Way:
     guided: list[Tensor | None] | None = None
     opened: list[Opened] | None = None
     tiles: Tensor | None = None
-    score_map: ScoreMap | None = None
     decision: Decision | None = None
 
     def steps(self) -> list[Step]:
@@ -66,16 +64,15 @@ class Way:
         needs = gather_needs(network.stages, network.clip.depth)
         self.states = []
         for windows, regions in self._batches():
-            pixels = windows.to(network.clip.device)
+            pixels = network.seen(windows.to(network.clip.device))
             batch = Batch(network.clip, network.clip.grid(pixels), text, pixels, regions)
             self.states.append((batch, network.states(batch, pixels, needs)))
         self.guided = [None] * len(self.states)
 
     def guide(self) -> None:
         """Features of the vision model."""
-        assert self.states is not None
         network = self.segmenter.network
-        self.guided = [network.features(batch.pixels) for batch, _ in self.states]
+        self.guided = [network.features(windows.to(network.clip.device)) for windows, _ in self._batches()]
 
     def attention(self) -> None:
         """The last block opened and mixed, with purification and whatever stands before feedback."""
@@ -114,22 +111,24 @@ class Way:
 
     def upsample(self) -> None:
         """The map at the photo's own size, with steps on it, made once and thrown away."""
-        assert self.photo is not None and self.tiles is not None
-        self.score_map = self.segmenter.score_map(self.photo, self.tiles)
-        for _ in blocks(self.score_map, self.photo, self.segmenter.plan.map_steps)():
+        for _ in self._parts()():
             pass
 
     def decide(self) -> None:
         """The same map, and labels of it."""
-        assert self.photo is not None and self.tiles is not None
-        parts = self.segmenter.parts(self.photo, self.tiles)
-        self.decision = self.segmenter.decided(self.photo, parts, self.segmenter.rule(self.vocabulary))
+        assert self.photo is not None
+        self.decision = self.segmenter.decided(self.photo, self._parts(), self.segmenter.rule(self.vocabulary))
 
     def written(self) -> None:
         """Results as files have them."""
         assert self.photo is not None and self.decision is not None
         settings = self.segmenter.describe(self.vocabulary)
         self.write(segmentation(self.photo, self.decision, self.vocabulary.classes, settings, EVERYTHING, None))
+
+    def _parts(self) -> Blocks:
+        assert self.photo is not None and self.tiles is not None
+        owners = torch.tensor(self.vocabulary.query_index, device=self.segmenter.clip.device)
+        return self.segmenter.parts(self.photo, self.tiles, owners)
 
     def _batches(self) -> list[tuple[Tensor, Tensor | None]]:
         assert self.photo is not None

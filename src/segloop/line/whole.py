@@ -28,6 +28,7 @@ class Whole:
     where: Layout  # of the windows
     image: Callable[[], np.ndarray]  # the photo as read: (H0, W0, 3) uint8 RGB
     regions: np.ndarray | None = None  # (H0, W0) int64 region ids, 0 for none; None where no masks came
+    guide_patch: int = 1  # side of the guide's patches in pixels; 1 where its grid is stretched over a window
 
 
 class Joint(Protocol):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..common.records import constant, require
+from .pixelgraph import PixelGraph
 
 MOST_STEPS, MOST_DILATIONS, FARTHEST = 1000, 16, 1024  # of PAMR; the published one has 10, 2 and 16
 CENTRE_FLOOR = 1e-8  # added to the standard deviation
@@ -35,9 +36,9 @@ class MapStep(Switched, Protocol):
     """What changes cosines of the whole photo; its fields are settings."""
 
     def ready(self, image: Tensor) -> ReadyStep:
-        """For the normalised photo (3, H, W), at the size that it works on: what becomes of queries' maps.
+        """For the normalised photo (3, H, W), at its own size: what becomes of queries' maps.
 
-        That is the photo's own size; the network's, before the map is resized, where it says `at_network_size = True`.
+        Where it says `at_network_size = True`, it is given the resized photo, in [0, 1], before the map is resized.
         """
 
 
@@ -115,5 +116,5 @@ def pamr_apply(weights: Tensor, maps: Tensor, steps: int, dilations: Sequence[in
     return maps
 
 
-MAP_STEPS: dict[str, MapStep] = {"pamr": PAMR()}
+MAP_STEPS: dict[str, MapStep] = {"pixel_graph": PixelGraph(), "pamr": PAMR()}
 """In the order in which they are done, with the constants of a method that says nothing."""

@@ -108,6 +108,7 @@ class ScoreMap:
     rows: Tensor  # (H0, R) float32
     columns: Tensor  # (W0, C) float32
     network: tuple[Tensor, Tensor] | None = None  # (height, R), (width, C) of the resized photo
+    direct: bool = False  # a whole photo's grid that becomes the map in one step
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -169,9 +170,10 @@ def assemble(
         axis_matrix(where.rows, where.pad_rows, h, size[0]),
         axis_matrix(where.columns, where.pad_columns, w, size[1]),
     )
-    if direct and n == 1:
+    direct = direct and n == 1
+    if direct:
         rows, columns = interpolation(h, target[0]), interpolation(w, target[1])
     else:
         rows, columns = map(_resized, inner, target)
     rows, columns = (matrix.to(mosaic.device, torch.float32) for matrix in (rows, columns))
-    return ScoreMap(mosaic.float(), rows, columns, inner)
+    return ScoreMap(mosaic.float(), rows, columns, inner, direct)

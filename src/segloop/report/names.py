@@ -22,6 +22,8 @@ METHODS = {  # in the papers' order; the rest follows by name
     "sfp": "SFP",
     "sc-clip": "SC-CLIP",
     "resclip": "ResCLIP",
+    "lposs": "LPOSS",
+    "lposs+": "LPOSS+",
 }
 BACKBONES = {name.split("/")[-1]: row.size for name, row in MODELS.items() if row.size}
 HUB_IDS = {row.hub: name for name, row in GUIDES.items()}

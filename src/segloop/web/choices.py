@@ -20,6 +20,7 @@ class Attention:
     summary: str
     guided: bool = False  # a vision model lends it its patches
     plugs_in: bool = False  # it can stand on another host
+    takes_feedback: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Choices:
             if name not in attentions:
                 known = [FEEDBACK, *attentions] if name == method else attentions
                 raise OptionError(f"there is no method {name[:40]!r} here", nearest(name, known))
-        guided = attentions[named[-1]].guided
+        guided = any(attentions[name].guided for name in named)
         if not guided and vision is not None:
             raise OptionError(f"guide {vision[:40]!r} came with {named[-1]}, which no guide serves", "leave it out")
         if not guided:

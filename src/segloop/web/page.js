@@ -48,6 +48,7 @@ function methodChanged() {
   const host = state.choices.attentions.find((one) => one.name === $("host").value);
   $("method-note").textContent = chosen.summary;
   $("host-field").hidden = !chosen.plugs_in;
+  $("fsa").disabled = !chosen.takes_feedback;
   $("vision-field").hidden = !(chosen.guided || (chosen.plugs_in && host && host.guided));
 }
 
@@ -56,7 +57,7 @@ function asked() {
   const chosen = state.choices.attentions.find((one) => one.name === $("method").value);
   const host = chosen.plugs_in ? $("host").value : "";
   const named = host ? `${chosen.name}:${host}` : chosen.name;
-  const fields = $("fsa").checked ? { method: "fsa", host: named } : host ? { method: chosen.name, host } : { method: named };
+  const fields = $("fsa").checked && chosen.takes_feedback ? { method: "fsa", host: named } : host ? { method: chosen.name, host } : { method: named };
   if (!$("vision-field").hidden) fields.vision = $("vision").value;
   form.append("photo", state.file, state.file.name);
   form.append("words", words.get().join(", "));

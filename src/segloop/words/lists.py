@@ -26,8 +26,8 @@ def benchmark_queries(key: str | Path, variant: str = "P") -> list[list[str]]:
     """The published words of each class (spec 0.5). Raises VocabularyError.
 
     A data file states only the classes whose words differ from their name; `@` refers to a shared set of
-    words, and a variant may be the name of the variant it equals. Where `joined`, blanks are deleted: that
-    changes the tokens, and published figures rest on it.
+    words, and a variant may be the name of the variant it equals. Where `joined`, blanks are deleted, but for the
+    variants that are `spaced`: that changes the tokens, and published figures rest on it.
     """
     data = class_list(key)
     variants = data["variants"]
@@ -36,10 +36,16 @@ def benchmark_queries(key: str | Path, variant: str = "P") -> list[list[str]]:
     changed = variants[variant]
     if isinstance(changed, str):
         changed = variants[changed]
+    joined = data.get("joined") and variant not in data.get("spaced", ())
     return [
-        expanded(changed[name]) if name in changed else [name.replace(" ", "") if data.get("joined") else name]
+        expanded(changed[name]) if name in changed else [name.replace(" ", "") if joined else name]
         for name in data["names"]
     ]
+
+
+def variant_for(key: str | Path, wanted: str) -> str:
+    """The variant that a method asks for, or P where the list does not have it. Raises VocabularyError."""
+    return wanted if wanted in class_list(key)["variants"] else "P"
 
 
 def class_list(key: str | Path) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Vocabulary:
     ) -> Vocabulary:
         """The published list of a data set, word for word (spec 0.5), under the data set's own names (spec 7).
 
-        `variant` is P, S, SFP or clear. Unlike a user's list it may repeat a word: coco-object has "bed" as
+        `variant` is P, S, SFP, clear or LPOSS. Unlike a user's list it may repeat a word: coco-object has "bed" as
         a class and in its background. `key` may also be a JSON file of your own, written as those of `classes` are.
         Raises VocabularyError.
         """
