@@ -13,7 +13,8 @@ from PIL import Image
 
 from golden import cases
 from segloop.errors import ImageError, MachineError, OptionError, OutputError, UserError
-from segloop.prepare import PREPARATIONS, READY, coco, prepare, rle, runner
+from segloop.images import rle
+from segloop.prepare import PREPARATIONS, READY, coco, prepare, runner
 from segloop.results.coco import compress, run_lengths
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

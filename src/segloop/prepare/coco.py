@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError, UserError
-from . import instances, rle
+from ..images import rle
+from . import instances
 from .instances import Record
 from .work import (
     Making,
