@@ -1,4 +1,4 @@
-"""Masks of everything in a photo: point grid, stability and box suppression by hand, SAM and SAM 2 in the plain form."""
+"""Masks of everything in a photo: point grid, stability, box suppression by hand, SAM and SAM 2 in the plain form."""
 
 import numpy as np
 import pytest

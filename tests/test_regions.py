@@ -1,6 +1,8 @@
 """Region masks as inputs: files of one photo, folders and lists of many, and whose masks are whose."""
 
 import json
+import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 
 from segloop.errors import ImageError, OptionError
 from segloop.images.idmaps import Mask, ids_of, paint, read_ids
+from segloop.images.program import program_of
 from segloop.images.regions import open_regions
 from segloop.results.coco import compress, run_lengths
 
@@ -244,3 +247,78 @@ def test_digests_are_of_names_and_bytes(tmp_path, masks):
     second = open_regions(tmp_path / "masks").digest()
     Image.fromarray(np.full(SIZE, 9, np.uint8)).save(tmp_path / "masks" / "c.png")
     assert len({first, second, open_regions(tmp_path / "masks").digest()}) == 3
+
+
+# programs ---------------------------------------------------------------------------------------------------------
+
+HALVES = """
+import sys
+from PIL import Image
+photo = Image.open(sys.argv[1])
+ids = Image.new("L", photo.size, 1)
+ids.paste(2, (0, 0, photo.width // 2, photo.height))
+ids.save(sys.argv[2])
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A command line that runs a script: program(text, "{photo} {out}")."""
+
+    def write(script, words="{photo} {out}"):
+        path = tmp_path / "a tool.py"
+        path.write_text(script)
+        return f"{shlex.quote(sys.executable)} '{path}' {words}"
+
+    return write
+
+
+def test_a_program_s_masks(program):
+    run = program_of(program(HALVES))
+    ids = run(np.zeros((4, 6, 3), np.uint8))
+    assert ids.tolist() == [[2, 2, 2, 1, 1, 1]] * 4
+    assert run.name.startswith("cmd: ") and run.name.endswith("{photo} {out}")
+    first = run.fingerprint
+    assert program_of(program(HALVES)).fingerprint == first
+    assert program_of(program(HALVES + "# other")).fingerprint != first
+
+
+def test_a_program_may_write_other_files(program):
+    script = "import sys, numpy\nnumpy.save(sys.argv[1][6:], numpy.full((4, 6), 7))"
+    assert program_of(program(script, "--out={out.npy} {photo}"))(np.zeros((4, 6, 3), np.uint8)).min() == 7
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("import sys\nprint('so', file=sys.stderr)\nsys.exit('no masks today.')", "ended with 1: no masks today; see"),
+        ("", r"wrote no masks; see that it writes its masks to \{out\}"),
+        (HALVES.replace("photo.size", "(3, 3)"), r"what cmd: .* wrote is 3x3 pixels, its photo 6x4"),
+        ("import sys\nopen(sys.argv[2], 'w').write('x')", r"what cmd: .* wrote is damaged"),
+    ],
+)
+def test_programs_that_fail(program, script, words):
+    with pytest.raises(ImageError, match=words):
+        program_of(program(script))(np.zeros((4, 6, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("no-such-program-at-all {photo} {out}", "there is no program 'no-such-program-at-all'"),
+        ("python {out}", r"names no \{photo\} or not one \{out\}; write it as"),
+        ("python {photo}", "names no"),
+        ("python {photo} {out} {out.npy}", "or not one"),
+        ("python {photo} {out.jpg}", r"\{out.jpg\} is no file of masks"),
+        ("python '{photo} {out}", "open quote"),
+        ("", "names no"),
+    ],
+)
+def test_commands_that_are_none(text, words):
+    with pytest.raises(OptionError, match=words):
+        program_of(text)
+
+
+def test_nothing_of_a_command_is_expanded(program):
+    script = HALVES + "assert sys.argv[3] == '$HOME;*'"
+    assert program_of(program(script, "{photo} {out} '$HOME;*'"))(np.zeros((4, 6, 3), np.uint8)).min() == 1

@@ -56,7 +56,10 @@ class Masker:
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, how: Proposing) -> np.ndarray:
-        """(H, W, 3) uint8 RGB -> (H, W) int64 ids of everything in it (spec 2.11.9). Raises ModelError for no numbers."""
+        """(H, W, 3) uint8 RGB -> (H, W) int64 ids of everything in it (spec 2.11.9).
+
+        Raises ModelError where the network gives no numbers.
+        """
         size = (image.shape[0], image.shape[1])
         side = self.adapter.side(self.model.config)
         frame = Frame(side, self.adapter.inner(size, side))

@@ -19,7 +19,7 @@ FULL_BYTES = 2**28  # of logits at the photo's size that are held at once
 MOST_POINTS = 64  # a side
 
 Prompted = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Points (n, 2), x and y as shares of the photo's sides -> logits of one mask each (n, h, w), and predicted IoU (n,)."""
+"""Points (n, 2), x and y as shares of the photo's sides -> logits of a mask each (n, h, w), and predicted IoU (n,)."""
 
 Full = Callable[[Tensor], Tensor]
 """Logits (n, h, w) -> the same at the photo's size (n, H, W)."""
