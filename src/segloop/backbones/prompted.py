@@ -3,7 +3,7 @@ that photos and masks are resized here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,6 @@ class Masker:
     model: Any
     name: str  # short name, hub id or folder, as the user gave it
     adapter: Adapter
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of its weights: masks of another network are never reused."""
-        from .shared import weights_hash
-
-        return weights_hash(self.model)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, how: Proposing) -> np.ndarray:

@@ -107,12 +107,15 @@ class Plan:
         """
         plan = self.changed(self.by_size.get(size or "", {}))
         purify = plan.purify.on(depth, reference) if plan.purify else None
-        stages = tuple(stage.on(depth, reference) if hasattr(stage, "on") else stage for stage in plan.stages)
+        stages, label_steps = (
+            tuple(one.on(depth, reference) if hasattr(one, "on") else one for one in some)
+            for some in (plan.stages, plan.label_steps)
+        )
         feedback = plan.feedback
         if feedback and not plan.lambda_given and plan.guidance:
             published = LAMBDAS.get(guide_kind or "", LAMBDA_HUGE if size == HUGE else LAMBDA)
             feedback = replace(feedback, lambda_=published)
-        return replace(plan, purify=purify, stages=stages, feedback=feedback, by_size={})
+        return replace(plan, purify=purify, stages=stages, label_steps=label_steps, feedback=feedback, by_size={})
 
 
 def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
@@ -259,8 +262,8 @@ def _refuse_idle(plan: Plan, given: Constants) -> None:
     """Raises OptionError for a constant of a step on the map that stays off without a word of its switch."""
     for step in plan.steps:
         own, switches = [name for name in constants_of(step) if name in given], switches_of(step)
-        if own and switches and not step.is_on and switches.isdisjoint(own):
-            switch = min(switches)
+        switch = min(switches, default="")
+        if own and switches.isdisjoint(own) and not step.is_on and getattr(step, switch, None) is not None:
             what = f"setting {own[0]!r} came, and {switch}={getattr(step, switch)} keeps its step off"
             raise OptionError(what, f"add --set {switch}=10, or another number")
 

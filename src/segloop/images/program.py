@@ -1,6 +1,7 @@
 """Region masks by any program: it is given a photo as a PNG, and writes a file of masks. No shell is in between."""
 
 import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -38,15 +39,23 @@ class Program:
         """As options have it."""
         return f"cmd: {self.line}"
 
+    @property
+    def said(self) -> str:
+        """For records: without the folders of its files."""
+        return f"cmd: {' '.join(_quoted(_bare(word)) for word in self.words)}"
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of its words, and of the files that they name: masks of another program are never reused."""
         digest = hashlib.sha256()
         for word in self.words:
-            path = Path(shutil.which(word) or word)
-            content = digest_of(path) if path.is_file() else None
-            digest.update(word.encode("utf-8", "surrogateescape") + b"\0" + (content or b"") + b"\0")
+            content = digest_of(file) if (file := _file(word)) else None
+            digest.update(_bare(word).encode("utf-8", "surrogateescape") + b"\0" + (content or b"") + b"\0")
         return digest.hexdigest()
+
+    def elsewhere(self) -> str:
+        """Its line for another folder: files that it names have their whole paths."""
+        return " ".join(_quoted(os.path.abspath(file) if (file := _file(word)) else word) for word in self.words)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 RGB -> (H, W) int64 ids. Raises ImageError where it fails or writes no masks of that size.
@@ -76,6 +85,23 @@ class Program:
             last = f": {visible(said[-1])[:SHOWN].rstrip('.')}" if said else ""
             what = f"the command {shortened(self.name)} ended with {done.returncode}{last}"
             raise ImageError(what, "see that it works on a photo by itself")
+
+
+def _file(word: str) -> Path | None:
+    """The file that a word of a command names, if it does."""
+    path = Path(shutil.which(word) or word)
+    return path if path.is_file() else None
+
+
+def _quoted(word: str) -> str:
+    """As a command line has it; braces alone need no quotes."""
+    bare = re.sub("[{}]", "", word)
+    return word if bare and shlex.quote(bare) == bare else shlex.quote(word)
+
+
+def _bare(word: str) -> str:
+    file = _file(word)
+    return file.name if file else word
 
 
 def program_of(text: str) -> Program:

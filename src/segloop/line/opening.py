@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Sequence
+from math import lcm
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from ..attention.types import Attention
+from ..backbones.device import pick_device, pick_dtypes
 from ..backbones.half import Pair, first_that_fits
 from ..backbones.loading import resolve as resolve_model
 from ..backbones.shared import Models
+from ..choice.method import PATCH
+from ..choice.naming import Choice
 from ..choice.plan import Guidance, Plan
 from ..common.visible import plain
 from ..errors import ModelError, OptionError
+from ..images import Normalisation, Reading
 from .network import Network
 
 MOST_BATCH = 4096  # windows that go through the network together
@@ -46,12 +52,34 @@ def open_network(
     return Network(clip, plan, guide, models.memory)
 
 
-def check_options(fidelity: str, batch: int) -> None:
-    """Raises OptionError for a fidelity that there is not, or no window."""
+def cutting(network: Network, fidelity: Fidelity, reading: Reading) -> tuple[int, int, Reading, Normalisation]:
+    """What windows are padded to a multiple of, the least side of a photo, how pixels are read and normalised."""
+    patch, guide, plan = network.clip.patch, network.guide, network.plan
+    how = reading, network.clip.normalisation
+    if fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
+        return lcm(patch, guide.multiple) if guide else patch, patch, *how
+    published = patch if plan.row.pad == PATCH else plan.row.pad
+    return published if plan.geometry.crop else 1, 1, *how
+
+
+def machine(
+    device: str | torch.device, dtype: str | torch.dtype, fidelity: Fidelity, batch: int
+) -> tuple[torch.device, tuple[torch.dtype, ...]]:
+    """Where networks are opened, and the precisions to try there, in this order.
+
+    Raises OptionError, also for a fidelity that there is not, or no window.
+    """
     if fidelity not in ("default", "reference"):
         raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
     if not 1 <= batch <= MOST_BATCH:
         raise OptionError(f"batch={batch} is not possible", f"give at least 1 window and at most {MOST_BATCH}")
+    where = pick_device(device)
+    return where, pick_dtypes(dtype, where, fidelity)
+
+
+def chosen(method: str | Attention, host: str | Attention | None, vision: str | Path | None, *others: Any) -> Choice:
+    """What was asked for, as `choice` has it."""
+    return Choice(None if method == "auto" else method, host, None if vision is None else str(vision), *others)
 
 
 def folder_settings(model: str, offline: bool) -> dict[str, Any]:
