@@ -17,7 +17,7 @@ from ..data.datasets import Sample
 from ..errors import ImageError, UserError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
 from ..line.segmenter import Segmenter
-from ..line.steps import Measured, Photo, blocks, decided
+from ..line.steps import Measured, Photo, RegionSource, blocks, decided
 from ..maps.decide import Rule
 from ..maps.refine import MapStep
 from ..maps.relabel import LabelStep
@@ -126,9 +126,10 @@ class Kept:
     batch: int = 1
     reading: Reading = PLAIN
     normalisation: Normalisation = CLIP
+    masks: RegionSource | None = None  # where regions come from that a step on labels looks at
 
     def read(self, sample: Sample) -> KeptPhoto:
-        """The kept windows; the photo itself only where a step on the map looks at it."""
+        """The kept windows; the photo itself only where a step on the map looks at it, or its regions come from it."""
         kept = self._open(sample)
         size, target = (tuple(kept[name].tolist()) for name in ("size", "target"))
         rows, columns = (tuple(map(tuple, kept[name].tolist())) for name in ("rows", "columns"))
@@ -141,7 +142,9 @@ class Kept:
         if any(step.is_on for step in self.map_steps):
             image = resize_uint8(read_image(sample.image, self.reading), size)
             pixels = torch.from_numpy(normalise(image, self.normalisation))
-        return KeptPhoto(tiles, Layout(rows, columns, pad_rows, pad_columns), size, target, direct, pixels)
+        regions = self.masks(sample.image, read_image(sample.image, self.reading)) if self.masks else None
+        where = Layout(rows, columns, pad_rows, pad_columns)
+        return KeptPhoto(tiles, where, size, target, direct, pixels, regions=regions)
 
     def tiles(self, photos: Sequence[KeptPhoto]) -> list[Tensor]:
         """As they were kept."""
