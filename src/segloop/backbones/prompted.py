@@ -81,7 +81,7 @@ class Masker:
             image_embeddings=embeddings, input_points=placed, input_labels=labels, multimask_output=False
         )
         logits, quality = found.pred_masks[0, :, 0], found.iou_scores[0, :, 0]
-        if not sound(logits.abs().amax(), first):
+        if not sound(first.abs().amax(), logits):
             raise unsound(self.name, self.model.state_dict(), torch.float32)
         return logits, quality
 

@@ -43,8 +43,8 @@ def source_of(
     if isinstance(masks, (str, os.PathLike)):
         kind, colon, name = os.fspath(masks).partition(":")
         if kind in MASKERS and bool(colon) == bool(name):
-            masker = (models or Models()).masker(name or kind, device, offline)
             called, proposing = f"{kind}:{_without_path(name)}" if name else kind, override(Proposing(), how)
+            masker = (models or Models()).masker(name or kind, device, offline)
             return Made(called, partial(masker, how=proposing), partial(weights_hash, masker.model), vars(proposing))
     if how:
         what = f"setting {next(iter(how))!r} belongs to masks that a network makes"
