@@ -12,6 +12,7 @@ from PIL import Image
 import models
 from command import complaint, done, record
 from segloop import Segmenter, Vocabulary
+from segloop.attention.types import MARGIN
 from segloop.errors import ImageError, OptionError
 from segloop.line.masking import check_heeded, source_of, whole_masks
 from segloop.line.straight import straight_line
@@ -138,6 +139,19 @@ def test_cosines_and_logits_take_masks(toy_clip):
     seen.clear()
     opened.logits(torch.zeros(1, 3, 64, 64), opened.text(WORDS), torch.ones(1, 64, 64, dtype=torch.int64))
     assert seen[0].shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize("size", [(61, 100), (30, 64), (43, 43)])
+def test_regions_are_cut_as_the_pixels_are(toy_clip, size):
+    image = np.random.default_rng(1).integers(1, 250, (*size, 3), np.uint8)
+    how = {"short_side": min(size), "crop": 48, "stride": 24, "dtype": "float32"}  # nothing is resized
+    opened = Segmenter.from_pretrained(toy_clip, masks=lambda image: image[..., 0].astype(int), **how)
+    ready = opened.prepare(image)
+    normalised = opened.clip.normalisation
+    red = ((ready.windows[:, 0] * normalised.std[0] + normalised.mean[0]) * 255).round().long()
+    margin = ready.window_regions == MARGIN
+    assert margin.equal((ready.windows == 0).all(1)) and margin.any() == (min(size) < 48)
+    assert red[~margin].equal(ready.window_regions[~margin])
 
 
 def test_exact_masks_of_a_scene_make_its_labels_exact():
