@@ -91,6 +91,12 @@ def test_files_of_overlapping_masks(tmp_path):
     assert not read_ids(tmp_path / "none.json", SIZE).any()
 
 
+def test_polygons_are_masks_too(tmp_path):
+    square = [[0, 0, 2, 0, 2, 2, 0, 2]]
+    (tmp_path / "a.json").write_text(json.dumps([{"segmentation": square}, {"segmentation": []}]))
+    assert read_ids(tmp_path / "a.json", SIZE).tolist() == [[2, 2, 0, 0], [2, 2, 0, 0], [0, 0, 0, 0]]
+
+
 def test_arrays_and_tensors():
     assert ids_of(torch.from_numpy(IDS), "masks", SIZE).tolist() == IDS.tolist()
     assert ids_of(IDS - 1, "masks", SIZE).min() == -1
@@ -123,9 +129,9 @@ def save16(path):
         ("a.png", save16, "16 bits a colour"),
         ("a.png", lambda path: None, "there is no file of masks"),
         ("a.json", lambda path: path.write_text("{}"), "lists no masks"),
-        ("a.json", lambda path: path.write_text("[1]"), "without run lengths"),
-        ("a.json", lambda path: path.write_text('[{"segmentation": [[0, 0, 1, 1, 2, 0]]}]'), "has polygons"),
-        ("a.json", lambda path: path.write_text('[{"segmentation": {"counts": [3]}}]'), "run lengths that are none"),
+        ("a.json", lambda path: path.write_text("[1]"), "without run lengths or polygons"),
+        ("a.json", lambda path: path.write_text('[{"segmentation": [[0, 0, 1, 1, 2, "x"]]}]'), "not pairs of numbers"),
+        ("a.json", lambda path: path.write_text('[{"segmentation": {"counts": [3]}}]'), "a mask that cannot be read"),
         ("a.json", lambda path: path.write_text('[{"segmentation": {"size": [4, 3], "counts": [12]}}]'), "3x4 pixels"),
         ("a.json", lambda path: path.write_text("["), "damaged, or no json at all"),
         ("a.jpg", lambda path: path.write_text(""), "is no file of masks; give a PNG of ids"),

@@ -14,14 +14,15 @@ import numpy as np
 from PIL import Image
 
 from ..common.visible import shortened
-from ..errors import ImageError, SegloopError, TooLargeError, memory_ran_out
+from ..errors import ImageError, SegloopError, TooLargeError, UserError, memory_ran_out
 from . import rle
 from .levels import quiet
+from .polygons import filled
 from .room import without_limit
 
 Size = tuple[int, int]  # (H, W)
 
-FORMS = "a PNG of ids, .npy or .npz of (H, W) ids or (n, H, W) bool, or .json of COCO run lengths"
+FORMS = "a PNG of ids, .npy or .npz of (H, W) ids or (n, H, W) bool, or .json of COCO's masks"
 IDS = {"1", "P", "L", "I", "I;16", "I;16B", "I;16L", "I;16N"}  # Pillow's modes with one whole number a pixel
 NAMED = "masks"  # the array of an .npz that counts where there are several
 AGAIN = "make or copy it again"
@@ -98,8 +99,8 @@ def read_ids(path: str | os.PathLike[str], size: Size) -> np.ndarray:
 
     PNG: the greys of 1 to 16 bits or the indices of a palette; colours are ids R + 256 G + 65536 B, as COCO's panoptic
     maps have them. .npy and .npz: (H, W) whole numbers, or (n, H, W) bool. .json: a list of masks, or an object with
-    `annotations`, each with `segmentation` as run lengths of COCO. Raises ImageError for all else, for what is damaged
-    or of another size, TooLargeError where memory runs out.
+    `annotations`, each with `segmentation` as run lengths or polygons of COCO. Raises ImageError for all else, for what
+    is damaged or of another size, TooLargeError where memory runs out, UserError where polygons cannot be drawn.
     """
     name = shortened(path)
     reader = READERS.get(Path(path).suffix.lower())
@@ -126,16 +127,19 @@ def read_json(path: Path) -> Any:
 def _decoded(one: Any, name: str, size: Size) -> np.ndarray:
     """(H, W) bool."""
     lengths = one.get("segmentation") if isinstance(one, Mapping) else None
-    if isinstance(lengths, list):
-        raise ImageError(f"{name} has polygons", "write its masks as run lengths (RLE), or as a PNG of ids")
-    if not isinstance(lengths, Mapping) or "counts" not in lengths:
-        raise ImageError(f"{name} has a mask without run lengths", "write each as COCO's `segmentation`: size, counts")
-    if "size" in lengths:
-        check_size(name, lengths["size"], size)
     try:
+        if isinstance(lengths, list):
+            return filled(lengths, size, "write masks as run lengths")
+        if not isinstance(lengths, Mapping) or "counts" not in lengths:
+            what = f"{name} has a mask without run lengths or polygons"
+            raise ImageError(what, "write each as COCO's `segmentation`: size, counts")
+        if "size" in lengths:
+            check_size(name, lengths["size"], size)
         return rle.decode({"size": size, "counts": lengths["counts"]})
     except (ValueError, TypeError, OverflowError, AttributeError) as error:
-        raise ImageError(f"{name} has run lengths that are none ({error})", AGAIN) from error
+        if isinstance(error, UserError):
+            raise
+        raise ImageError(f"{name} has a mask that cannot be read ({error})", AGAIN) from error
 
 
 def _png(path: Path, name: str, size: Size) -> np.ndarray:
