@@ -205,7 +205,7 @@ def test_one_file_is_one_photo_s(tmp_path):
     np.save(tmp_path / "a.npy", IDS)
     found = open_regions(tmp_path / "a.npy")
     assert found.read("photo.jpg", SIZE).tolist() == IDS.tolist()
-    with pytest.raises(ImageError, match="would be those of"):
+    with pytest.raises(ImageError, match=r"holds the masks of one photo, which is photo\.jpg; give a folder"):
         found.read("other.jpg", SIZE)
     (tmp_path / "b.json").write_text(json.dumps([{"segmentation": lengths(OVERLAPPING[0])}]))
     assert open_regions(tmp_path / "b.json").read("photo.jpg", SIZE).sum() == 8

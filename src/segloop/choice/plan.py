@@ -8,6 +8,7 @@ from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
 from ..attention.variants import VARIANTS
+from ..backbones.proposals import Proposing
 from ..common.records import Constants, constants_of, override, require_finite, share_out, switches_of
 from ..common.visible import plain
 from ..errors import OptionError, nearest
@@ -243,6 +244,7 @@ def _owners() -> dict[str, tuple[str, str]]:
         (Guidance(), guided[0], f"add --method {guided[0]}"),
         (FSA(), "fsa", "add --method fsa, or --host for another host"),
         (SFP(), "sfp", "add --method sfp or sc-clip, or fsa with --host sfp"),
+        (Proposing(), "masks that a network makes", "add --masks sam or sam2"),
     ):
         found |= dict.fromkeys(constants_of(record), (name, remedy))
     return found

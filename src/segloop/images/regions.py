@@ -78,7 +78,10 @@ class OneFile:
 
     def read(self, photo: str, size: Size) -> np.ndarray:
         """As RegionFiles has it."""
-        self.taken.by(photo, "", self.place)
+        other = self.taken.photos.setdefault("", photo)
+        if os.path.abspath(other) != os.path.abspath(photo):
+            what = f"{shortened(self.place)} holds the masks of one photo, which is {shortened(other)}"
+            raise ImageError(what, "give a folder with masks of each photo")
         return read_ids(self.place, size)
 
     def digest(self) -> str:
