@@ -12,6 +12,7 @@ from transformers import (
     Dinov2Config,
     Dinov2WithRegistersConfig,
     DINOv3ViTConfig,
+    Sam2Config,
     SamConfig,
     ViTConfig,
     ViTMAEConfig,
@@ -40,6 +41,27 @@ SAM = {
         "iou_head_hidden_dim": 8,
     },
 }
+SAM2 = {
+    "vision_config": {
+        "backbone_config": {
+            "model_type": "sam2_hiera_det_model",
+            "hidden_size": 8,
+            "image_size": [64, 64],
+            "window_positional_embedding_background_size": [4, 4],
+            "blocks_per_stage": [1, 1, 2, 1],
+            "embed_dim_per_stage": [8, 16, 24, 32],
+            "num_attention_heads_per_stage": [1, 2, 2, 2],
+            "window_size_per_stage": [8, 4, 4, 4],
+            "global_attention_blocks": [3],
+            "mlp_ratio": 2.0,
+        },
+        "backbone_channel_list": [32, 24, 16, 8],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 8,
+    },
+    "prompt_encoder_config": {"hidden_size": 8, "image_size": 64, "patch_size": 16, "mask_input_channels": 4},
+    "mask_decoder_config": SAM["mask_decoder_config"],
+}
 GUIDES = {
     "dino": ("ViTModel", ViTConfig(**VIT, intermediate_size=48, image_size=32, patch_size=8)),
     "dino-b16": ("ViTModel", ViTConfig(**VIT, intermediate_size=48, image_size=64, patch_size=16)),
@@ -58,6 +80,7 @@ GUIDES = {
         ViTMAEConfig(**VIT, intermediate_size=48, image_size=64, patch_size=16, mask_ratio=0.0, layer_norm_eps=1e-6),
     ),
 }
+MASKERS = {"sam": ("SamModel", SamConfig(**SAM)), "sam2": ("Sam2Model", Sam2Config(**SAM2))}
 WIDTH = 64  # of the joint embedding
 BACKBONES = {  # patch, width of a head, activation as in the true ones; pixels as in nothing
     "b16": {"patch_size": 16, "hidden_size": 128, "hidden_act": "quick_gelu", "image_size": 112},
@@ -70,6 +93,20 @@ def guide_model(name: str):
     """A guide of the library, random but the same each time."""
     model_class, config = GUIDES[name]
     return _random(getattr(transformers, model_class)(config), lambda shape: 0.3, seed=len(name))
+
+
+def masker_model(name: str):
+    """A SAM or SAM 2 of 64 pixels, random but the same each time; its logits are large, so that masks are stable."""
+    model_class, config = MASKERS[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # of the position embedding, too, which is no parameter of SAM 2
+        model = getattr(transformers, model_class)(config).eval().requires_grad_(False)
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
+    for head in model.mask_decoder.output_hypernetworks_mlps:
+        head.proj_out.weight.mul_(16)
+    return model
 
 
 def clip_model(name: str):
@@ -90,6 +127,13 @@ def _random(model, spread: Callable[[torch.Size], float], seed: int):
     for parameter in model.parameters():
         parameter.copy_(spread(parameter.shape) * torch.randn(parameter.shape, generator=generator))
     return model
+
+
+@cache
+def masker_folder(root: Path, name: str) -> Path:
+    """A folder below `root` with one of MASKERS, written once."""
+    masker_model(name).save_pretrained(root / f"masker-{name}")
+    return root / f"masker-{name}"
 
 
 @cache

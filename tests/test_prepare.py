@@ -13,7 +13,8 @@ from PIL import Image
 
 from golden import cases
 from segloop.errors import ImageError, MachineError, OptionError, OutputError, UserError
-from segloop.prepare import PREPARATIONS, READY, coco, prepare, rle, runner
+from segloop.images import polygons, rle
+from segloop.prepare import PREPARATIONS, READY, coco, prepare, runner
 from segloop.results.coco import compress, run_lengths
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -188,7 +189,7 @@ def test_polygons_without_pycocotools_name_the_package(tmp_path, monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(coco, "import_module", absent)
+    monkeypatch.setattr(polygons, "import_module", absent)
     one = {"id": 3, "image_id": 1, "category_id": 18, "iscrowd": 0, "area": 4, "segmentation": [[0, 0, 2, 0, 2, 2]]}
     instances(tmp_path, [one])
     with pytest.raises(UserError, match="pip install pycocotools"):

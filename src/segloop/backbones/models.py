@@ -60,3 +60,7 @@ GUIDES = {
         "ViT-B/16, a different checkpoint than mae: trained without per-patch pixel normalisation",
     ),
 }
+MASKERS = {  # short names of what draws masks, and the hub id behind each
+    "sam": "facebook/sam-vit-base",
+    "sam2": "facebook/sam2-hiera-large",
+}

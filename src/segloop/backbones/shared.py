@@ -11,6 +11,7 @@ from torch import Tensor
 from ..attention.custom import attention_from_file, is_file_place
 from .families import load_clip
 from .ownguide import own_guide
+from .prompted import Masker, load_masker
 from .tower import Tower
 from .vision import Guide, load_guide
 
@@ -58,6 +59,10 @@ class Models:
     def guide(self, *how: Any) -> Guide:
         """`load_guide(*how)`, or `own_guide` for FILE.py:function; the same object for the same arguments."""
         return self._once(own_guide if is_file_place(str(how[0])) else load_guide, how)
+
+    def masker(self, *how: Any) -> Masker:
+        """`load_masker(*how)`, the same object for the same arguments."""
+        return self._once(load_masker, how)
 
     def attention(self, name: str | None) -> Any:
         """A method's name as it is, or what FILE.py:function names, its file run once. Raises OptionError."""

@@ -8,6 +8,7 @@ from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
 from ..attention.variants import VARIANTS
+from ..backbones.proposals import Proposing
 from ..common.records import Constants, constants_of, override, require_finite, share_out, switches_of
 from ..common.visible import plain
 from ..errors import OptionError, nearest
@@ -108,12 +109,15 @@ class Plan:
         """
         plan = self.changed(self.by_size.get(size or "", {}))
         purify = plan.purify.on(depth, reference) if plan.purify else None
-        stages = tuple(stage.on(depth, reference) if hasattr(stage, "on") else stage for stage in plan.stages)
+        stages, label_steps = (
+            tuple(one.on(depth, reference) if hasattr(one, "on") else one for one in some)
+            for some in (plan.stages, plan.label_steps)
+        )
         feedback = plan.feedback
         if feedback and not plan.lambda_given and plan.guidance:
             published = LAMBDAS.get(guide_kind or "", LAMBDA_HUGE if size == HUGE else LAMBDA)
             feedback = replace(feedback, lambda_=published)
-        return replace(plan, purify=purify, stages=stages, feedback=feedback, by_size={})
+        return replace(plan, purify=purify, stages=stages, label_steps=label_steps, feedback=feedback, by_size={})
 
 
 def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
@@ -243,6 +247,7 @@ def _owners() -> dict[str, tuple[str, str]]:
         (Guidance(), guided[0], f"add --method {guided[0]}"),
         (FSA(), "fsa", "add --method fsa, or --host for another host"),
         (SFP(), "sfp", "add --method sfp or sc-clip, or fsa with --host sfp"),
+        (Proposing(), "masks that a network makes", "add --masks sam or sam2"),
     ):
         found |= dict.fromkeys(constants_of(record), (name, remedy))
     return found
@@ -262,9 +267,9 @@ def _refuse_idle(plan: Plan, given: Constants) -> None:
     """Raises OptionError for a constant of a step on the map that stays off without a word of its switch."""
     for step in plan.steps:
         own, switches = [name for name in constants_of(step) if name in given], switches_of(step)
-        if own and switches and not step.is_on and switches.isdisjoint(own):
-            switch = min(switches)
-            off = getattr(step, switch)
+        switch = min(switches, default="")
+        off = getattr(step, switch, None)
+        if own and switches.isdisjoint(own) and not step.is_on and off is not None:
             what = f"setting {own[0]!r} came, and {switch}={'off' if off is False else off} keeps its step off"
             raise OptionError(what, f"add --set {switch}=" + ("on" if off is False else "10, or another number"))
 

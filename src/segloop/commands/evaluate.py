@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 OPENING = "evaluate: "  # of the first line
 EXAMPLE = "segloop evaluate voc21 --data DIR --method sclip"
-WITHOUT_NETWORK = {"from_scores", "sets", "data", "out", "overwrite", "json_lines", "debug"}  # all that deciding takes
+ANEW = ("sets", "regions", "data", "out", "overwrite", "json_lines", "debug")
+WITHOUT_NETWORK = {"from_scores", *ANEW}  # all that deciding takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Asked:
         typer.Option("--out", help="Folder of the run, by default segloop-out/KEY/METHOD; several lie below it."),
     ] = None
     networks: options.Networks
+    regions: options.Masks = None
     methods: Annotated[
         str | None,
         typer.Option("--methods", help="Several, joined by commas, or all; each on every data set, in one go."),
@@ -113,7 +115,7 @@ def evaluate(asked: Asked) -> None:
         changes = options.overrides(asked.networks.sets)
         if asked.from_scores is not None:
             console.quiet_libraries()
-            again = _decide_anew(asked.from_scores, asked.data or [], asked.out, changes, asked.overwrite)
+            again = _decide_anew(asked, asked.from_scores, changes)
             _tell([again], asked.json_lines)
             return
         if asked.key is None or not asked.data:
@@ -150,9 +152,8 @@ def _check_alone(asked: Asked) -> None:
     """Raises OptionError for what --from-scores cannot heed: the run has settled it."""
     told = [word for name, word in given(asked).items() if name not in WITHOUT_NETWORK]
     if told:
-        remedy = (
-            "leave that out (only --set of what decides, --data, --out, --overwrite, --json and --debug go with it)"
-        )
+        others = "--set of what decides, --masks, --data, --out, --overwrite, --json and --debug"
+        remedy = f"leave that out (only {others} go with it)"
         raise OptionError(f"{', '.join(told)} came with --from-scores, which takes all that from its run", remedy)
 
 
@@ -160,7 +161,9 @@ def _wish(asked: Asked, key: str, changes: dict[str, Any], device: str) -> "Wish
     from ..data.masks import Masks
     from ..evaluation.sweep import Wish
     from ..evaluation.task import Task
+    from ..line.masking import check_heeded
 
+    check_heeded(changes, asked.regions)
     own = {field.name for field in fields(Task)} - {"key", "out"}
     common = {name: value for name, value in flat(asked).items() if name in own}
     common |= {"places": tuple(asked.data or ()), "changes": changes, "device": device}
@@ -197,13 +200,14 @@ def _tell_forecast(tasks: list["Task"], json_lines: bool) -> None:
     console.tell(f"in all about {duration(sum(one.seconds for one in found))}, as if nothing was done yet")
 
 
-def _decide_anew(folder: Path, data: list[str], out: Path | None, changes: dict[str, Any], overwrite: bool) -> Any:
+def _decide_anew(asked: Asked, folder: Path, changes: dict[str, Any]) -> Any:
     from ..evaluation.anew import decide_anew, open_kept
 
-    if out is None:
+    if asked.out is None:
         raise OptionError("--from-scores came without --out", "name a folder for the new record")
     with watched("images") as progress:
-        return decide_anew(open_kept(folder, data), out, changes, overwrite, progress, say)
+        kept = open_kept(folder, asked.data or [])
+        return decide_anew(kept, asked.out, changes, asked.overwrite, progress, say, asked.regions)
 
 
 def _tell(finished: list[Any], json_lines: bool) -> None:

@@ -65,6 +65,13 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="field=value, such
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Windows that go through the network together.")]
+Masks = Annotated[
+    str | None,
+    typer.Option(
+        "--masks",
+        help='Regions of the photos, which vote: folder or file of masks, sam, sam2, or "cmd: tool {photo} {out}".',
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
 Bands = Annotated[
     str | None,
@@ -154,23 +161,30 @@ class Networks:
     dtype: Dtype = "auto"
     offline: Offline = False
 
-    def said(self, batch: int, changes: dict[str, Any]) -> "PlainNetworks":
-        """The same in plain values; `changes` are fields of --set. Raises OptionError for an attention that is none."""
+    def said(self, batch: int, changes: dict[str, Any], masks: str | None = None) -> "PlainNetworks":
+        """The same in plain values; `changes` are fields of --set, `masks` is what --masks says.
+
+        Raises OptionError for an attention that is none, and for settings of masks without any.
+        """
         for name in (self.method, self.host):
             own_attention(name)
+        from ..line.masking import check_heeded
         from ..runs.networks import Networks as PlainNetworks  # with torch: after everything that is quickly told
 
         console.quiet_libraries()
+        check_heeded(changes, masks)
         own = {name: value for name, value in vars(self).items() if name != "sets"}
-        return PlainNetworks(**own, batch=batch, changes=changes)
+        return PlainNetworks(**own, batch=batch, changes=changes, masks=masks)
 
-    def open(self, batch: int, changes: dict[str, Any], threads: int | None = None) -> "Segmenter":
-        """`Segmenter.from_pretrained`, its libraries kept quiet; `changes` are fields of --set, `threads` torch's."""
+    def open(
+        self, batch: int, changes: dict[str, Any], threads: int | None = None, masks: str | None = None
+    ) -> "Segmenter":
+        """`Segmenter.from_pretrained`, its libraries kept quiet; `threads` are torch's, others as of `said`."""
         if threads:
             import torch
 
             torch.set_num_threads(threads)
-        return self.said(batch, changes).open()
+        return self.said(batch, changes, masks).open()
 
 
 @dataclass(frozen=True, kw_only=True)

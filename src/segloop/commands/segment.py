@@ -29,6 +29,7 @@ class Asked:
     ] = "png,overlay,json"
     kept: options.Kept
     networks: options.Networks
+    regions: options.Masks = None
     batch: options.Batch = 8
     threads: options.Threads = None
     json_lines: options.Json = False
@@ -61,7 +62,7 @@ def segment(asked: Asked) -> None:
         check_files_of_the_run(asked.out, wanted, vocabulary.classes, asked.overwrite)
         console.ensure_folder(asked.out)
         check_results(named, asked.out, wanted, asked.overwrite)
-        segmenter = asked.networks.open(asked.batch, changes, asked.threads)
+        segmenter = asked.networks.open(asked.batch, changes, asked.threads, asked.regions)
         own = (asked.networks.method, asked.networks.host)
         lines, overwrite = asked.json_lines, asked.overwrite
         job = SegmentRun(segmenter, vocabulary, named, asked.out, wanted, lines, overwrite, keep, own)

@@ -10,7 +10,7 @@ from . import options
 def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
     """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets."""
     with friendly(debug):
-        from ..backbones.models import GUIDES
+        from ..backbones.models import GUIDES, MASKERS
         from ..choice.methods import EXAMPLES, METHODS
         from ..choice.presets import PRESETS, every_method
 
@@ -32,6 +32,10 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
         console.tell("Vision models that guide proxyclip and lposs (--vision):")
         for name, row in GUIDES.items():
             console.tell(f"  {name:<14}{row.hub}: {row.note}")
+        console.tell("")
+        console.tell("Networks that draw masks of regions (--masks):")
+        for name, hub in MASKERS.items():
+            console.tell(f"  {name:<14}{hub}")
         console.tell("")
         console.tell(f"Hosts of fsa (--host): {', '.join(hosts)}")
         own = "your own: --method FILE.py:function"

@@ -20,6 +20,7 @@ from ..data.masks import Masks
 from ..data.places import named
 from ..errors import OptionError, UserError, nearest
 from ..images import Normalisation, normalise, recorded
+from ..line.regions import Source
 from ..line.steps import rule_of
 from ..maps.refine import MAP_STEPS
 from ..maps.relabel import LABEL_STEPS
@@ -33,6 +34,7 @@ from ..words.vocabulary import Vocabulary
 from .counting import Counting
 from .preflight import labels_hash
 from .record import COUNTED, LAYOUT, finish
+from .regions import regions_anew
 from .run import Finished
 from .source import Kept, check_kept
 from .task import SHARD, Task
@@ -57,8 +59,11 @@ class KeptRun:
     vocabulary: Vocabulary
     split: str | None  # as it was given
 
-    def source(self, changes: Mapping[str, Any]) -> Kept:
-        """Its cosines under changed constants. Raises OptionError for those that cosines depend on themselves."""
+    def source(self, changes: Mapping[str, Any], masks: Source | None = None) -> Kept:
+        """Its cosines under changed constants, with `masks` where regions vote.
+
+        Raises OptionError for constants that cosines depend on themselves.
+        """
         wrong = next((name for name in changes if name not in DECIDING), None)
         if wrong is not None:
             what = f"setting {wrong!r} does not only decide, it shapes the cosines"
@@ -69,7 +74,8 @@ class KeptRun:
         method = str(settings.get("method"))
         refuse_scores(method, METHODS.get(method, PRODUCT), steps.values())
         map_steps, label_steps = (tuple(steps[name] for name in table) for table in (MAP_STEPS, LABEL_STEPS))
-        return Kept(self.folder, map_steps, label_steps, rule, reading=recorded(settings), normalisation=normalisation)
+        read = recorded(settings)
+        return Kept(self.folder, map_steps, label_steps, rule, 1, read, normalisation, masks)
 
     def settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The run's settings, as a run with these changes would have them."""
@@ -124,15 +130,18 @@ def decide_anew(
     overwrite: bool = False,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda sentence: None,
+    masks: str | None = None,
 ) -> Finished:
     """The run that `changes` of DECIDING would have given, as a record of its own in `out`.
 
-    Raises OptionError for the folder of `kept` itself, and as `KeptRun.source` and `open_record` do.
+    `masks` are regions as --masks has them: they vote, also where the run had none. Raises OptionError for the folder
+    of `kept` itself, and as `regions_anew`, `KeptRun.source` and `open_record` do.
     """
     if os.path.realpath(out) == os.path.realpath(kept.folder):
         raise OptionError(f"{out} is the run whose cosines are read", "choose another --out")
-    source = kept.source(changes)
-    settings = {**kept.settings(changes), **labels_hash(kept.data)}
+    regions = regions_anew(kept.folder, kept.run["settings"], changes, masks)
+    changes, source = regions.changes, kept.source(regions.changes, regions.source)
+    settings = {**kept.settings(changes), **regions.said, **labels_hash(kept.data)}
     inputs = Inputs(settings, kept.run["classes"], kept.run["queries"], kept.run["query_index"], known_constants())
     shards = shards_of(len(kept.data.samples), settings.get("shard") or SHARD)
     started = datetime.now(timezone.utc).isoformat()

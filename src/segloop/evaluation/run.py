@@ -12,6 +12,7 @@ from typing import Any
 from ..backbones.shared import Memory, Models
 from ..data.datasets import OpenDataset
 from ..errors import OptionError
+from ..line.masking import whole_masks
 from ..runs.crew import Crew, Work
 from ..runs.folder import locked
 from ..runs.inputs import tell_unseen
@@ -134,6 +135,7 @@ def _work(jobs: Sequence[Counting], settled: Sequence[Settled], models: Models, 
         **crew.told,
         "data": [str(jobs[0].data.root)],
         "split": tasks[0].split,
+        **({"masks": whole_masks(regions)} if (regions := tasks[0].regions) else {}),
         "images": total,
     }
     for job in jobs if crew.leads else []:

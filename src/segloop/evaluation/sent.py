@@ -7,6 +7,7 @@ from typing import Any
 
 from ..backbones.shared import Memory, Models
 from ..data.splits import is_list
+from ..line.masking import whole_masks
 from ..runs.networks import whole_place
 from ..runs.record import Record
 from ..runs.sameness import check_agreed, check_there
@@ -47,7 +48,7 @@ def _elsewhere(task: Task, offline: bool) -> Task:
     places = tuple(_whole(place) for place in task.places)
     split = os.path.abspath(os.path.expanduser(task.split)) if task.split and is_list(task.split) else task.split
     own: dict[str, Any] = {"out": task.out.absolute(), "overwrite": False, "offline": offline or task.offline}
-    return replace(task, **named, **own, places=places, split=split)
+    return replace(task, **named, **own, places=places, split=split, regions=whole_masks(task.regions))
 
 
 def _whole(place: str) -> str:

@@ -17,7 +17,7 @@ from ..data.datasets import Sample
 from ..errors import ImageError, UserError
 from ..images import CLIP, PLAIN, Normalisation, Reading, normalise, read_image, resize_uint8
 from ..line.segmenter import Segmenter
-from ..line.steps import Measured, Photo, blocks, decided
+from ..line.steps import Measured, Photo, RegionSource, blocks, decided
 from ..maps.decide import Blocks, Rule
 from ..maps.refine import MapStep
 from ..maps.relabel import LabelStep
@@ -129,9 +129,10 @@ class Kept:
     batch: int = 1
     reading: Reading = PLAIN
     normalisation: Normalisation = CLIP
+    masks: RegionSource | None = None  # where regions come from that a step on labels looks at
 
     def read(self, sample: Sample) -> KeptPhoto:
-        """The kept windows; the photo itself only where a step on the map looks at it."""
+        """The kept windows; the photo itself only where a step on the map looks at it, or its regions come from it."""
         kept = self._open(sample)
         size, target = (tuple(kept[name].tolist()) for name in ("size", "target"))
         rows, columns = (tuple(map(tuple, kept[name].tolist())) for name in ("rows", "columns"))
@@ -144,8 +145,9 @@ class Kept:
         if any(step.is_on for step in self.map_steps):
             image = resize_uint8(read_image(sample.image, self.reading), size)
             pixels = torch.from_numpy(normalise(image, self.normalisation))
+        regions = self.masks(sample.image, read_image(sample.image, self.reading)) if self.masks else None
         where, early = Layout(rows, columns, pad_rows, pad_columns), bool(kept.get("synonyms_first", False))
-        return KeptPhoto(tiles, where, size, target, direct, pixels, self.normalisation, early)
+        return KeptPhoto(tiles, where, size, target, direct, pixels, self.normalisation, early, regions=regions)
 
     def tiles(self, photos: Sequence[KeptPhoto]) -> list[Tensor]:
         """As they were kept."""

@@ -58,6 +58,7 @@ class Task:
     scores: bool = False  # keep every window's cosines
     bands: str | None = None  # of the images, as `images.reading` takes them
     stretch: str | None = None
+    regions: str | None = None  # what --masks says, as `line.masking` has it
     masks: Masks = USUAL  # how label maps are called and what their values mean
     overwrite: bool = False
     retry_failed: bool = False  # do shards again in which an image could not be used
@@ -131,6 +132,7 @@ def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settl
         host=own[1],
         batch=task.batch or BATCH,
         models=models,
+        masks=task.regions,
         **same,
         **task.changes,
     )

@@ -30,8 +30,9 @@ def read_by_bands(segmenter: Segmenter, keep: Filter, photo: Any, refused: Image
     whole = (step for step in plan.steps if step.is_on)
     steps = [name for step in whole for name in sorted(switches_of(step))]
     if segmenter.network.joint or segmenter.masks:
-        what = f"method {plan.method} joins its windows" if segmenter.network.joint else "masks cover the whole photo"
-        raise type(refused)(refused.what, f"{refused.remedy}, or label it otherwise: {what}")
+        joins = f"with another method: {plan.method} joins its windows"
+        how = joins if segmenter.network.joint else "without --masks: masks cover the whole photo"
+        raise type(refused)(refused.what, f"{refused.remedy}, or label it {how}")
     without = [f"with --set {name}=none" for name in steps] + ["without --min-area"] * (keep.min_area > 0)
     if without:
         remedy = f"{refused.remedy}, or label it {' and '.join(without)}: that looks at the whole map"

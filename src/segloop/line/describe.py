@@ -7,7 +7,9 @@ from ..words.vocabulary import Vocabulary
 from .network import Network
 
 
-def described(network: Network, fidelity: str, reading: Reading, vocabulary: Vocabulary) -> dict[str, Any]:
+def described(
+    network: Network, fidelity: str, reading: Reading, vocabulary: Vocabulary, masks: Any = None
+) -> dict[str, Any]:
     """Model, method and what it stands on, precision, every constant, the class list's name; only what is in use.
 
     Code of the user's own stands there by the hashes of its files.
@@ -15,6 +17,8 @@ def described(network: Network, fidelity: str, reading: Reading, vocabulary: Voc
     plan, clip = network.plan, network.clip
     guide = {"vision": network.guide.name} if network.guide else {}
     host = {"host": plan.host} if plan.host else {}
+    regions = dict(getattr(masks, "said", {}))
+    unseen = [*network.code.get("code_unseen", ()), *regions.pop("code_unseen", ())]
     return {
         "model": clip.name,
         "method": plan.method,
@@ -27,6 +31,8 @@ def described(network: Network, fidelity: str, reading: Reading, vocabulary: Voc
         **({"rows": "given"} if vocabulary.is_given else {}),
         "vocabulary": vocabulary.source,
         **network.code,
+        **regions,
+        **({"code_unseen": unseen} if unseen else {}),
         **reading.said(),
         **clip.normalisation.said(),
     }

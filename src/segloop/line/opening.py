@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 import torch
 
+from ..attention.types import Attention
+from ..backbones.device import pick_device, pick_dtypes
 from ..backbones.half import Pair, first_that_fits
 from ..backbones.loading import resolve as resolve_model
 from ..backbones.shared import Models
 from ..choice.method import BLACK, PATCH
+from ..choice.naming import Choice
 from ..choice.plan import Guidance, Plan
 from ..common.visible import plain
 from ..errors import ModelError, OptionError
@@ -59,12 +62,24 @@ def cutting(network: Network, fidelity: Fidelity, reading: Reading) -> tuple[int
     return published if plan.geometry.crop else 1, 1, *how
 
 
-def check_options(fidelity: str, batch: int) -> None:
-    """Raises OptionError for a fidelity that there is not, or no window."""
+def machine(
+    device: str | torch.device, dtype: str | torch.dtype, fidelity: Fidelity, batch: int
+) -> tuple[torch.device, tuple[torch.dtype, ...]]:
+    """Where networks are opened, and the precisions to try there, in this order.
+
+    Raises OptionError, also for a fidelity that there is not, or no window.
+    """
     if fidelity not in ("default", "reference"):
         raise OptionError(f"unknown fidelity {fidelity!r}", "choose default or reference")
     if not 1 <= batch <= MOST_BATCH:
         raise OptionError(f"batch={batch} is not possible", f"give at least 1 window and at most {MOST_BATCH}")
+    where = pick_device(device)
+    return where, pick_dtypes(dtype, where, fidelity)
+
+
+def chosen(method: str | Attention, host: str | Attention | None, vision: str | Path | None, *others: Any) -> Choice:
+    """What was asked for, as `choice` has it."""
+    return Choice(None if method == "auto" else method, host, None if vision is None else str(vision), *others)
 
 
 def folder_settings(model: str, offline: bool) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The public class: a frozen CLIP and a plan, from photos and words to maps."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,15 +12,13 @@ from torch import Tensor
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
-from ..backbones.device import pick_device, pick_dtypes
 from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
 from ..backbones.tower import Tower
-from ..choice.naming import Choice
 from ..choice.plan import Plan, resolve
 from ..common.attempts import Line
-from ..errors import ImageError, OptionError
-from ..images import PLAIN, Normalisation, Reading, reading
+from ..errors import ImageError
+from ..images import PLAIN, Reading, reading
 from ..maps.decide import Blocks, Decision, Rule
 from ..maps.windows import Layout, ScoreMap, assemble, layout
 from ..results.filters import EVERYTHING, Filter
@@ -30,16 +27,17 @@ from ..words.embeddings import embed, origin
 from ..words.vocabulary import Classes, Vocabulary
 from .bands import BandedPhoto, by_bands
 from .describe import described
-from .finishing import scores_of, segmentation
+from .finishing import check_map, scores_of, segmentation, tell_alone
+from .masking import Masks, source_of, split, voting, with_masks
 from .network import Network
-from .opening import Fidelity, check_options, cutting, folder_settings, open_network
+from .opening import Fidelity, chosen, cutting, folder_settings, machine, open_network
+from .regions import parted
 from .steps import Cut, Photo, RegionSource, blocks, check_text, decided, full_map, prepare, rule_of, tiles
 from .whole import whole_of
 
 Words = Vocabulary | Classes
 Bands = str | Sequence[int] | None
 
-ALONE = "the only class; add --background (in Python background=True), or name what else there is, between commas"
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
 
 
@@ -92,6 +90,7 @@ class Segmenter:
         bands: Bands = None,
         stretch: str | None = None,
         channels: str = "rgb",
+        masks: Masks = None,
         **overrides: Any,
     ) -> "Segmenter":
         """Open the networks and settle every constant. Raises ModelError, OptionError.
@@ -103,74 +102,79 @@ class Segmenter:
             method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
             host: what fsa is attached to, any of these; without `method` it means fsa, or the recipe's method.
             vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, hub id, folder, FILE.py:function.
-            feedback: constants of FSA instead of the recipe's.
-            purify: constants of SFP instead of the recipe's; without `method` it means sfp.
+            feedback, purify: constants of FSA and SFP instead of the recipe's; the latter without `method` means sfp.
             device: auto, cpu, cuda, mps ...
             dtype: auto is half precision where the hardware is fast at it and a trial does not overflow.
             fidelity: "reference" is the published pipeline, quirks included, in float32.
             batch: windows that go through the network together.
-            offline: never ask the hub.
-            models: where open networks are kept, for several Segmenters that share them.
+            offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
             bands, stretch, channels: of photos, such as (4, 3, 2), "percentile" and "bgr"; see `images.reading`.
+            masks: regions of photos, such as a folder of id maps or "sam2"; see `line.masking`.
             **overrides: any setting of the method, such as stride or lambda_, None is off; `rows` may be a function.
         """
-        check_options(fidelity, batch)
-        where, read = pick_device(device), reading(bands, stretch, channels)
-        precisions = pick_dtypes(dtype, where, fidelity)
-        named, guide = None if method == "auto" else method, None if vision is None else str(vision)
-        choice = Choice(named, host, guide, recipe, dataset, feedback, purify, overrides)
+        where, precisions = machine(device, dtype, fidelity, batch)
+        read, (own, proposing), models = reading(bands, stretch, channels), split(overrides), models or Models()
+        choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own)
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
-        network = open_network(str(model), plan, models or Models(), where, precisions, fidelity, offline)
-        return cls(network, fidelity, batch, read)
+        source = source_of(masks, proposing, where, offline, models)
+        network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline)
+        return cls(network, fidelity, batch, read, source)
 
-    def logits(self, pixels: Tensor, text: Tensor) -> Tensor:
+    def logits(self, pixels: Tensor, text: Tensor, masks: Tensor | None = None) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
         Pixels are taken as they are: no resize, no padding, a remainder below one patch is dropped. Text is cast,
-        not normalised again. Raises UserError for other shapes, OptionError where an attention of your own
-        returns values of another shape.
+        not normalised again. `masks` are ids of the pixels' regions, (B, H, W) int64. Raises UserError for other
+        shapes, OptionError where an attention of your own returns values of another shape.
         """
         check_text(text, self.clip.width)
-        return self.network.logits(pixels, text)
+        return self.network.logits(pixels, text, masks)
 
     @torch.no_grad()
-    def cosines(self, photo: Any, vocabulary: Words, *, limit: int = MAP_BYTES) -> Tensor:
+    def cosines(self, photo: Any, vocabulary: Words, *, masks: Masks = None, limit: int = MAP_BYTES) -> Tensor:
         """Cosines averaged over windows at the photo's own size, after PAMR: (Q, H0, W0) float32 on the CPU.
 
-        Of lposs, its scores, which are none. Raises OptionError where the map would be larger than `limit` bytes.
+        Of lposs, its scores, which are none. `masks` as for a call. Raises OptionError where the map would be larger
+        than `limit` bytes.
         """
         vocabulary = _as_vocabulary(vocabulary)
-        ready = self.prepare(photo)
-        size = len(vocabulary.query_index) * ready.target[0] * ready.target[1] * 4
-        if size > limit:
-            what = f"the cosine map would take {size / 2**30:.1f} GiB, more than {limit / 2**30:.1f}"
-            raise OptionError(what, "call segmenter(photo, words), which works by strips, or raise limit=")
-        (logits,) = self.tiles([ready], self.text(vocabulary))
+        reader, (photo,) = with_masks(self, [photo], masks, many=False)
+        ready = reader.prepare(photo)
+        shape = (len(vocabulary.query_index), *ready.target)
+        check_map(shape, limit)
+        (logits,) = reader.tiles([ready], reader.text(vocabulary))
         owners = torch.tensor(vocabulary.query_index, device=self.clip.device)
-        return full_map(self.parts(ready, logits, owners), (len(owners), *ready.target))
+        return full_map(reader.parts(ready, logits, owners), shape)
 
     @overload
-    def __call__(
-        self, photo: list | tuple, vocabulary: Words, *, scores: bool = ..., keep: Filter = ..., **read: Any
-    ) -> list[Segmentation]: ...
+    def __call__(self, photo: list | tuple, vocabulary: Words, **options: Any) -> list[Segmentation]: ...
     @overload
     def __call__(
-        self, photo: Any, vocabulary: Words, *, scores: bool = ..., keep: Filter = ..., **read: Any
+        self, photo: Any, vocabulary: Words, *, scores: bool = ..., keep: Filter = ..., masks: Masks = ..., **read: Any
     ) -> Segmentation: ...
     def __call__(
-        self, photo: Any, vocabulary: Words, *, scores: bool = False, keep: Filter = EVERYTHING, **read: Any
+        self,
+        photo: Any,
+        vocabulary: Words,
+        *,
+        scores: bool = False,
+        keep: Filter = EVERYTHING,
+        masks: Masks = None,
+        **read: Any,
     ) -> Segmentation | list[Segmentation]:
         """Segment one photo (path, PIL image, array, tensor) or a list of photos by words.
 
         `scores` adds class probabilities (C, H, W) to each result; `keep` takes the class of pixels away that are
-        unsure, in small regions or of other classes than those wanted; `bands=` and `stretch=` read these photos in
-        another way than `from_pretrained` has settled, `channels="bgr"` takes arrays as OpenCV has them. One photo
+        unsure, in small regions or of other classes than those wanted; `masks` are regions of these photos: ids (H, W)
+        or masks (n, H, W) of bool, of a list a list, or as `from_pretrained` has them; `bands=` and `stretch=` read
+        these photos in another way than it has settled, `channels="bgr"` takes arrays as OpenCV has them. One photo
         gives one Segmentation, a list a list.
         """
+        many = isinstance(photo, (list, tuple))
         reader = replace(self, reading=reading(**read)) if read else self
-        if isinstance(photo, (list, tuple)):
-            return list(reader.stream(photo, vocabulary, scores=scores, keep=keep))
-        return next(reader.stream([photo], vocabulary, scores=scores, keep=keep))
+        reader, photos = with_masks(reader, photo if many else [photo], masks, many)
+        results = reader.stream(photos, vocabulary, scores=scores, keep=keep)
+        return list(results) if many else next(results)
 
     def stream(
         self,
@@ -214,19 +218,17 @@ class Segmenter:
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
         """What made a result, for its record: model, method, precision, every constant, the class list's name."""
-        return described(self.network, self.fidelity, self.reading, vocabulary)
+        return described(self.network, self.fidelity, self.reading, vocabulary, self.masks)
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
-        return prepare(photo, self.plan.geometry, *self._cutting, masks=self.masks)
+        photo, masks = parted(photo, self.masks)
+        return prepare(photo, self.plan.geometry, *cutting(self.network, self.fidelity, self.reading), masks=masks)
 
     def prepare_by_bands(self, photo: Any, refused: ImageError) -> BandedPhoto:
         """The same for a scene that `prepare` has `refused` for its size: never whole in memory. Raises ImageError."""
-        return by_bands(photo, self.plan.geometry, *self._cutting, refused=refused)
-
-    @property
-    def _cutting(self) -> tuple[int, int, Reading, Normalisation]:
-        return cutting(self.network, self.fidelity, self.reading)
+        how = cutting(self.network, self.fidelity, self.reading)
+        return by_bands(photo, self.plan.geometry, *how, refused=refused)
 
     @torch.no_grad()
     def tiles(self, photos: Sequence[Cut], text: Tensor) -> list[Tensor]:
@@ -286,9 +288,7 @@ class Segmenter:
 
         Warns, once for a Segmenter, where there is nothing to decide.
         """
-        if len(vocabulary.classes) == 1 and vocabulary.classes[0] not in self.told:
-            self.told.add(vocabulary.classes[0])
-            warnings.warn(f"every pixel becomes {vocabulary.classes[0]!r}, {ALONE}", stacklevel=2)
+        tell_alone(vocabulary.classes, self.told)
         return rule_of(vocabulary, self.plan.deciding, self.clip.device)
 
 

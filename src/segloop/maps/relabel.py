@@ -2,8 +2,9 @@
 
 from .presence import Presence
 from .settled import LabelStep, Settled
+from .vote import Vote
 
 __all__ = ["LABEL_STEPS", "LabelStep", "Settled"]
 
-LABEL_STEPS: dict[str, LabelStep] = {"presence": Presence()}
+LABEL_STEPS: dict[str, LabelStep] = {"presence": Presence(), "vote": Vote()}
 """In the order in which they are done, with the constants of a method that says nothing."""

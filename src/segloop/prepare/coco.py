@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import ImageError, UserError
-from . import instances, rle
+from ..images import rle
+from ..images.polygons import drawing, filled
+from . import instances
 from .instances import Record
 from .work import (
     Making,
@@ -31,6 +31,7 @@ ABSENT = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)  # raw ids that no annotat
 VOID = 255
 RAW_FOLDERS = ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")
 RAW = "COCO-Stuff's raw maps"
+OTHERWISE = "unpack stuffthingmaps or the panoptic annotations instead"
 
 
 def _stuff_table() -> np.ndarray:
@@ -159,7 +160,7 @@ def _from_instances(root: Path, split: str) -> SplitPlan | None:
             raise UserError(what, "give annotations with segmentation, or the raw stuff-and-things maps")
         instances.refuse_foreign(masked, table, data.get("categories"), described)
         if any(not isinstance(one["segmentation"], Mapping) for one in masked):
-            _mask_api()  # says what is missing before the first of thousands of files
+            drawing(OTHERWISE)  # says what is missing before the first of thousands of files
         place = partial(instances.place_of, root=root, split=split)
         photos, wrong = instances.photos(listed, masked, place, described)
         jobs = [_instance_job(photo, root, split, described, table) for photo in photos]
@@ -228,23 +229,12 @@ def _mask(one: Record, size: Size, path: Path) -> np.ndarray:
                 what = f"{path}: {instances.called(one)} has a mask of {tuple(stated)} pixels for a photo of {size}"
                 raise ImageError(what, "use the JSON and the photos of one release")
             return rle.decode({"size": size, "counts": segmentation["counts"]})
-        parts = instances.polygons(segmentation)
-        instances.check_polygons(parts, size)
-        api = _mask_api()
-        return rle.decode(api.merge(api.frPyObjects(parts, *size)))
+        return filled(segmentation, size, OTHERWISE)
     except UserError:
         raise
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         what = f"the mask of {instances.called(one)} in {path} cannot be read ({error})"
         raise ImageError(what, "write it as polygons [[x, y, x, y, ...]] or run lengths, as COCO does") from error
-
-
-def _mask_api() -> Any:
-    try:
-        return import_module("pycocotools.mask")
-    except ImportError as error:
-        remedy = "install it (pip install pycocotools), or unpack stuffthingmaps or the panoptic annotations instead"
-        raise UserError("COCO's polygons are drawn by pycocotools, which is not installed", remedy) from error
 
 
 def _target(root: Path, split: str, stem: str, ending: str) -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..images import rle
 from ..words.vocabulary import benchmark_names
-from . import rle
 from .instances import WHOLE, records
 from .instances import key as key_of
 from .matlab import map_size, read_map, require_scipy

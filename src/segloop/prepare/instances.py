@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import ImageError, UserError
+from ..images.polygons import polygons
 from ..words.vocabulary import benchmark_names
 from .work import Size, image_size, stated_size
 
@@ -144,27 +145,6 @@ def has_mask(one: Record) -> bool:
     return bool(polygons(segmentation)) if isinstance(segmentation, list) else bool(segmentation)
 
 
-def polygons(segmentation: list[Any]) -> list[list[Any]]:
-    """COCO's [[x, y, x, y, ...], ...], also where a single one has no list around it or points are pairs [x, y].
-
-    A polygon of fewer than three points covers nothing and is left out.
-    """
-    alone = not any(isinstance(part, list) for part in segmentation) or (len(segmentation) > 2 and _pairs(segmentation))
-    parts = [segmentation] if alone else [part if isinstance(part, list) else [part] for part in segmentation]
-    flat = ([value for point in part for value in point] if _pairs(part) else part for part in parts)
-    return [part for part in flat if len(part) >= 6 or any(isinstance(value, Mapping) for value in part)]
-
-
-def check_polygons(parts: Iterable[list[Any]], size: Size) -> None:
-    """Raise ValueError for what is no outline of a region in a photo of this size."""
-    far = 10 * max(size) + 1000  # pycocotools walks along every pixel of an edge
-    for part in parts:
-        if len(part) % 2 or not all(type(value) in (int, float) and math.isfinite(value) for value in part):
-            raise ValueError("a polygon is not pairs of numbers")
-        if max(map(abs, part)) > far:
-            raise ValueError("a polygon lies far outside the photo")
-
-
 def positive(value: Any) -> float | None:
     """A number above 0, else None."""
     known = type(value) in (int, float) and math.isfinite(value) and value > 0
@@ -193,10 +173,6 @@ def some(found: Sequence[Record]) -> str:
     ids = [str(one["id"]) for one in found[:SHOWN] if "id" in one]
     more = " ..." if ids and len(found) > len(ids) else ""
     return f"{len(found)} annotation{'s' if len(found) > 1 else ''}" + (f" ({', '.join(ids)}{more})" if ids else "")
-
-
-def _pairs(points: list[Any]) -> bool:
-    return bool(points) and all(isinstance(point, list) and len(point) == 2 for point in points)
 
 
 def _plain(name: str) -> str:

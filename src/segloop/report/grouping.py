@@ -24,6 +24,8 @@ BY_DATASET = {field.name for record in (Geometry, Deciding) for field in fields(
     "images_hash",
     "labels_hash",
     "masks",
+    "regions",
+    "regions_hash",
 }
 IDENTITY = {"method", "host", "vision", "model"}  # the row itself
 LAYOUT = {"batch", "shard", "threads", "device", "boundary", "keeps"}  # numbers move by rounding at most
@@ -33,6 +35,7 @@ QUIET = {
     "vision_hash",
     "images_hash",
     "labels_hash",
+    "regions_hash",
     "images_listed",
     "code_unseen",
 }  # said only where nothing else differs

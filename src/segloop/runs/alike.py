@@ -12,14 +12,19 @@ LIKE = {
     "short side": "short_side",
     "crop": "crop",
     "stride": "stride",
+    "mask vote": "mask_vote",
 }
 """As tables call it -> the setting of a record."""
+
+
+UNSAID = {"mask_vote": False}  # what a record that does not say a setting had
 
 
 def unlike(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """What differs between some run.json of one data set: name -> each run's value in words, in their order.
 
-    Class lists are held against each other word by word. A record that does not say a setting differs from none.
+    Class lists are held against each other word by word. A record that does not say a setting differs from none, unless
+    UNSAID knows what it had.
     """
     found = _values(records)
     words = {tuple(record.get("queries") or ()) for record in records} - {()}
@@ -59,7 +64,7 @@ def _letter(place: int) -> str:
 
 
 def _said(record: Mapping[str, Any], setting: str) -> str:
-    value = record["settings"].get(setting)
+    value = record["settings"].get(setting, UNSAID.get(setting))
     if value is None:
         return "-"
     return ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}"

@@ -32,9 +32,16 @@ def made_by(segmenter: Segmenter, vocabulary: Vocabulary, named: Sequence[str | 
         **described,
         "model_hash": weights_hash(segmenter.clip.model),
         **({"vision_hash": weights_hash(guide.model)} if guide and guide.model is not None else {}),
+        **regions_hash(segmenter.masks),
         **_packages(named),
         "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
     }
+
+
+def regions_hash(masks: Any) -> dict[str, str]:
+    """What the regions of photos come from, where there is such and a hash tells it."""
+    found = getattr(masks, "fingerprint", "")
+    return {"regions_hash": found} if found else {}
 
 
 def attention_of(name: str | None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from ..attention.custom import is_file_place
 from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
+from ..line.masking import whole_masks
 from ..line.segmenter import Segmenter
 from .inputs import attention_of
 
@@ -29,6 +30,7 @@ class Networks:
     dtype: str = "auto"
     offline: bool = False
     batch: int = 8
+    masks: str | None = None  # regions of photos, as `line.masking` has them
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -39,7 +41,7 @@ class Networks:
     def open(self, models: Models | None = None) -> Segmenter:
         """The networks, opened. Raises ModelError, OptionError."""
         own = [attention_of(name) for name in self.named]
-        same = ("vision", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "batch")
+        same = ("vision", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "batch", "masks")
         others = {name: getattr(self, name) for name in same}
         return Segmenter.from_pretrained(
             self.clip, method=own[0] or "auto", host=own[1], models=models, **others, **self.changes
@@ -53,6 +55,7 @@ class Networks:
             vision=self.vision and whole_place(self.vision),
             method=whole_place(self.method),
             host=whole_place(self.host),
+            masks=whole_masks(self.masks),
         )
 
 

@@ -16,6 +16,7 @@ HASHED = {  # settings whose values are hashes -> what they are of
     "masks.table_hash": "colours or values of label maps",
     "model_hash": "weights",
     "vision_hash": "weights of the guide",
+    "regions_hash": "masks, or another program or network that makes them",
     "templates": "templates",
     "code_hash": "code of your attention",  # in records that know one file only
 }
@@ -23,10 +24,12 @@ CODE = {  # settings that hold the hashes of files -> what these are
     "code": "code of your attention",
     "rows_code": "code of your step on text rows",
     "vision_code": "code of your guide",
+    "regions_code": "code of your masks",
 }
 KEEPS = {"maps": "--save-maps", "scores": "--scores"}
 OPTIONS = {
     "store": "--store",
+    "regions": "--masks",
     "masks.suffix": "--mask-suffix",
     "masks.image_suffix": "--image-suffix",
     "masks.values": "--mask-values",
