@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 Channels = tuple[float, float, float]
 Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -49,6 +50,29 @@ def resized_size(
     return max(int(height * ratio + 0.5), at_least), max(int(width * ratio + 0.5), at_least)
 
 
+def patched_size(height: int, width: int, patch: int, least: int, *, always: bool = True) -> tuple[int, int]:
+    """Sides that are whole patches and at least `least` pixels, which is a multiple of the patch (spec 2.12.2).
+
+    The long side goes up to a multiple, the other follows the aspect and goes up too. Sides that are multiples stay as
+    they are: raised to `least` only where that is done `always`, which the release leaves out and then fails.
+    """
+    if height % patch == width % patch == 0:
+        return (max(height, least), max(width, least)) if always else (height, width)
+    long = max(height, width)
+    raised = _up(long, patch)
+    return max(_up(height * raised // long, patch), least), max(_up(width * raised // long, patch), least)
+
+
+def framed_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """The (height, width) whose long side is `side`, halves rounded up: how SAM fits a photo into its frame."""
+    scale = side / max(height, width)
+    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
+
+
+def _up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
 def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W, C) uint8 -> (h, w, C) uint8 for `size` (h, w), bit for bit OpenCV's INTER_LINEAR on bytes.
 
@@ -59,6 +83,11 @@ def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (height, width) == (rows, columns):
         return image.copy()
     return _mixed(image, _taps(height, rows), columns)
+
+
+def resize_smoothly(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (h, w, 3) uint8 by Pillow's bilinear filter, which smooths where it shrinks."""
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def resize_bands(bands: Iterable[np.ndarray], whole: tuple[int, int], size: tuple[int, int]) -> Iterator[np.ndarray]:
