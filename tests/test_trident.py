@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from golden import Case, cases
 from segloop.attention.affinity import CAP, Affinity, SideBySide, affinity
 from segloop.attention.operators import Shared, mean_similarity, proxy_weights
+from segloop.common.fitting import fitted
 from segloop.errors import OptionError
-from segloop.images import framed_size, patched_size
+from segloop.images import patched_size
 from segloop.maps.splice import in_whole_patches, splice
 from segloop.maps.windows import layout
 from tolerances import EXACT, U
@@ -69,9 +70,9 @@ def test_sides_below_a_window_are_raised():
 
 
 def test_frames_round_halves_up():
-    assert framed_size(208, 288, 1024) == (740, 1024)
-    assert framed_size(3, 2048, 1024) == (2, 1024)
-    assert framed_size(1, 5000, 1024) == (1, 1024)
+    assert fitted(208, 288, 1024) == (740, 1024)
+    assert fitted(3, 2048, 1024) == (2, 1024)
+    assert fitted(1, 5000, 1024) == (1, 1024)
 
 
 # --- affinity ---

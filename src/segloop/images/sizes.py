@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..common.fitting import next_multiple
+
 Channels = tuple[float, float, float]
 Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -59,18 +61,10 @@ def patched_size(height: int, width: int, patch: int, least: int, *, always: boo
     if height % patch == width % patch == 0:
         return (max(height, least), max(width, least)) if always else (height, width)
     long = max(height, width)
-    raised = _up(long, patch)
-    return max(_up(height * raised // long, patch), least), max(_up(width * raised // long, patch), least)
-
-
-def framed_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """The (height, width) whose long side is `side`, halves rounded up: how SAM fits a photo into its frame."""
-    scale = side / max(height, width)
-    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
-
-
-def _up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
+    raised = next_multiple(long, patch)
+    return max(next_multiple(height * raised // long, patch), least), max(
+        next_multiple(width * raised // long, patch), least
+    )
 
 
 def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,134 @@
+"""Refinement by prompts (spec 5.6): regions of a label map become prompts, and masks for them a new map.
+
+Whoever makes the masks is given as a function; no network is in sight. One class is looked at at a time, so that no
+more than one map of probabilities need exist.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..common.fitting import fitted
+from ..common.records import require
+from .connected import connected
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """The constants of the refinement; the published ones. Raises OptionError for values outside their range."""
+
+    coarse_threshold: float = 0.2  # pixels whose best probability is below it prompt for nothing; 0: all do
+    minimal_area: int = 225  # pixels of a region, at half the photo's size
+    iou_threshold: float = 0.8  # a mask's predicted quality must be above it
+    mask_factor: float = 0.005  # of probabilities, in the mask prompt
+    mask_norm: Literal["rows", "channels"] = "channels"  # "rows" as in the release, see spec 5.6.4
+
+    def __post_init__(self) -> None:
+        require(0 <= self.coarse_threshold <= 1, "coarse_threshold", self.coarse_threshold, "between 0 and 1")
+        require(self.minimal_area >= 1, "minimal_area", self.minimal_area, "at least 1 pixel")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is asked for one class: a point and a box for each of its regions, and one mask for all."""
+
+    points: Tensor  # (R, 2) float32, x and y, in pixels of the frame
+    boxes: Tensor  # (R, 4) float32, least x, least y, greatest x, greatest y, inclusive
+    mask: Tensor  # (m, m) float32
+
+
+Probability = Callable[[int], Tensor]
+"""A class by its number -> its probability at every pixel, (H0, W0) float32."""
+
+Masks = Callable[[Prompts], tuple[Tensor, Callable[[Tensor], Tensor]]]
+"""Prompts -> predicted quality of a mask for each, (R,), and what gives the greatest logit of those that a selection
+(k,) names at every pixel of the photo, (H0, W0)."""
+
+
+def prompts_for(
+    probability: Tensor, chosen: np.ndarray, constants: Prompting, side: int, mask_side: int
+) -> Prompts | None:
+    """Prompts for one class, None where it has no region (steps 2 to 4).
+
+    (H0, W0) float32 probabilities and bool (h, w), where the class lies at half the size. Points and boxes are in a
+    square of `side` pixels that the photo is fit into, the mask in one of `mask_side`.
+    """
+    coarse = resized(probability, chosen.shape)
+    if coarse.max() < constants.coarse_threshold:
+        return None
+    regions = _large(chosen, constants.minimal_area)
+    if not regions:
+        return None
+    (height, width), values = chosen.shape, coarse.cpu().numpy()
+    frame = fitted(height, width, side)
+    found = np.array([_place(*np.divmod(region, width), values) for region in regions])
+    found = torch.from_numpy(found * np.tile([frame[1] / width, frame[0] / height], 3)).float()
+    small = resized(coarse, fitted(*probability.shape, mask_side))
+    small = torch.where(small > constants.coarse_threshold, constants.mask_factor * small, 0)
+    mask = F.pad(small, (0, mask_side - small.shape[1], 0, mask_side - small.shape[0]))
+    return Prompts(found[:, :2], found[:, 2:], mask)
+
+
+def _large(chosen: np.ndarray, least: int) -> list[np.ndarray]:
+    """Regions of at least so many pixels, as places in the flattened map, in order."""
+    numbers, _ = connected(chosen)
+    order = np.argsort(numbers.ravel(), kind="stable")
+    regions = np.split(order, np.cumsum(np.bincount(numbers.ravel()))[:-1])[1:]
+    return [region for region in regions if len(region) >= least]
+
+
+def _place(rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> list[int]:
+    """Pixels of a region -> x and y of the first greatest value, and of the corners of its box."""
+    best = int(values[rows, columns].argmax())
+    corners = columns.min(), rows.min(), columns.max(), rows.max()
+    return [int(columns[best]), int(rows[best]), *map(int, corners)]
+
+
+def refine(
+    labels: Tensor, classes: int, probability: Probability, masks: Masks, constants: Prompting, sides: Sequence[int]
+) -> Tensor:
+    """Labels (H0, W0) int64 by the masks that are good enough: same shape and type (steps 1 to 7).
+
+    `sides` are those of the squares that points and masks lie in. Labels stay where no accepted mask lies.
+    """
+    height, width = labels.shape
+    half = max(1, height // 2), max(1, width // 2)
+    coarse = _nearest(labels, half).cpu().numpy()
+    if constants.coarse_threshold > 0:
+        best = torch.zeros(half, device=labels.device)
+        for number in range(classes):
+            torch.maximum(best, resized(probability(number), half), out=best)
+        coarse = np.where((best < constants.coarse_threshold).cpu().numpy(), -1, coarse)
+    found, score = labels.clone(), torch.zeros(labels.shape, device=labels.device)
+    for number in (number for number in np.unique(coarse).tolist() if 0 <= number < classes):
+        own = probability(number)
+        prompts = prompts_for(own, coarse == number, constants, *sides)
+        if prompts is None:
+            continue
+        quality, at_full_size = masks(prompts)
+        accepted = (quality > constants.iou_threshold).nonzero()[:, 0]
+        if not len(accepted):
+            continue
+        logits = at_full_size(accepted)
+        own = torch.where(logits > 0, logits.sigmoid() * own, 0)
+        found = torch.where(own > score, number, found)
+        torch.maximum(score, own, out=score)
+    return found
+
+
+def resized(map_: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, align_corners False, no antialias: (H, W) -> size."""
+    return F.interpolate(map_[None, None], size=size, mode="bilinear")[0, 0]
+
+
+def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Index i reads floor(i n_in / n_out): (H, W) -> size."""
+    rows, columns = (
+        torch.arange(n, device=labels.device) * length // n for n, length in zip(size, labels.shape, strict=True)
+    )
+    return labels[rows[:, None], columns]
