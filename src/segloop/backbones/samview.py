@@ -235,7 +235,7 @@ def load_sam(name: str, device: torch.device, dtype: torch.dtype, offline: bool 
         raise ModelError(
             what, "give sam, facebook/sam-vit-huge or another folder of SAM, the first version, for affinity"
         )
-    model = load_weights(transformers.SamModel, folder, offline)
+    model: Any = load_weights(transformers.SamModel, folder, offline)
     for layer in model.mask_decoder.transformer.layers.modules():
         if isinstance(layer, nn.LayerNorm):
             layer.eps = TRAINED

@@ -66,9 +66,9 @@ def prompts_for(
         return None
     (height, width), values = chosen.shape, coarse.cpu().numpy()
     frame = fitted(height, width, side)
-    found = np.array([_place(*np.divmod(region, width), values) for region in regions])
-    found = torch.from_numpy(found * np.tile([frame[1] / width, frame[0] / height], 3)).float()
-    small = resized(coarse, fitted(*probability.shape, mask_side))
+    places = np.array([_place(*np.divmod(region, width), values) for region in regions])
+    found = torch.from_numpy(places * np.tile([frame[1] / width, frame[0] / height], 3)).float()
+    small = resized(coarse, fitted(probability.shape[0], probability.shape[1], mask_side))
     small = torch.where(small > constants.coarse_threshold, constants.mask_factor * small, 0)
     mask = F.pad(small, (0, mask_side - small.shape[1], 0, mask_side - small.shape[0]))
     return Prompts(found[:, :2], found[:, 2:], mask)

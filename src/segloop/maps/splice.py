@@ -8,8 +8,8 @@ from torch import Tensor
 from .windows import Layout
 
 
-def splice(features: Tensor, where: Layout, patch: int, target: tuple[int, int]) -> Tensor:
-    """(n, D, rows, columns) of windows, rows of windows outermost -> their mean on one grid (D, *target).
+def splice(features: Tensor, where: Layout, patch: int) -> Tensor:
+    """(n, D, rows, columns) of windows, rows of windows outermost -> their mean on one grid, (D, rows', columns').
 
     Windows begin and end at whole patches of CLIP, whose side is `patch` pixels. Grids that are no multiple of the
     window's patches, as those of other models may be, are resized to one first.
@@ -26,7 +26,7 @@ def splice(features: Tensor, where: Layout, patch: int, target: tuple[int, int])
         here = [slice(unit * start // patch, unit * end // patch) for start, end in (down, across)]
         canvas[:, here[0], here[1]] += window
         count[here[0], here[1]] += 1
-    return F.interpolate(canvas.div_(count)[None], size=target, mode="bilinear")[0]
+    return canvas.div_(count)
 
 
 def in_whole_patches(where: Layout, patch: int) -> bool:
