@@ -8,11 +8,14 @@ from transformers.models.sam import modeling_sam
 
 from golden import Case, cases
 from models import folder, guide_model, pixels
-from segloop.attention.affinity import Affinity
+from segloop.attention.affinity import Trident
 from segloop.backbones import samview
 from segloop.backbones.samview import load_sam
 from segloop.errors import ModelError
+from segloop.maps import probabilities as parts_of
 from segloop.maps.connected import connected
+from segloop.maps.decide import Block, Decision, Rule, class_scores
+from segloop.maps.probabilities import Probabilities
 from segloop.maps.prompts import Prompting, refine
 from tolerances import NETWORK, U
 
@@ -67,7 +70,7 @@ def test_the_last_attention_is_the_librarys_over_all_patches(sam):
     unit = torch.nn.functional.normalize(heads.values[:, :8], dim=-1)
     alike = unit @ unit.mT
     kept = torch.where(alike > (1.2 * alike.mean((0, 2))).clamp(max=0.9)[:, None], attention[:, :8, :8], 0).mean(0)
-    found = view.affinity(Affinity())
+    found = view.affinity(Trident())
     assert (found - kept / kept.sum(-1, keepdim=True)).abs().max() <= 1e4 * U[torch.float32]
 
 
@@ -132,6 +135,10 @@ def test_a_snail_is_one_region():
 # --- refinement ---
 
 
+def given(probabilities: torch.Tensor):
+    return lambda classes: ((number, probabilities[number]) for number in classes)
+
+
 @pytest.mark.parametrize("case", cases("H_masks/sam_refine"), ids=str)
 def test_recorded_refinements(case: Case):
     manifest, arrays, tolerance = case.manifest, case.arrays, case.manifest["tolerance"]
@@ -148,7 +155,8 @@ def test_recorded_refinements(case: Case):
         return quality, lambda chosen: view.frame.greatest(logits[chosen])
 
     labels = torch.from_numpy(arrays["labels"]).long()
-    found = refine(labels, len(probabilities), probabilities.__getitem__, masks, constants, (sam.side, 256))
+    decision = Decision(labels, probabilities.amax(0))
+    found = refine(decision, len(probabilities), given(probabilities), masks, constants, (sam.side, 256)).labels
     points, boxes = (torch.cat([getattr(one, name) for one in asked]) for name in ("points", "boxes"))
     assert np.abs(points.numpy() - arrays["points"]).max() <= tolerance["points"]
     assert np.abs(boxes.numpy() - arrays["boxes"]).max() <= tolerance["boxes"]
@@ -173,7 +181,11 @@ def made_up() -> tuple[torch.Tensor, torch.Tensor]:
 
 def refined(labels, probabilities, masks, **constants):
     settings = Prompting(**{"minimal_area": 50} | constants)
-    return refine(labels, len(probabilities), probabilities.__getitem__, masks, settings, (1024, 256))
+    sure = torch.gather(probabilities, 0, labels[None].clamp(max=len(probabilities) - 1))[0]
+    found = refine(Decision(labels, sure), len(probabilities), given(probabilities), masks, settings, (1024, 256))
+    expected = torch.gather(probabilities, 0, found.labels[None].clamp(max=len(probabilities) - 1))[0]
+    assert torch.equal(found.confidence, expected)
+    return found.labels
 
 
 def test_no_accepted_mask_leaves_the_labels():
@@ -233,3 +245,20 @@ def test_a_coarse_threshold_looks_at_all_classes():
     assert not asked
     refined(labels, low, lambda one: (asked.append(one) or torch.zeros(len(one.points)), None), coarse_threshold=0.0)
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("by_rows", [True, False])
+@pytest.mark.parametrize("at_once", [1, 5 * 4 * 7 * 9, 2**30])
+def test_probabilities_in_blocks_are_class_scores(by_rows: bool, at_once: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parts_of, "AT_ONCE", at_once)
+    cosines, index = pixels(23, 7, 9), torch.arange(23) * 7 % 11
+    rule = Rule(index, 11, 40.0)
+    if by_rows:
+        blocks = [Block(slice(a, min(a + 3, 7)), slice(0, 23), cosines[:, a : a + 3]) for a in range(0, 7, 3)]
+    else:
+        blocks = [Block(slice(0, 7), slice(a, min(a + 5, 23)), cosines[a : a + 5]) for a in range(0, 23, 5)]
+    wanted = [3, 0, 10, 7]
+    found = list(Probabilities(lambda: blocks, (7, 9), rule)(wanted))
+    assert [number for number, _ in found] == wanted
+    expected = class_scores(cosines, rule)[wanted]
+    assert (torch.stack([own for _, own in found]) - expected).abs().max() <= 40 * 4 * 8 * U[torch.float32]

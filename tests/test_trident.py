@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from golden import Case, cases
-from segloop.attention.affinity import CAP, Affinity, SideBySide, affinity
+from segloop.attention.affinity import CAP, SideBySide, Trident, affinity
 from segloop.attention.operators import Shared, mean_similarity, proxy_weights
 from segloop.common.fitting import fitted
 from segloop.errors import OptionError
@@ -79,7 +79,7 @@ def test_frames_round_halves_up():
 # --- affinity ---
 
 
-def written_out(attention: torch.Tensor, values: torch.Tensor, constants: Affinity) -> torch.Tensor:
+def written_out(attention: torch.Tensor, values: torch.Tensor, constants: Trident) -> torch.Tensor:
     """2.12.4 with every matrix stored: (h, N, N), (h, N, d) -> (N, N)."""
     unit = values / values.norm(dim=-1, keepdim=True)
     alike = unit @ unit.mT
@@ -96,7 +96,7 @@ def test_recorded_affinities(case: Case):
     arrays, manifest = case.arrays, case.manifest
     attention = torch.from_numpy(arrays["attention"])
     values = torch.from_numpy(arrays["values"]).flatten(1, 2)
-    found = affinity(lambda rows: attention[:, rows], values, Affinity(**manifest["params"]))
+    found = affinity(lambda rows: attention[:, rows], values, Trident(**manifest["params"]))
     close(found.numpy(), arrays["affinity"], manifest["tolerance"])
 
 
@@ -106,7 +106,7 @@ def test_affinity_is_the_written_out_one(factor: float, negative: float | None, 
     generator = torch.Generator().manual_seed(3)
     attention = torch.randn(3, 40, 50, generator=generator).softmax(-1)[..., :40]
     values = torch.randn(3, 40, 5, generator=generator) + 0.3
-    constants = Affinity(factor, negative)
+    constants = Trident(factor, negative)
     expected = written_out(attention.double(), values.double(), constants)
     for block in (1, 3 * 40 * 7, 2**24):
         monkeypatch.setattr("segloop.attention.affinity.BLOCK", block)
@@ -119,9 +119,9 @@ def test_affinity_is_the_written_out_one(factor: float, negative: float | None, 
 def test_an_affinity_of_nothing_keeps_each_patch():
     values = torch.zeros(2, 6, 4)
     values[:, :3] = torch.randn(2, 3, 4)
-    found = affinity(lambda rows: torch.full((2, 6, 6), 1 / 6)[:, rows], values, Affinity())
+    found = affinity(lambda rows: torch.full((2, 6, 6), 1 / 6)[:, rows], values, Trident())
     assert found.isfinite().all() and torch.equal(found[3:], torch.eye(6)[3:])
-    far = affinity(lambda rows: torch.zeros(2, 6, 6)[:, rows], values, Affinity())
+    far = affinity(lambda rows: torch.zeros(2, 6, 6)[:, rows], values, Trident())
     assert torch.equal(far, torch.eye(6))
     assert CAP < 1
 
@@ -129,7 +129,7 @@ def test_an_affinity_of_nothing_keeps_each_patch():
 def test_constants_out_of_range_are_refused():
     for wrong in ({"cosine_factor": -1.0}, {"negative_threshold": 2.0}):
         with pytest.raises(OptionError):
-            Affinity(**wrong)
+            Trident(**wrong)
 
 
 def test_halves_do_not_see_each_other():

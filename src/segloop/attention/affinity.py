@@ -19,11 +19,12 @@ Attend = Callable[[slice], Tensor]
 
 
 @dataclass(frozen=True)
-class Affinity:
-    """The constants of Trident's affinity. Raises OptionError for values outside their range."""
+class Trident:
+    """The constants of Trident. Raises OptionError for values outside their range."""
 
     cosine_factor: float = 1.2  # times a patch's mean cosine with all: pairs below are dropped
     negative_threshold: float | None = None  # what a threshold below 0 becomes; None: it stays
+    affinity_halves: bool = False  # SAM looks at the left and the right half of the photo, each by itself
 
     def __post_init__(self) -> None:
         require(self.cosine_factor >= 0, "cosine_factor", self.cosine_factor, "0 or more")
@@ -31,7 +32,7 @@ class Affinity:
         require(given is None or -1 <= given <= 1, "negative_threshold", given, "between -1 and 1, or none")
 
 
-def thresholds(unit: Tensor, constants: Affinity) -> Tensor:
+def thresholds(unit: Tensor, constants: Trident) -> Tensor:
     """theta: values of unit length (h, N, d) -> (N,), shared by heads; no N x N matrix, since means commute."""
     theta = (unit * unit.mean(1, keepdim=True)).sum(-1).mean(0) * constants.cosine_factor
     if constants.negative_threshold is not None:
@@ -39,7 +40,7 @@ def thresholds(unit: Tensor, constants: Affinity) -> Tensor:
     return theta.clamp_max(CAP)
 
 
-def affinity(attend: Attend, values: Tensor, constants: Affinity) -> Tensor:
+def affinity(attend: Attend, values: Tensor, constants: Trident) -> Tensor:
     """Attention where values are alike: rows on demand, (h, N, d) -> (N, N) float32, rows sum to 1.
 
     Each head's attention is kept where its values' cosine lies above the threshold of the row, then averaged over

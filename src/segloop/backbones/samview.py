@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..attention.affinity import Affinity, affinity
+from ..attention.affinity import Trident, affinity
 from ..common.fitting import fitted, next_multiple
 from ..errors import ModelError, nearest
 from ..images import IMAGENET, normalise, resize_smoothly, resize_uint8
@@ -83,7 +83,7 @@ class View:
         patch = self.sam.patch
         return max(1, self.frame.inside[0] // patch), max(1, self.frame.inside[1] // patch)
 
-    def affinity(self, constants: Affinity) -> Tensor:
+    def affinity(self, constants: Trident) -> Tensor:
         """How patches of `grid` belong together: (N, N) float32, rows sum to 1 (spec 2.12.4)."""
         side = self.x.shape[1]
         heads = self.sam.opened(self.sam.layers[-1], self.x)

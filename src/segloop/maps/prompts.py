@@ -4,7 +4,7 @@ Whoever makes the masks is given as a function; no network is in sight. One clas
 more than one map of probabilities need exist.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..common.fitting import fitted
 from ..common.records import require
 from .connected import connected
+from .decide import Decision
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Prompts:
     mask: Tensor  # (m, m) float32
 
 
-Probability = Callable[[int], Tensor]
-"""A class by its number -> its probability at every pixel, (H0, W0) float32."""
+ClassMaps = Callable[[Sequence[int]], Iterable[tuple[int, Tensor]]]
+"""Classes -> each one's number and its probability at every pixel, (H0, W0) float32, in their order."""
 
 Masks = Callable[[Prompts], tuple[Tensor, Callable[[Tensor], Tensor]]]
 """Prompts -> predicted quality of a mask for each, (R,), and what gives the greatest logit of those that a selection
@@ -90,35 +91,42 @@ def _place(rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> list[in
 
 
 def refine(
-    labels: Tensor, classes: int, probability: Probability, masks: Masks, constants: Prompting, sides: Sequence[int]
-) -> Tensor:
-    """Labels (H0, W0) int64 by the masks that are good enough: same shape and type (steps 1 to 7).
+    decision: Decision, classes: int, maps: ClassMaps, masks: Masks, constants: Prompting, sides: tuple[int, int]
+) -> Decision:
+    """Labels by the masks that are good enough, and the probabilities of their classes (steps 1 to 7).
 
-    `sides` are those of the squares that points and masks lie in. Labels stay where no accepted mask lies.
+    `sides` are those of the squares that points and masks lie in. Pixels stay as they are where no accepted mask lies.
     """
-    height, width = labels.shape
-    half = max(1, height // 2), max(1, width // 2)
-    coarse = _nearest(labels, half).cpu().numpy()
-    if constants.coarse_threshold > 0:
-        best = torch.zeros(half, device=labels.device)
-        for number in range(classes):
-            torch.maximum(best, resized(probability(number), half), out=best)
-        coarse = np.where((best < constants.coarse_threshold).cpu().numpy(), -1, coarse)
-    found, score = labels.clone(), torch.zeros(labels.shape, device=labels.device)
-    for number in (number for number in np.unique(coarse).tolist() if 0 <= number < classes):
-        own = probability(number)
+    labels, sure = decision.labels.clone(), decision.confidence.clone()
+    coarse = _coarse(labels, classes, maps, constants.coarse_threshold)
+    present = [number for number in np.unique(coarse).tolist() if 0 <= number < classes]
+    best = torch.zeros_like(sure)
+    for number, own in maps(present):
         prompts = prompts_for(own, coarse == number, constants, *sides)
         if prompts is None:
             continue
-        quality, at_full_size = masks(prompts)
+        quality, greatest = masks(prompts)
         accepted = (quality > constants.iou_threshold).nonzero()[:, 0]
         if not len(accepted):
             continue
-        logits = at_full_size(accepted)
-        own = torch.where(logits > 0, logits.sigmoid() * own, 0)
-        found = torch.where(own > score, number, found)
-        torch.maximum(score, own, out=score)
-    return found
+        logits = greatest(accepted)
+        score = torch.where(logits > 0, logits.sigmoid() * own, 0)
+        better = score > best
+        labels[better], sure[better], best[better] = number, own[better], score[better]
+    return Decision(labels, sure)
+
+
+def _coarse(labels: Tensor, classes: int, maps: ClassMaps, threshold: float) -> np.ndarray:
+    """(H0, W0) -> labels at half the size, -1 where no class is as probable as the threshold (step 1)."""
+    height, width = labels.shape
+    half = max(1, height // 2), max(1, width // 2)
+    coarse = _nearest(labels, half).cpu().numpy()
+    if threshold <= 0:
+        return coarse
+    best = torch.zeros(half, device=labels.device)
+    for _, own in maps(range(classes)):
+        torch.maximum(best, resized(own, half), out=best)
+    return np.where((best < threshold).cpu().numpy(), -1, coarse)
 
 
 def resized(map_: Tensor, size: tuple[int, int]) -> Tensor:

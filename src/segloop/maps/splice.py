@@ -20,10 +20,10 @@ def splice(features: Tensor, where: Layout, patch: int) -> Tensor:
     if (rows, columns) != (unit * height, unit * width):
         unit = max(1, round(rows / height))
         features = F.interpolate(features, size=(unit * height, unit * width), mode="bilinear")
-    sides = [unit * spans[-1][1] // patch for spans in (where.rows, where.columns)]
+    sides = [unit * (spans[-1][1] // patch) for spans in (where.rows, where.columns)]
     canvas, count = features.new_zeros(features.shape[1], *sides), features.new_zeros(*sides)
     for window, (down, across) in zip(features, product(where.rows, where.columns), strict=True):
-        here = [slice(unit * start // patch, unit * end // patch) for start, end in (down, across)]
+        here = [slice(unit * (start // patch), unit * (end // patch)) for start, end in (down, across)]
         canvas[:, here[0], here[1]] += window
         count[here[0], here[1]] += 1
     return canvas.div_(count)
