@@ -1,5 +1,7 @@
 """SAM's view of a photo and refinement by its masks (spec 2.12.1, 5.6): the library, a plain form, and records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from segloop.maps import probabilities as parts_of
 from segloop.maps.connected import connected
 from segloop.maps.decide import Block, Decision, Rule, class_scores
 from segloop.maps.probabilities import Probabilities
-from segloop.maps.prompts import Prompting, refine
+from segloop.maps.prompts import Prompts, Refinement, refine
 from tolerances import NETWORK, U
 
 CPU = torch.device("cpu")
@@ -36,7 +38,7 @@ def sam(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.parametrize("size", [(40, 70), (64, 64), (200, 3)])
 def test_a_photo_lies_in_the_upper_left_of_its_frame(sam, size: tuple[int, int]):
-    frame = sam.frame(photo(*size), 16)
+    frame = replace(sam, multiple=16).frame(photo(*size))
     height, width = frame.inside
     assert max(height, width) == 64 and frame.photo == size
     assert all(side % 16 == 0 for side in frame.resized)
@@ -46,20 +48,20 @@ def test_a_photo_lies_in_the_upper_left_of_its_frame(sam, size: tuple[int, int])
 
 
 def test_halves_are_frames_of_their_own(sam):
-    both = list(sam.frames(photo(40, 130), 15, 2))
+    both = list(replace(sam, multiple=15).frames(photo(40, 130), 2))
     assert [frame.resized for frame in both] == [(45, 75)] * 2  # of 45 x 150: equal halves of an odd patch, too
     assert [frame.inside for frame in both] == [(38, 64)] * 2
     assert not torch.equal(both[0].pixels, both[1].pixels)
 
 
 def test_the_encoder_is_the_librarys(sam):
-    view = sam.look(sam.frame(photo(40, 70), 8))
+    view = sam.look(replace(sam, multiple=8).frame(photo(40, 70)))
     expected = sam.model.get_image_embeddings(view.frame.pixels)
     assert (view.embedding - expected).abs().max() <= NETWORK * expected.abs().max()
 
 
 def test_the_last_attention_is_the_librarys_over_all_patches(sam):
-    view = sam.look(sam.frame(photo(40, 70), 8))
+    view = sam.look(replace(sam, multiple=8).frame(photo(40, 70)))
     assert view.grid == (2, 4)
     layer = sam.layers[-1]
     plain = modeling_sam.SamVisionAttention(sam.model.config.vision_config, 0)
@@ -75,7 +77,7 @@ def test_the_last_attention_is_the_librarys_over_all_patches(sam):
 
 
 def test_rows_of_attention_come_in_blocks(sam, monkeypatch: pytest.MonkeyPatch):
-    view = sam.look(sam.frame(photo(64, 64), 8))
+    view = sam.look(replace(sam, multiple=8).frame(photo(64, 64)))
     heads = sam.opened(sam.layers[-1], view.x)
     whole = heads.mixed()
     monkeypatch.setattr(samview, "BLOCK", {"cpu": 2 * 16 * 3})
@@ -83,7 +85,7 @@ def test_rows_of_attention_come_in_blocks(sam, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_masks_normed_over_channels_are_the_librarys(sam):
-    view = sam.look(sam.frame(photo(64, 50), 8))
+    view = sam.look(replace(sam, multiple=8).frame(photo(64, 50)))
     points, boxes = (
         torch.tensor([[5.0, 7.0], [30.0, 20.0]]),
         torch.tensor([[1.0, 2.0, 20.0, 30.0], [9.0, 9.0, 40.0, 60.0]]),
@@ -95,10 +97,10 @@ def test_masks_normed_over_channels_are_the_librarys(sam):
     expected = sam.model.mask_decoder(
         view.embedding, sam.model.get_image_wide_positional_embeddings(), sparse, dense, multimask_output=False
     )
-    found = sam.masks(view, points, boxes, mask, "channels")
+    found = view.masks(points, boxes, mask, "channels")
     for one, other in zip(found, expected, strict=True):
         assert (one - other[0, :, 0]).abs().max() <= NETWORK * other.abs().max()
-    rows = sam.masks(view, points, boxes, mask, "rows")
+    rows = view.masks(points, boxes, mask, "rows")
     assert not torch.allclose(rows[0], found[0])
 
 
@@ -110,6 +112,15 @@ def test_only_a_sam_is_opened(tmp_path):
     guide_model("sam").vision_encoder.save_pretrained(tmp_path / "encoder")
     with pytest.raises(ModelError):
         load_sam(str(tmp_path / "encoder"), CPU, torch.float32)
+
+
+def test_recent_views_are_kept_where_photos_are_seen_twice(sam, monkeypatch: pytest.MonkeyPatch):
+    keeping = replace(sam, multiple=8, recent={})
+    frames = [keeping.frame(photo(40, 50 + number)) for number in range(samview.RECENT + 1)]
+    views = [keeping.look(frame) for frame in frames]
+    assert keeping.look(frames[-1]) is views[-1] and keeping.look(keeping.frame(photo(40, 51))) is views[1]
+    assert len(keeping.recent) == samview.RECENT and keeping.look(frames[0]) is not views[0]
+    assert sam.look(frames[0]) is not sam.look(frames[0])
 
 
 # --- regions ---
@@ -139,25 +150,31 @@ def given(probabilities: torch.Tensor):
     return lambda classes: ((number, probabilities[number]) for number in classes)
 
 
-@pytest.mark.parametrize("case", cases("H_masks/sam_refine"), ids=str)
+def recorded() -> list:
+    slow = {"refine_no_coarse"}
+    found = cases("H_masks/sam_refine")
+    return [pytest.param(one, marks=pytest.mark.soak if str(one) in slow else ()) for one in found]
+
+
+@pytest.mark.parametrize("case", recorded(), ids=str)
 def test_recorded_refinements(case: Case):
     manifest, arrays, tolerance = case.manifest, case.arrays, case.manifest["tolerance"]
     params = {name: value for name, value in manifest["params"].items() if name != "stride"}
-    constants = Prompting(**params)
+    constants = Refinement(**params)
     sam = load_sam(str(case.folder.parents[1] / "models" / manifest["sam"]), CPU, torch.float32)
-    view = sam.look(sam.frame(arrays["photo"], manifest["params"]["stride"]))
+    prompted = replace(sam, multiple=manifest["params"]["stride"]).prompted(arrays["photo"], constants.mask_norm)
     probabilities, asked, said = torch.from_numpy(arrays["probabilities"]).float(), [], []
 
-    def masks(prompts):
-        logits, quality = sam.masks(view, prompts.points, prompts.boxes, prompts.mask, constants.mask_norm)
+    def masks(*prompts):
+        answer = prompted(*prompts)
         asked.append(prompts)
-        said.append(quality)
-        return quality, lambda chosen: view.frame.greatest(logits[chosen])
+        said.append(answer[0])
+        return answer
 
     labels = torch.from_numpy(arrays["labels"]).long()
     decision = Decision(labels, probabilities.amax(0))
     found = refine(decision, len(probabilities), given(probabilities), masks, constants, (sam.side, 256)).labels
-    points, boxes = (torch.cat([getattr(one, name) for one in asked]) for name in ("points", "boxes"))
+    points, boxes = (torch.cat([prompts[part] for prompts in asked]) for part in (0, 1))
     assert np.abs(points.numpy() - arrays["points"]).max() <= tolerance["points"]
     assert np.abs(boxes.numpy() - arrays["boxes"]).max() <= tolerance["boxes"]
     assert np.abs(torch.cat(said).numpy() - arrays["iou"]).max() <= tolerance["iou"]
@@ -180,7 +197,7 @@ def made_up() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def refined(labels, probabilities, masks, **constants):
-    settings = Prompting(**{"minimal_area": 50} | constants)
+    settings = Refinement(**{"minimal_area": 50} | constants)
     sure = torch.gather(probabilities, 0, labels[None].clamp(max=len(probabilities) - 1))[0]
     found = refine(Decision(labels, sure), len(probabilities), given(probabilities), masks, settings, (1024, 256))
     expected = torch.gather(probabilities, 0, found.labels[None].clamp(max=len(probabilities) - 1))[0]
@@ -190,7 +207,7 @@ def refined(labels, probabilities, masks, **constants):
 
 def test_no_accepted_mask_leaves_the_labels():
     labels, probabilities = made_up()
-    found = refined(labels, probabilities, lambda asked: (torch.zeros(len(asked.points)), None))
+    found = refined(labels, probabilities, lambda points, *_: (torch.zeros(len(points)), None))
     assert torch.equal(found, labels) and found is not labels
 
 
@@ -199,7 +216,9 @@ def test_prompts_by_hand():
     probabilities[1, 10:12, 14:16] = 1.0
     probabilities[1, 10:12, 14:16] += 1e-3
     asked = []
-    refined(labels, probabilities, lambda prompts: (asked.append(prompts) or torch.zeros(len(prompts.points)), None))
+    refined(
+        labels, probabilities, lambda *prompts: (asked.append(Prompts(*prompts)) or torch.zeros(len(prompts[0])), None)
+    )
     background, blobs, other = asked
     assert len(background.points) == len(other.points) == 1 and len(blobs.points) == 2  # one is too small
     scale = 1024 / 45  # of half the width; 683 / 30 of half the height
@@ -216,7 +235,7 @@ def test_accepted_masks_compete_by_sigmoid_times_probability():
     logits = torch.randn(4, 60, 90, generator=torch.Generator().manual_seed(2))
     use = iter(([0], [1, 2], [3]))
 
-    def masks(prompts):
+    def masks(*prompts):
         own = logits[next(use)]
         return torch.ones(len(own)), lambda chosen: own[chosen].amax(0)
 
@@ -231,7 +250,7 @@ def test_accepted_masks_compete_by_sigmoid_times_probability():
 def test_pixels_without_class_and_tiny_photos_are_left():
     labels, probabilities = made_up()
     blob(labels, 255, 40, 0, 20, 30)
-    found = refined(labels, probabilities, lambda asked: (torch.zeros(len(asked.points)), None))
+    found = refined(labels, probabilities, lambda points, *_: (torch.zeros(len(points)), None))
     assert torch.equal(found, labels)
     one = torch.zeros(1, 1, dtype=torch.int64)
     assert torch.equal(refined(one, torch.ones(1, 1, 1), None), one)
@@ -241,9 +260,9 @@ def test_a_coarse_threshold_looks_at_all_classes():
     labels, probabilities = made_up()
     asked = []
     low = probabilities * 0.15
-    refined(labels, low, lambda prompts: asked.append(prompts))
+    refined(labels, low, lambda *prompts: asked.append(prompts))
     assert not asked
-    refined(labels, low, lambda one: (asked.append(one) or torch.zeros(len(one.points)), None), coarse_threshold=0.0)
+    refined(labels, low, lambda *one: (asked.append(one) or torch.zeros(len(one[0])), None), coarse_threshold=0.0)
     assert len(asked) == 3
 
 

@@ -61,13 +61,12 @@ def test_windows_that_are_no_square_are_spliced():
     [((448, 620), 16, (464, 624)), ((403, 336), 16, (416, 352)), ((526, 400), 14, (532, 406)), ((352, 704), 16, None)],
 )
 def test_sides_become_whole_patches(size: tuple[int, int], patch: int, expected: tuple[int, int] | None):
-    assert patched_size(*size, patch, 336) == (expected or size)
+    assert patched_size(size, patch, 336) == (expected or size)
 
 
 def test_sides_below_a_window_are_raised():
-    assert patched_size(200, 448, 16, 336) == (336, 448)  # 200 is no multiple: the release raises it, too
-    assert patched_size(208, 448, 16, 336) == (336, 448)
-    assert patched_size(208, 448, 16, 336, always=False) == (208, 448)
+    assert patched_size((200, 448), 16, 336) == (336, 448)  # 200 is no multiple: the release raises it, too
+    assert patched_size((208, 448), 16, 336) == (336, 448)
 
 
 def test_frames_round_halves_up():
@@ -106,7 +105,7 @@ def test_affinity_is_the_written_out_one(factor: float, negative: float | None, 
     generator = torch.Generator().manual_seed(3)
     attention = torch.randn(3, 40, 50, generator=generator).softmax(-1)[..., :40]
     values = torch.randn(3, 40, 5, generator=generator) + 0.3
-    constants = Trident(factor, negative)
+    constants = Trident(cosine_factor=factor, negative_threshold=negative)
     expected = written_out(attention.double(), values.double(), constants)
     for block in (1, 3 * 40 * 7, 2**24):
         monkeypatch.setattr("segloop.attention.affinity.BLOCK", block)

@@ -20,6 +20,7 @@ USELESS = (
     *(("--bands", "1"), ("--stretch", "minmax"), ("--split", "x"), ("--names", "P"), ("--scores",), ("--save-maps",)),
     *(("--devices", "2"), ("--shard", 2), ("--batch", 2), ("--threads", 2), ("--device", "cpu"), ("--offline",)),
     *(("--recipe", "sclip/voc21"), ("--vision", "dino"), ("--dtype", "float32"), ("--turn-masks",)),
+    *(("--affinity", "sam"), ("--masks", "x")),
     *(("--mask-suffix", "x"), ("--image-suffix", "x"), ("--engine", "ray"), ("--address", "auto"), ("--actors", 2)),
     *(("--cpus", 2), ("--gpus", 1), ("--retry-failed",)),
 )

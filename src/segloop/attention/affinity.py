@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +22,16 @@ Attend = Callable[[slice], Tensor]
 class Trident:
     """The constants of Trident. Raises OptionError for values outside their range."""
 
+    beta: float = 1.2  # in windows, patches are masked whose similarity is below beta times the mean of all windows
+    gamma: float = 3.0  # what similarities are multiplied with
     cosine_factor: float = 1.2  # times a patch's mean cosine with all: pairs below are dropped
     negative_threshold: float | None = None  # what a threshold below 0 becomes; None: it stays
     affinity_halves: bool = False  # SAM looks at the left and the right half of the photo, each by itself
+    wants_affinity: ClassVar[bool] = True  # a SAM
+    in_whole_patches: ClassVar[bool] = True  # windows begin and end at CLIP's patches
 
     def __post_init__(self) -> None:
+        require(self.gamma > 0, "gamma", self.gamma, "above 0")
         require(self.cosine_factor >= 0, "cosine_factor", self.cosine_factor, "0 or more")
         given = self.negative_threshold
         require(given is None or -1 <= given <= 1, "negative_threshold", given, "between -1 and 1, or none")

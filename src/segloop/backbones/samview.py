@@ -4,9 +4,11 @@ Through transformers' own modules. Blocks that attend globally are run by rows, 
 are ever held, of which the library makes several.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, reduce
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial, reduce
+from hashlib import blake2b
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,14 @@ from .models import GUIDES
 BLOCK = {"cpu": 2**22}  # floats of all heads' rows at once: on a CPU 16 MiB
 LARGE_BLOCK = 2**26  # floats, elsewhere
 TOGETHER = 16  # prompts in the decoder at once, of about 30 MiB each
+RECENT = 8  # views that are kept, of about 20 MiB each: as many photos as go together
 TRAINED = 1e-5  # epsilon of the decoder's layer norms, which the library has as 1e-6
+
+Answer = tuple[Tensor, Callable[[Tensor], Tensor]]
+"""Quality of masks (R,), and for a selection (k,) of them the greatest logit at every pixel of the photo, (H0, W0)."""
+
+Prompted = Callable[[Tensor, Tensor, Tensor], Answer]
+"""Points (R, 2), boxes (R, 4) and a mask (m, m) -> masks."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +107,45 @@ class View:
         """Behind the neck: (1, C, g, g)."""
         return self.sam.model.vision_encoder.neck(self.sam.through(self.sam.layers[-1], self.x))
 
+    @torch.no_grad()
+    def masks(self, points: Tensor, boxes: Tensor, mask: Tensor, norm: str) -> tuple[Tensor, Tensor]:
+        """Masks for prompts (spec 5.6.3 to 5): logits (R, m, m) over the square, and their predicted quality (R,).
+
+        Points (R, 2) and boxes (R, 4) are in pixels of the square, x first. The mask prompt (m, m) is shared by all;
+        `norm` says what its embedding is normalised over: "rows", as in the release, or "channels", as SAM was trained.
+        """
+        model, device = self.sam.model, self.x.device
+        dense = _dense(model.prompt_encoder.mask_embed, mask.to(model.prompt_encoder.no_mask_embed.weight), norm)
+        found = []
+        for some, own in zip(points.split(TOGETHER), boxes.split(TOGETHER), strict=True):
+            labels = torch.ones(1, len(some), 1, dtype=torch.int64, device=device)
+            sparse, _ = model.prompt_encoder(some.to(device)[None, :, None], labels, own.to(device)[None], None)
+            masks, quality = model.mask_decoder(
+                image_embeddings=self.embedding.to(dense.dtype),
+                image_positional_embeddings=model.get_image_wide_positional_embeddings(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=False,
+            )
+            found.append((masks[0, :, 0].float(), quality[0, :, 0].float()))
+        logits, quality = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return logits, quality
+
+    def prompted(self, points: Tensor, boxes: Tensor, mask: Tensor, norm: str) -> Answer:
+        """`masks`, brought back to the photo where they are asked for."""
+        logits, quality = self.masks(points, boxes, mask, norm)
+        return quality, lambda chosen: self.frame.greatest(logits[chosen])
+
 
 @dataclass(frozen=True)
 class Sam:
-    """A frozen SAM, encoder and decoder. No call remembers another."""
+    """A frozen SAM, encoder and decoder. No call remembers another, unless it is told to keep recent views."""
 
     model: Any
     name: str  # short name, hub id or folder, as the user gave it
     dtype: torch.dtype
+    multiple: int = 1  # pixels: photos' sides are raised to multiples of it first, those of CLIP's patch
+    recent: dict[bytes, View] | None = field(default=None, repr=False, compare=False)  # where a photo is seen twice
 
     @property
     def side(self) -> int:
@@ -122,17 +162,19 @@ class Sam:
         """Blocks of the encoder."""
         return self.model.vision_encoder.layers
 
-    def frame(self, image: np.ndarray, multiple: int = 1) -> Frame:
-        """(H0, W0, 3) uint8 RGB -> its frame, by way of sides that are multiples of CLIP's patch (spec 2.12.1)."""
-        return next(self.frames(image, multiple, 1))
+    @property
+    def mask_side(self) -> int:
+        """Of the square that mask prompts lie in."""
+        return 4 * self.side // self.patch
 
-    def frames(self, image: np.ndarray, multiple: int, parts: int) -> Iterator[Frame]:
+    def frame(self, image: np.ndarray) -> Frame:
+        """(H0, W0, 3) uint8 RGB -> its frame (spec 2.12.1)."""
+        return next(self.frames(image, 1))
+
+    def frames(self, image: np.ndarray, parts: int) -> Iterator[Frame]:
         """The same for a photo that is cut into so many equal parts, side by side."""
         height, width = image.shape[:2]
-        resized = (
-            next_multiple(height, multiple),
-            next_multiple(width, parts * multiple if multiple % parts else multiple),
-        )
+        resized = next_multiple(height, self.multiple), next_multiple(width, lcm(self.multiple, parts))
         whole = resize_uint8(image, resized)
         for part in np.split(whole, parts, 1):
             size = part.shape[0], part.shape[1]
@@ -141,9 +183,19 @@ class Sam:
             square = F.pad(pixels, (0, self.side - inside[1], 0, self.side - inside[0]))
             yield Frame(square[None], inside, size, (height, width))
 
-    @torch.no_grad()
     def look(self, frame: Frame) -> View:
         """The encoder up to its last block. Raises ModelError where the network gives no numbers."""
+        if self.recent is None:
+            return self._seen(frame)
+        key = blake2b(frame.pixels.numpy().data, digest_size=16).digest()
+        view = self.recent.get(key) or self._seen(frame)
+        self.recent[key] = view
+        for old in list(self.recent)[:-RECENT]:
+            self.recent.pop(old, None)
+        return view
+
+    @torch.no_grad()
+    def _seen(self, frame: Frame) -> View:
         encoder = self.model.vision_encoder
         x = encoder.patch_embed(frame.pixels.to(next(encoder.parameters())))
         if encoder.pos_embed is not None:
@@ -181,29 +233,9 @@ class Sam:
             right += [end.expand(len(k), -1, -1) for end in ends]
         return Heads(torch.cat(left, -1), torch.cat(right, -1), v)
 
-    @torch.no_grad()
-    def masks(self, view: View, points: Tensor, boxes: Tensor, mask: Tensor, norm: str) -> tuple[Tensor, Tensor]:
-        """Masks for prompts (spec 5.6.3 to 5): logits (R, m, m) over the square, and their predicted quality (R,).
-
-        Points (R, 2) and boxes (R, 4) are in pixels of the square, x first. The mask prompt (m, m) is shared by all;
-        `norm` says what its embedding is normalised over: "rows", as in the release, or "channels", as SAM was trained.
-        """
-        model, device = self.model, view.x.device
-        dense = _dense(model.prompt_encoder.mask_embed, mask.to(model.prompt_encoder.no_mask_embed.weight), norm)
-        found = []
-        for some, own in zip(points.split(TOGETHER), boxes.split(TOGETHER), strict=True):
-            labels = torch.ones(1, len(some), 1, dtype=torch.int64, device=device)
-            sparse, _ = model.prompt_encoder(some.to(device)[None, :, None], labels, own.to(device)[None], None)
-            masks, quality = model.mask_decoder(
-                image_embeddings=view.embedding.to(dense.dtype),
-                image_positional_embeddings=model.get_image_wide_positional_embeddings(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=False,
-            )
-            found.append((masks[0, :, 0].float(), quality[0, :, 0].float()))
-        logits, quality = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return logits, quality
+    def prompted(self, image: np.ndarray, norm: str) -> Prompted:
+        """Masks for prompts in a photo (H0, W0, 3), to be asked again and again; see `View.masks`."""
+        return partial(self.look(self.frame(image)).prompted, norm=norm)
 
 
 def _dense(embed: Any, mask: Tensor, norm: str) -> Tensor:

@@ -52,14 +52,15 @@ def resized_size(
     return max(int(height * ratio + 0.5), at_least), max(int(width * ratio + 0.5), at_least)
 
 
-def patched_size(height: int, width: int, patch: int, least: int, *, always: bool = True) -> tuple[int, int]:
+def patched_size(size: tuple[int, int], patch: int, least: int) -> tuple[int, int]:
     """Sides that are whole patches and at least `least` pixels, which is a multiple of the patch (spec 2.12.2).
 
-    The long side goes up to a multiple, the other follows the aspect and goes up too. Sides that are multiples stay as
-    they are: raised to `least` only where that is done `always`, which the release leaves out and then fails.
+    The long side goes up to a multiple, the other follows the aspect and goes up too. Where both are multiples the
+    release does not raise short ones, and then fails.
     """
+    height, width = size
     if height % patch == width % patch == 0:
-        return (max(height, least), max(width, least)) if always else (height, width)
+        return max(height, least), max(width, least)
     long = max(height, width)
     raised = next_multiple(long, patch)
     return max(next_multiple(height * raised // long, patch), least), max(

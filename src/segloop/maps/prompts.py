@@ -5,7 +5,7 @@ more than one map of probabilities need exist.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,24 +14,52 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..common.fitting import fitted
-from ..common.records import require
+from ..common.records import constant, require
+from ..errors import OptionError
 from .connected import connected
 from .decide import Decision
+from .probabilities import Probabilities
+from .settled import Settled
 
 
 @dataclass(frozen=True)
-class Prompting:
-    """The constants of the refinement; the published ones. Raises OptionError for values outside their range."""
+class Refinement:
+    """Refinement by SAM, a step on labels, with the published constants. Raises OptionError for values out of range."""
 
+    refine: Literal["sam"] | None = constant(None, off=None)
     coarse_threshold: float = 0.2  # pixels whose best probability is below it prompt for nothing; 0: all do
     minimal_area: int = 225  # pixels of a region, at half the photo's size
     iou_threshold: float = 0.8  # a mask's predicted quality must be above it
     mask_factor: float = 0.005  # of probabilities, in the mask prompt
-    mask_norm: Literal["rows", "channels"] = "channels"  # "rows" as in the release, see spec 5.6.4
+    mask_norm: Literal["fidelity", "rows", "channels"] = "fidelity"  # "rows" as in the release, see spec 5.6.4
 
     def __post_init__(self) -> None:
         require(0 <= self.coarse_threshold <= 1, "coarse_threshold", self.coarse_threshold, "between 0 and 1")
         require(self.minimal_area >= 1, "minimal_area", self.minimal_area, "at least 1 pixel")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether labels are refined."""
+        return self.refine is not None
+
+    @property
+    def wants_affinity(self) -> bool:
+        """Whether a SAM is needed."""
+        return self.is_on
+
+    def on(self, depth: int, reference: bool) -> "Refinement":
+        """The same with its normalisation settled: over rows for reference fidelity, else as SAM was trained."""
+        settled: Literal["rows", "channels"] = "rows" if reference else "channels"
+        return replace(self, mask_norm=settled) if self.mask_norm == "fidelity" else self
+
+    def __call__(self, settled: Settled) -> Decision:
+        """Labels by SAM's masks (spec 5.6). Raises OptionError where only cosines were kept, and no photo."""
+        if settled.image is None:
+            raise OptionError("refine=sam looks at the photo, and only cosines were kept", "evaluate anew with it")
+        sam, decision, rule = settled.models["affinity"], settled.decision, settled.rule
+        maps = Probabilities(settled.parts, (decision.labels.shape[0], decision.labels.shape[1]), rule)
+        masks = sam.prompted(settled.image, self.mask_norm)
+        return refine(decision, rule.classes, maps, masks, self, (sam.side, sam.mask_side))
 
 
 @dataclass(frozen=True)
@@ -46,13 +74,13 @@ class Prompts:
 ClassMaps = Callable[[Sequence[int]], Iterable[tuple[int, Tensor]]]
 """Classes -> each one's number and its probability at every pixel, (H0, W0) float32, in their order."""
 
-Masks = Callable[[Prompts], tuple[Tensor, Callable[[Tensor], Tensor]]]
-"""Prompts -> predicted quality of a mask for each, (R,), and what gives the greatest logit of those that a selection
-(k,) names at every pixel of the photo, (H0, W0)."""
+Masks = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]]
+"""Points, boxes and mask of Prompts -> predicted quality of a mask for each, (R,), and what gives the greatest logit of
+those that a selection (k,) names at every pixel of the photo, (H0, W0)."""
 
 
 def prompts_for(
-    probability: Tensor, chosen: np.ndarray, constants: Prompting, side: int, mask_side: int
+    probability: Tensor, chosen: np.ndarray, constants: Refinement, side: int, mask_side: int
 ) -> Prompts | None:
     """Prompts for one class, None where it has no region (steps 2 to 4).
 
@@ -91,7 +119,7 @@ def _place(rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> list[in
 
 
 def refine(
-    decision: Decision, classes: int, maps: ClassMaps, masks: Masks, constants: Prompting, sides: tuple[int, int]
+    decision: Decision, classes: int, maps: ClassMaps, masks: Masks, constants: Refinement, sides: tuple[int, int]
 ) -> Decision:
     """Labels by the masks that are good enough, and the probabilities of their classes (steps 1 to 7).
 
@@ -105,7 +133,7 @@ def refine(
         prompts = prompts_for(own, coarse == number, constants, *sides)
         if prompts is None:
             continue
-        quality, greatest = masks(prompts)
+        quality, greatest = masks(prompts.points, prompts.boxes, prompts.mask)
         accepted = (quality > constants.iou_threshold).nonzero()[:, 0]
         if not len(accepted):
             continue
