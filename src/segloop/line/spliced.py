@@ -26,7 +26,11 @@ from .whole import Whole
 
 @dataclass(frozen=True)
 class Spliced:
-    """Windows on the guide's grid -> one block over SAM's grid, whose attention is SAM's affinity."""
+    """Windows on the guide's grid -> one block over SAM's grid, whose attention is SAM's affinity.
+
+    Both fidelities take the mean over all windows, and SAM's whole patches for the whole photo: of a side that is no
+    multiple of a patch, what is left over is stretched.
+    """
 
     constants: Trident
     makes_one_map: ClassVar[bool] = True
