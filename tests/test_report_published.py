@@ -224,3 +224,42 @@ def test_reports_do_not_open_torch():
     rooms = "segloop.report.build, segloop.report.export, segloop.commands.report"
     program = f"import sys, {rooms}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# trident ---------------------------------------------------------------------------------------------------------
+
+# the constants of Trident on Cityscapes, as spec 2.12.6 prints them
+TRIDENT_CITY = {"short_side": 688, "crop": 336, "stride": 224, "logit_scale": 40.0, "background_threshold": None}
+TRIDENT_CITY |= {"fidelity": "reference", "void": "reference", "vision": "dino-b16", "affinity": "sam"}
+AFFINITY = {"beta": 1.2, "gamma": 3.0, "cosine_factor": 3.0, "negative_threshold": 0.6, "affinity_halves": True}
+REFINED = {"refine": "sam", "coarse_threshold": 0.1, "iou_threshold": 0.8, "minimal_area": 225, "mask_factor": 0.005}
+
+
+def trident_city(folder: Path, mIoU: float = 42.0, **settings) -> Path:
+    queries = Vocabulary.benchmark("cityscapes", "P").queries
+    known = {"dataset": "cityscapes", "method": "trident", "vocabulary": "cityscapes/P", "queries": queries}
+    return write_run(folder, mIoU, **(known | TRIDENT_CITY | {"trident": AFFINITY} | settings))
+
+
+def test_trident_may_be_refined_or_not(tmp_path):
+    refined = REFINED | {"mask_norm": "rows"}
+    assert deviations(load_run(trident_city(tmp_path / "plain"))) == []
+    assert deviations(load_run(trident_city(tmp_path / "refined", **refined))) == []
+    (line,) = (one for one in lines(tmp_path / "plain") if one["data set"] == "City")
+    assert line["source"].startswith("Trident's page") and line["host published"] == "42.9"
+    wrong = {"trident": AFFINITY | {"cosine_factor": 1.2}, "affinity": "facebook/sam-vit-huge"}
+    found = deviations(load_run(trident_city(tmp_path / "wrong", **refined | wrong | {"mask_norm": "channels"})))
+    assert found == [
+        "affinity facebook/sam-vit-huge is none of the published ones",
+        "mask_norm channels instead of rows",
+        "trident.cosine_factor 1.2 instead of 3",
+    ]
+
+
+def test_what_trident_has_for_each_data_set_is_no_difference_along_a_row(tmp_path):
+    queries = Vocabulary.benchmark("voc21", "P").queries
+    voc = {"trident": AFFINITY | {"cosine_factor": 1.2, "negative_threshold": None, "affinity_halves": False}}
+    voc |= {"dataset": "voc21", "vocabulary": "voc21/P", "queries": queries, "short_side": 448}
+    folders = trident_city(tmp_path / "city"), trident_city(tmp_path / "voc", **voc, background_threshold=0.2)
+    assert len({line["method"] for line in lines(*folders)}) == 1
+    assert "settings" not in lines(*folders)[0]

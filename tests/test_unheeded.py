@@ -20,6 +20,7 @@ USELESS = (
     *(("--bands", "1"), ("--stretch", "minmax"), ("--split", "x"), ("--names", "P"), ("--scores",), ("--save-maps",)),
     *(("--devices", "2"), ("--shard", 2), ("--batch", 2), ("--threads", 2), ("--device", "cpu"), ("--offline",)),
     *(("--recipe", "sclip/voc21"), ("--vision", "dino"), ("--dtype", "float32"), ("--turn-masks",)),
+    ("--affinity", "sam"),
     *(("--mask-suffix", "x"), ("--image-suffix", "x"), ("--engine", "ray"), ("--address", "auto"), ("--actors", 2)),
     *(("--cpus", 2), ("--gpus", 1), ("--retry-failed",)),
 )
@@ -31,7 +32,7 @@ def test_what_deciding_anew_cannot_heed_is_refused(segloop):
         assert f"error: {words[0]} came with --from-scores" in complaint(segloop(*again, *words))
     told = complaint(segloop(*again, "voc21", *USELESS[4], *USELESS[0], "--set", "logit_scale=30", "--overwrite"))
     assert "error: KEY, --method, --limit came with --from-scores" in told and "--set of what decides" in told
-    heeded = {"--set", "--data", "--out", "--overwrite", "--json", "--debug", "--from-scores"}
+    heeded = {"--set", "--masks", "--data", "--out", "--overwrite", "--json", "--debug", "--from-scores"}
     assert {words[0] for words in USELESS} | heeded == {name for name in options_of("evaluate") if name != "--help"}
 
 

@@ -169,15 +169,16 @@ class NACLIP:
         return Softmax(block.k, block.k, block.scale, bias)
 
 
-def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tensor:
+def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0, mean: Tensor | None = None) -> Tensor:
     """ProxyCLIP's attention (spec 2.5, steps 2 to 4): features (B, C, H, W) -> (B, N, N) float32, rows sum to 1.
 
     softmax of gamma (S - beta mean(S)) where that is not negative, S the cosines between patches, the mean taken
-    for each sample. A patch always sees itself, so that flat pictures, where the release gives NaN, stay finite.
+    for each sample, unless one is given for all. A patch always sees itself, so that flat pictures, where the release
+    gives NaN, stay finite.
     """
     unit = F.normalize(guide.float().flatten(2), dim=1)
     weights = unit.mT @ unit
-    floor = beta * weights.mean((1, 2), keepdim=True)
+    floor = beta * (weights.mean((1, 2), keepdim=True) if mean is None else mean.to(weights).expand(len(weights), 1, 1))
     for sample, low in zip(weights, floor, strict=True):
         for rows in sample.split(max(1, BLOCK // sample.shape[1])):
             rows.sub_(low).mul_(gamma).masked_fill_(rows < 0, -torch.inf)
@@ -187,6 +188,12 @@ def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tenso
         for rows in sample.split(max(1, BLOCK // sample.shape[1])):
             rows.copy_(rows.softmax(-1))
     return weights
+
+
+def mean_similarity(guide: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B,) float32: the mean cosine of all pairs of patches, |sum of unit features|^2 / N^2."""
+    unit = F.normalize(guide.float().flatten(2), dim=1)
+    return unit.mean(-1).square().sum(-1)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ..attention.custom import attention_from_file, is_file_place
 from .families import load_clip
 from .ownguide import own_guide
 from .prompted import Masker, load_masker
+from .samview import Sam, load_sam
 from .tower import Tower
 from .vision import Guide, load_guide
 
@@ -63,6 +64,10 @@ class Models:
     def masker(self, *how: Any) -> Masker:
         """`load_masker(*how)`, the same object for the same arguments."""
         return self._once(load_masker, how)
+
+    def sam(self, *how: Any) -> Sam:
+        """`load_sam(*how)`, the same weights for the same arguments."""
+        return self._once(load_sam, how)
 
     def attention(self, name: str | None) -> Any:
         """A method's name as it is, or what FILE.py:function names, its file run once. Raises OptionError."""

@@ -28,11 +28,12 @@ class Method:
     synonyms_first: bool = False  # reference fidelity: a class takes its best synonym before the last resize (spec 2.8)
     sized_positions: bool = False  # reference fidelity: CLIP's positions by size, without the shift of spec 1.5
     cosines: bool = True  # what comes out, so that a scale made for cosines fits
-    guide: str | None = None  # the vision model whose features it reads beside CLIP's own grid
+    guide: str | None = None  # the vision model that it reads beside CLIP's own grid; of one that is `alone`, its own
     published: bool = True
     host: str | Variant | None = None  # whose attention it takes: a variant, by name or as it is, or a product
     purify: SFP | None = None  # what is done around that attention
     stages: tuple[Any, ...] = ()  # and behind it, before feedback: frozen records of constants that are `Stage`s
+    alone: bool = False  # its stages go on no other host, and nothing but feedback goes on them
     by_size: Mapping[str, Mapping[str, Constants]] = field(default_factory=dict)  # by size of CLIP, then data set
 
     def constants(self, dataset: str) -> dict[str, Any]:
@@ -42,7 +43,7 @@ class Method:
     @property
     def is_plug_in(self) -> bool:
         """Whether what it does can be done on other hosts too."""
-        return bool(self.purify or self.stages)
+        return bool(self.purify or self.stages) and not self.alone
 
     @property
     def takes_feedback(self) -> bool:

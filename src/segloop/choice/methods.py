@@ -14,6 +14,7 @@ from .lposs import LPOSS_PLUS_ROW, LPOSS_ROW
 from .method import PATCH, Method
 from .purifiers import SC_CLIP_ROW, SFP_ROW
 from .resclip import RESCLIP_ROW
+from .spliced import TRIDENT_ROW
 
 THRESHOLDS = ("background_threshold", "area_threshold", "pamr_steps")
 
@@ -24,6 +25,7 @@ _ROWS: dict[str, Method] = {
     "resclip": RESCLIP_ROW,
     "lposs": LPOSS_ROW,
     "lposs+": LPOSS_PLUS_ROW,
+    "trident": TRIDENT_ROW,
 }
 
 PRODUCT = Method(

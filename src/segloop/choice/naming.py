@@ -33,6 +33,7 @@ class Choice:
     feedback: FSA | None = None
     purify: SFP | None = None
     overrides: Constants = field(default_factory=dict)
+    affinity: str | None = None  # a SAM
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def _own(attention: Attention) -> tuple[str, Variant, Method]:
 
 def _plugged(plug_in: str, host: NamedHost) -> NamedHost:
     row = METHODS[plug_in]
+    if host.row.alone:
+        raise OptionError(f"{plug_in} came on {host.name}, which goes with feedback only", "name another host")
     if host.purify and row.purify:
         raise OptionError(f"{plug_in} came on {host.name}, which purifies already", "name another host")
     purify, stages = host.purify or row.purify, (*host.stages, *row.stages)
@@ -135,6 +138,14 @@ def takes_guide(method: str | None, host: str | None) -> bool:
     if any(is_file_place(name) for name in (method, host) if name):
         return True  # it may read block.guide
     return attention_of(Choice(method, host), {"method": None, "host": None})[2].may_read_guide
+
+
+def takes_affinity(method: str | None, host: str | None) -> bool:
+    """Whether a SAM is looked at by what these names stand for, with no step on labels. OptionError as `resolve`."""
+    if any(is_file_place(name) for name in (method, host) if name):
+        return False
+    stages = attention_of(Choice(method, host), {"method": None, "host": None})[2].stages
+    return any(getattr(stage, "wants_affinity", False) for stage in stages)
 
 
 def recipe_of(choice: Choice) -> Recipe:

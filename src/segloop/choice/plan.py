@@ -9,13 +9,14 @@ from ..attention.purify import SFP
 from ..attention.types import Attention
 from ..attention.variants import VARIANTS
 from ..backbones.proposals import Proposing
-from ..common.records import Constants, constants_of, override, require_finite, share_out, switches_of
+from ..common.records import Constants, constants_of, override, require_finite, share_out
 from ..common.visible import plain
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep, Switched
 from ..maps.relabel import LABEL_STEPS, LabelStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
 from .baselines import PROXY_HOST
+from .besides import affinity_of, refuse_idle
 from .method import Method
 from .methods import METHODS, THRESHOLDS
 from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
@@ -25,7 +26,7 @@ DEFAULT_GUIDE = "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
 LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
 HUGE = "ViT-H/14"
-NAMED = ("method", "host", "vision")  # that a model's folder may name
+NAMED = ("method", "host", "vision", "affinity")  # that a model's folder may name
 RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabulary", "rows", "pixels"}  # of a record
 
 
@@ -65,6 +66,7 @@ class Plan:
     stages: tuple[Any, ...] = ()  # what the method's row brings besides
     feedback: FSA | None = None
     vision: str | None = None  # the guide's name
+    affinity: str | None = None  # a SAM's name, where something looks at one
     lambda_given: bool = False
     by_size: Constants = field(default_factory=dict)  # constants that a size of CLIP has instead
 
@@ -132,10 +134,10 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     folder = dict(folder or {})
     named = {name: folder.pop(name, None) for name in NAMED}
     if recipe:
-        named = {"method": recipe.method, "host": None, "vision": None}
+        named = {**dict.fromkeys(NAMED), "method": recipe.method}
     method, host_name, host, row = attention_of(choice, named)
     row = METHODS[recipe.method] if recipe else row
-    guide = DEFAULT_GUIDE if host.variant.on_guide_grid else host.row.guide
+    guide = DEFAULT_GUIDE if host.variant.on_guide_grid and not host.row.alone else host.row.guide
     if choice.vision and not host.may_read_guide:
         what = f"vision model {choice.vision} came with method {host_name or method}, which no guide serves"
         raise OptionError(what, f"leave it out, or take {PROXY_HOST}, alone or as the host")
@@ -160,7 +162,10 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     by_size = {size: _unless(own.get(dataset or "", {}), choice.overrides) for size, own in row.by_size.items()}
     plan = plan.changed(row.constants(dataset) if dataset else _without_dataset(plan, row, folder))
     plan = replace(plan.changed(choice.overrides), by_size=by_size)
-    _refuse_idle(plan, choice.overrides)
+    on = (*plan.stages, *(step for step in plan.steps if step.is_on))
+    sam = affinity_of(on, host_name or method, choice.affinity, named["affinity"], "refine" in choice.overrides)
+    plan = replace(plan, affinity=sam)
+    refuse_idle(plan.steps, choice.overrides)
     _refuse_deaf(plan)
     refuse_scores(plan.method, plan.row, plan.map_steps)
     for record in _parts(plan).values():
@@ -261,17 +266,6 @@ def _refuse(name: str, parts: Constants) -> None:
         raise OptionError(f"setting {name!r} belongs to {owner}", remedy)
     known = {*owners, *_flat(*parts.values()), *(["rows"] if len(ROWS) > 1 else [])}
     raise OptionError(f"unknown setting {name!r}", nearest(name, sorted(known)))
-
-
-def _refuse_idle(plan: Plan, given: Constants) -> None:
-    """Raises OptionError for a constant of a step on the map that stays off without a word of its switch."""
-    for step in plan.steps:
-        own, switches = [name for name in constants_of(step) if name in given], switches_of(step)
-        switch = min(switches, default="")
-        off = getattr(step, switch, None)
-        if own and switches.isdisjoint(own) and not step.is_on and off is not None:
-            what = f"setting {own[0]!r} came, and {switch}={'off' if off is False else off} keeps its step off"
-            raise OptionError(what, f"add --set {switch}=" + ("on" if off is False else "10, or another number"))
 
 
 def refuse_scores(method: str, row: Method, steps: Iterable[Switched]) -> None:

@@ -63,13 +63,14 @@ PRESETS = {
         ),
     ),
     "published": Preset(
-        "what `segloop report --against published` has a figure of, 19 rows on the eight data sets",
+        "what `segloop report --against published` has a figure of, 21 rows on the eight data sets",
         (
             Part(("maskclip", "sclip", "clearclip", "proxyclip"), (BASE,), BOTH),
             Part(("clip", "naclip", "resclip", "sc-clip", "sfp")),
             Part(("sclip", "clearclip", "naclip", "proxyclip"), (LARGE,)),
             Part(("proxyclip",), (HUGE,)),
             Part(("lposs",), (LAION,)),
+            Part(("trident",), (BASE, HUGE)),
         ),
     ),
 }

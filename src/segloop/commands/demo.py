@@ -38,6 +38,7 @@ class Asked:
 
     clip: options.Clip = options.DEFAULT_CLIP
     vision: options.Vision = None
+    affinity: options.Affinity = None
     address: Annotated[str, typer.Option("--host", help="Address to serve at; 0.0.0.0 lets other machines in.")] = (
         "127.0.0.1"
     )
@@ -91,6 +92,7 @@ def desk_of(asked: Asked) -> "Desk":
 def _openers(asked: Asked) -> "tuple[Segmenter, Callable[..., Segmenter]]":
     """The model as its own settings have it, opened now, and a way to open other methods on the same networks."""
     from ..backbones.shared import Models
+    from ..choice.naming import takes_affinity
     from ..line.segmenter import Segmenter
 
     console.quiet_libraries()
@@ -104,6 +106,7 @@ def _openers(asked: Asked) -> "tuple[Segmenter, Callable[..., Segmenter]]":
 
     def make(method: str, host: str | None, vision: str | None) -> "Segmenter":
         named: dict[str, Any] = {"method": method, "host": host, "vision": vision}
+        named |= {"affinity": asked.affinity} if takes_affinity(method, host) else {}
         return Segmenter.from_pretrained(asked.clip, offline=True, **named, **same)
 
     return first, make
@@ -114,12 +117,20 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
     from ..backbones.kept import is_whole, kept_folder
     from ..backbones.models import GUIDES
     from ..choice.methods import EXAMPLES, METHODS
+    from ..choice.naming import takes_affinity
     from ..results.palette import palette
     from ..results.segmentation import FORMATS
     from ..web.choices import Attention, Choices, Guide
 
     rows = [
-        Attention(name, row.summary, row.needs_guide(name), row.is_plug_in, row.takes_feedback)
+        Attention(
+            name,
+            row.summary,
+            guided=row.needs_guide(name),
+            plugs_in=row.is_plug_in,
+            takes_feedback=row.takes_feedback,
+            looks_whole=takes_affinity(name, None),
+        )
         for name, row in METHODS.items()
         if name != "fsa"
     ]
@@ -143,6 +154,7 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
         vision=opened,
         examples=examples(),
         settings=tuple((key, value) for key, value in settings.items() if value != "auto"),
+        affinity=asked.affinity,
     )
 
 

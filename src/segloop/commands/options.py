@@ -59,6 +59,9 @@ Vision = Annotated[
         "--vision", help="Guide of proxyclip: of `segloop methods`, hub id, local folder, or FILE.py:function."
     ),
 ]
+Affinity = Annotated[
+    str | None, typer.Option("--affinity", help="SAM of trident and of --set refine=sam: sam, hub id or local folder.")
+]
 Recipe = Annotated[str | None, typer.Option("--recipe", help="A published row, such as sclip/voc21.")]
 Fidelity = Annotated[str, typer.Option("--fidelity", help="default, or reference: the published pipeline.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="field=value, such as stride=80; none is off.")]
@@ -152,6 +155,7 @@ class Networks:
     method: Method = None
     host: Host = None
     vision: Vision = None
+    affinity: Affinity = None
     recipe: Recipe = None
     fidelity: Fidelity = "default"
     sets: Sets = None

@@ -69,6 +69,9 @@ class KeptRun:
             what = f"setting {wrong!r} does not only decide, it shapes the cosines"
             raise OptionError(what, f"{nearest(wrong, DECIDING)}; for others evaluate anew")
         deciding, steps = self.records(changes)
+        if any(step.is_on and getattr(step, "wants_affinity", False) for step in steps.values()):
+            what = "refine=sam looks at the photo with a network, and only cosines were kept"
+            raise OptionError(what, "add --set refine=none, or evaluate anew")
         settings, rule = self.run["settings"], rule_of(self.vocabulary, deciding)
         normalisation = Normalisation.recorded(settings)
         method = str(settings.get("method"))
@@ -83,6 +86,8 @@ class KeptRun:
         in_use = [deciding, *(step for step in steps.values() if step.is_on)]
         now = {name: value for record in in_use for name, value in constants_of(record).items()}
         others = {name: value for name, value in self.run["settings"].items() if name not in DECIDING or name in now}
+        if "refine" in self.run["settings"] and "refine" not in now and "trident" not in others:
+            others = {name: value for name, value in others.items() if name not in ("affinity", "affinity_hash")}
         return {**others, **now, "keeps": []}
 
     def records(self, changes: Mapping[str, Any] | None = None) -> tuple[Deciding, dict[str, Any]]:

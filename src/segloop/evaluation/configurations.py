@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..choice.naming import takes_guide
+from ..choice.naming import takes_affinity, takes_guide
 from ..choice.presets import Configuration, configuration, every_method, preset
 from ..errors import OptionError
 
@@ -19,7 +19,9 @@ def configurations_of(
     `common` are the fields that all share, `methods`, `fsa`, `name` and `given` what --methods, --fsa, --preset and
     --clip say. Raises OptionError for options that contradict each other.
     """
-    return [_fields(one) for one in _configurations(common, methods, fsa, name, given)]
+    made = _configurations(common, methods, fsa, name, given)
+    several = methods is not None or name is not None
+    return [_fields(one) | others for one, others in zip(made, _looking_alone(made, common, several), strict=True)]
 
 
 def _configurations(
@@ -59,6 +61,17 @@ def _guided_alone(made: list[Configuration], vision: str | None) -> list[Configu
         one if guided else Configuration(one.method, one.host, None, one.clip)
         for one, guided in zip(made, served, strict=True)
     ]
+
+
+def _looking_alone(made: list[Configuration], common: Mapping[str, Any], several: bool) -> list[dict[str, Any]]:
+    """The SAM for those of several that look at one only. Raises OptionError where that is none of them."""
+    sam = common.get("affinity")
+    if sam is None or not several or "refine" in common.get("changes", {}):
+        return [{} for _ in made]
+    looking = [takes_affinity(one.method, one.host) for one in made]
+    if not any(looking):
+        raise OptionError(f"--affinity {sam} came with methods that look at no SAM", "leave it out, or add trident")
+    return [{} if looks else {"affinity": None} for looks in looking]
 
 
 def _check_alone(common: Mapping[str, Any], option: str, others: Sequence[str], sweeps: object = False) -> None:

@@ -15,6 +15,8 @@ from .counting import Counting, job_of
 from .record import COUNTED
 from .task import Task, find, settle
 
+NAMED = ("clip", "method", "host", "vision", "affinity")  # fields of a task that may be folders or files
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -44,7 +46,7 @@ def sent(tasks: Sequence[Task], jobs: Sequence[Counting], offline: bool) -> Sent
 
 def _elsewhere(task: Task, offline: bool) -> Task:
     """The same for a process that works in another folder; the record is there, and is not begun anew."""
-    named: dict[str, Any] = {name: whole_place(getattr(task, name)) for name in ("clip", "method", "host", "vision")}
+    named: dict[str, Any] = {name: whole_place(getattr(task, name)) for name in NAMED}
     places = tuple(_whole(place) for place in task.places)
     split = os.path.abspath(os.path.expanduser(task.split)) if task.split and is_list(task.split) else task.split
     own: dict[str, Any] = {"out": task.out.absolute(), "overwrite": False, "offline": offline or task.offline}

@@ -25,7 +25,7 @@ from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
-SAME = ("recipe", "vision", "fidelity", "device", "dtype", "offline", "bands", "stretch")
+SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "offline", "bands", "stretch")
 """Fields that `Segmenter.from_pretrained` takes as they are."""
 
 
@@ -40,6 +40,7 @@ class Task:
     method: str | None = None
     host: str | None = None
     vision: str | None = None
+    affinity: str | None = None
     recipe: str | None = None
     fidelity: str = "default"
     changes: Mapping[str, Any] = field(default_factory=dict)  # of --set

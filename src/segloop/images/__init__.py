@@ -4,7 +4,17 @@ from .levels import PLAIN, STRETCHES, Reading, reading, recorded
 from .paths import SUFFIXES, expand_photos, photos_below
 from .read import Elsewhere, read_image
 from .scene import Scene, scene_of
-from .sizes import CLIP, IMAGENET, Normalisation, normalise, resize_bands, resize_uint8, resized_size
+from .sizes import (
+    CLIP,
+    IMAGENET,
+    Normalisation,
+    normalise,
+    patched_size,
+    resize_bands,
+    resize_smoothly,
+    resize_uint8,
+    resized_size,
+)
 
 __all__ = [
     "CLIP",
@@ -18,11 +28,13 @@ __all__ = [
     "Scene",
     "expand_photos",
     "normalise",
+    "patched_size",
     "photos_below",
     "read_image",
     "reading",
     "recorded",
     "resize_bands",
+    "resize_smoothly",
     "resize_uint8",
     "resized_size",
     "scene_of",

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
+from ..common.fitting import next_multiple
 
 Channels = tuple[float, float, float]
 Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -49,6 +52,22 @@ def resized_size(
     return max(int(height * ratio + 0.5), at_least), max(int(width * ratio + 0.5), at_least)
 
 
+def patched_size(size: tuple[int, int], patch: int, least: int) -> tuple[int, int]:
+    """Sides that are whole patches and at least `least` pixels, which is a multiple of the patch (spec 2.12.2).
+
+    The long side goes up to a multiple, the other follows the aspect and goes up too. Where both are multiples the
+    release does not raise short ones, and then fails.
+    """
+    height, width = size
+    if height % patch == width % patch == 0:
+        return max(height, least), max(width, least)
+    long = max(height, width)
+    raised = next_multiple(long, patch)
+    return max(next_multiple(height * raised // long, patch), least), max(
+        next_multiple(width * raised // long, patch), least
+    )
+
+
 def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W, C) uint8 -> (h, w, C) uint8 for `size` (h, w), bit for bit OpenCV's INTER_LINEAR on bytes.
 
@@ -59,6 +78,11 @@ def resize_uint8(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (height, width) == (rows, columns):
         return image.copy()
     return _mixed(image, _taps(height, rows), columns)
+
+
+def resize_smoothly(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (h, w, 3) uint8 by Pillow's bilinear filter, which smooths where it shrinks."""
+    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def resize_bands(bands: Iterable[np.ndarray], whole: tuple[int, int], size: tuple[int, int]) -> Iterator[np.ndarray]:

@@ -78,7 +78,8 @@ def sides_of(segmenter: Segmenter, changes: Constants | None = None) -> Sides:
     )
 
     def opened(plan: Plan) -> Segmenter:
-        network = Network(segmenter.clip, settled(plan), guide if plan.vision else None, segmenter.network.memory)
+        own = segmenter.network
+        network = Network(segmenter.clip, settled(plan), guide if plan.vision else None, own.memory, own.models)
         return replace(segmenter, network=network)
 
     return Sides(opened(host), opened(fsa), opened(sfp))

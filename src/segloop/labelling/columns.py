@@ -121,7 +121,8 @@ def _card(maps: Maps) -> str:
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
         "dataset_info": {"features": features},
     }
-    settings = {name: value for name, value in maps.settings.items() if name in ("model", "method", "host", "vision")}
+    names = ("model", "method", "host", "vision", "affinity")
+    settings = {name: value for name, value in maps.settings.items() if name in names}
     made = ", ".join(f"{name} `{value}`" for name, value in settings.items() if value)
     table = "\n".join(f"| {number} | {_cell(name)} |" for number, name in enumerate(maps.classes))
     return CARD_TEXT.format(

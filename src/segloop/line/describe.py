@@ -16,6 +16,7 @@ def described(
     """
     plan, clip = network.plan, network.clip
     guide = {"vision": network.guide.name} if network.guide else {}
+    sam = {name: model.name for name, model in network.models.items()}
     host = {"host": plan.host} if plan.host else {}
     regions = dict(getattr(masks, "said", {}))
     unseen = [*network.code.get("code_unseen", ()), *regions.pop("code_unseen", ())]
@@ -23,6 +24,7 @@ def described(
         "model": clip.name,
         "method": plan.method,
         **guide,
+        **sam,
         **host,
         **plan.records,
         "fidelity": fidelity,

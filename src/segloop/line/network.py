@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import dropwhile, islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..attention.affinity import Trident
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.resclip import ResCLIP
@@ -17,14 +18,17 @@ from ..backbones.pixels import UNIT, framed
 from ..backbones.shared import Memory
 from ..backbones.tower import Tower
 from ..backbones.vision import Guide
+from ..choice.besides import in_whole_patches
 from ..choice.plan import Guidance, Plan
 from ..common.world import recorded
 from ..errors import OptionError, UserError
+from ..images import patched_size
 from ..maps.propagation import PatchGraph
 from .fed import Fed
 from .propagated import Propagated
 from .purified import Purified
 from .rescued import Rescued
+from .spliced import Spliced
 from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last
 from .whole import Joint, Whole, joint_of, windows_alone
 
@@ -36,6 +40,7 @@ STAGES: Mapping[type, Callable[[Any], Any]] = {
     SFP: Purified,
     ResCLIP: Rescued,
     PatchGraph: Propagated,
+    Trident: Spliced,
     FSA: Fed,
 }
 """The stage that a record of constants stands for; any other record of a plan is a stage itself."""
@@ -82,6 +87,13 @@ class Network:
         """The stage that joins the windows of a photo, where the method has one."""
         return joint_of(self.stages)
 
+    @property
+    def fit(self) -> Callable[[tuple[int, int]], tuple[int, int]] | None:
+        """What a resized photo's sides become, where windows have to end at patches; None: they stay."""
+        if not in_whole_patches(self.plan.stages):
+            return None
+        return partial(patched_size, patch=self.clip.patch, least=self.plan.geometry.crop)
+
     @torch.no_grad()
     def logits(self, pixels: Tensor, text: Tensor, regions: Tensor | None = None) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
@@ -126,7 +138,8 @@ class Network:
         """
         joint = self.joint
         assert joint is not None
-        found = joint.join(replace(whole, guide_patch=self.guide.multiple if self.guide else 1))
+        patch = self.guide.multiple if self.guide else 1
+        found = joint.join(replace(whole, guide_patch=patch, models=self.models))
         behind = dropwhile(lambda stage: stage is not joint, self.stages)
         if isinstance(found, Tensor):
             return found.float()

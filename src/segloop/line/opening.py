@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from math import lcm
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,12 @@ from ..backbones.device import pick_device, pick_dtypes
 from ..backbones.half import Pair, first_that_fits
 from ..backbones.loading import resolve as resolve_model
 from ..backbones.shared import Models
+from ..backbones.tower import Tower
+from ..backbones.vision import Guide
+from ..choice.besides import in_whole_patches, sees_photos_twice
 from ..choice.method import BLACK, PATCH
 from ..choice.naming import Choice
-from ..choice.plan import Guidance, Plan
+from ..choice.plan import NAMED, Guidance, Plan
 from ..common.visible import plain
 from ..errors import ModelError, OptionError
 from ..images import Normalisation, Reading
@@ -50,7 +54,30 @@ def open_network(
 
     clip, guide = first_that_fits(dtypes, open_pair)
     plan = plan.for_models(clip.depth, clip.size, guide.kind if guide else None, reference)
-    return Network(clip, plan, guide, models.memory, frames=reference and plan.row.pad == BLACK)
+    _check_windows(plan, clip, guide)
+    besides: dict[str, Any] = {}
+    if plan.affinity:
+        sam = models.sam(plan.affinity, device, torch.float32 if reference else clip.dtype, offline)
+        twice = sees_photos_twice(plan.stages, plan.steps)
+        besides["affinity"] = replace(sam, multiple=clip.patch, recent={} if twice else None)
+    frames = reference and plan.row.pad == BLACK
+    return Network(clip, plan, guide, models.memory, besides, frames=frames)
+
+
+def _check_windows(plan: Plan, clip: Tower, guide: Guide | None) -> None:
+    """Raises OptionError where windows are joined at patches and would not end there."""
+    if not in_whole_patches(plan.stages):
+        return
+    method, geometry = plan.host or plan.method, plan.geometry
+    if not geometry.crop:
+        raise OptionError(f"crop=0 came with {method}, which joins windows", "give crop=336, or leave it out")
+    for name, value, patch in (
+        ("crop", geometry.crop, lcm(clip.patch, guide.multiple if guide else 1)),
+        ("stride", geometry.stride, clip.patch),
+    ):
+        if value % patch:
+            what = f"{name}={value} came with {method}, which joins windows at whole patches"
+            raise OptionError(what, f"give a multiple of {patch} pixels, such as {-(-value // patch) * patch}")
 
 
 def cutting(network: Network, fidelity: Fidelity, reading: Reading) -> tuple[int, int, Reading, Normalisation]:
@@ -91,7 +118,7 @@ def folder_settings(model: str, offline: bool) -> dict[str, Any]:
         settings = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError):
         raise ModelError(f"{path} is not valid JSON", "mend it or delete it") from None
-    for name in ("method", "host", "vision"):
+    for name in NAMED:
         if not isinstance(settings.get(name), (str, type(None))):
             raise ModelError(f"{path} has {plain(settings[name])} as {name}", "put a name there or delete it")
     return settings

@@ -24,7 +24,7 @@ from ..maps.windows import Layout, ScoreMap, assemble, layout
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
-from ..words.vocabulary import Classes, Vocabulary
+from ..words.vocabulary import Classes, Vocabulary, as_vocabulary
 from .bands import BandedPhoto, by_bands
 from .describe import described
 from .finishing import check_map, scores_of, segmentation, tell_alone
@@ -79,6 +79,7 @@ class Segmenter:
         method: str | Attention = "auto",
         host: str | Attention | None = None,
         vision: str | Path | None = None,
+        affinity: str | Path | None = None,
         feedback: FSA | None = None,
         purify: SFP | None = None,
         device: str | torch.device = "auto",
@@ -102,9 +103,9 @@ class Segmenter:
             method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
             host: what fsa is attached to, any of these; without `method` it means fsa, or the recipe's method.
             vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, hub id, folder, FILE.py:function.
+            affinity: the SAM of trident and of refine="sam": sam, hub id or folder.
             feedback, purify: constants of FSA and SFP instead of the recipe's; the latter without `method` means sfp.
-            device: auto, cpu, cuda, mps ...
-            dtype: auto is half precision where the hardware is fast at it and a trial does not overflow.
+            device, dtype: auto, cpu, cuda, mps ...; auto is half precision where that is fast and a trial fits.
             fidelity: "reference" is the published pipeline, quirks included, in float32.
             batch: windows that go through the network together.
             offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
@@ -114,7 +115,7 @@ class Segmenter:
         """
         where, precisions = machine(device, dtype, fidelity, batch)
         read, (own, proposing), models = reading(bands, stretch, channels), split(overrides), models or Models()
-        choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own)
+        choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own, affinity and str(affinity))
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         source = source_of(masks, proposing, where, offline, models)
         network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline)
@@ -137,7 +138,7 @@ class Segmenter:
         Of lposs, its scores, which are none. `masks` as for a call. Raises OptionError where the map would be larger
         than `limit` bytes.
         """
-        vocabulary = _as_vocabulary(vocabulary)
+        vocabulary = as_vocabulary(vocabulary)
         reader, (photo,) = with_masks(self, [photo], masks, many=False)
         ready = reader.prepare(photo)
         shape = (len(vocabulary.query_index), *ready.target)
@@ -190,7 +191,7 @@ class Segmenter:
         A photo that cannot be read, or that memory runs out on, goes to `on_error` and is skipped; without `on_error`
         its ImageError is raised.
         """
-        vocabulary = _as_vocabulary(vocabulary)
+        vocabulary = as_vocabulary(vocabulary)
         keep.check(vocabulary.classes)
         rule = self.rule(vocabulary)
         text = self.text(vocabulary)
@@ -223,7 +224,8 @@ class Segmenter:
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
         photo, masks = parted(photo, self.masks)
-        return prepare(photo, self.plan.geometry, *cutting(self.network, self.fidelity, self.reading), masks=masks)
+        how, fit = cutting(self.network, self.fidelity, self.reading), self.network.fit
+        return prepare(photo, self.plan.geometry, *how, masks=masks, fit=fit)
 
     def prepare_by_bands(self, photo: Any, refused: ImageError) -> BandedPhoto:
         """The same for a scene that `prepare` has `refused` for its size: never whole in memory. Raises ImageError."""
@@ -251,7 +253,8 @@ class Segmenter:
     @property
     def direct(self) -> bool:
         """Whether a whole photo's grid becomes the map in one step, as in some releases (spec 1.4)."""
-        return self.fidelity == "reference" and self.plan.geometry.crop == 0 and not self.plan.row.whole_in_two_steps
+        whole = self.fidelity == "reference" and self.plan.geometry.crop == 0 and not self.plan.row.whole_in_two_steps
+        return whole or getattr(self.network.joint, "in_one_step", False)
 
     def score_map(self, photo: Cut, logits: Tensor) -> ScoreMap:
         """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
@@ -294,7 +297,3 @@ class Segmenter:
 
 def _raise(photo: Any, error: ImageError) -> None:
     raise error
-
-
-def _as_vocabulary(words: Words) -> Vocabulary:
-    return words if isinstance(words, Vocabulary) else Vocabulary(words)

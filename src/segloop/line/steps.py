@@ -107,8 +107,11 @@ def prepare(
     reading: Reading = PLAIN,
     normalisation: Normalisation = CLIP,
     masks: RegionSource | None = None,
+    fit: Callable[[tuple[int, int]], tuple[int, int]] | None = None,
 ) -> Photo:
     """Read, resize and cut a photo; windows are padded to multiples of `pad` pixels, sides are `at_least` pixels.
+
+    `fit` says what its sides become once it is resized and normalised.
 
     Raises ImageError for what is not a photo, or has no masks that fit it.
     """
@@ -116,6 +119,9 @@ def prepare(
     height, width, _ = image.shape
     size = resized_size(height, width, geometry.short_side, geometry.long_side, at_least=at_least)
     pixels = torch.from_numpy(normalise(resize_uint8(image, size), normalisation))
+    if fit and fit(size) != size:
+        size = fit(size)
+        pixels = F.interpolate(pixels[None], size=size, mode="bilinear")[0]
     where = layout(size, geometry.crop, geometry.stride, pad)
     source = os.fspath(photo) if isinstance(photo, (str, Path, Elsewhere)) else None
     ready = Photo(image, source, size, where, pixels, cut(pixels, where), normalisation=normalisation)

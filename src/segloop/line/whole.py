@@ -1,7 +1,7 @@
 """Methods over the whole photo: every window hands features over, and the map is made of all of them together."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,10 +29,13 @@ class Whole:
     image: Callable[[], np.ndarray]  # the photo as read: (H0, W0, 3) uint8 RGB
     regions: np.ndarray | None = None  # (H0, W0) int64 region ids, 0 for none; None where no masks came
     guide_patch: int = 1  # side of the guide's patches in pixels; 1 where its grid is stretched over a window
+    models: Mapping[str, Any] = field(default_factory=dict)  # networks besides, by the settings that named them
 
 
 class Joint(Protocol):
     """A stage that ends the way of single windows: a frozen dataclass, in the `stages` of a method's row."""
+
+    # `in_one_step`, where it is true, takes one map to the photo's own size at once, not by way of the network's
 
     @property
     def makes_one_map(self) -> bool:

@@ -14,6 +14,10 @@ from .runs import Run
 BY_DATASET = {field.name for record in (Geometry, Deciding) for field in fields(record)} | {
     "pamr_steps",
     "pamr_dilations",
+    "coarse_threshold",
+    "trident.cosine_factor",
+    "trident.negative_threshold",
+    "trident.affinity_halves",
     "dataset",
     "data_name",
     "recipe",
@@ -33,6 +37,7 @@ QUIET = {
     "recipe",
     "model_hash",
     "vision_hash",
+    "affinity_hash",
     "images_hash",
     "labels_hash",
     "regions_hash",
@@ -140,7 +145,7 @@ def _place(key: tuple) -> tuple:
 def _split(runs: list[Run], keys: Mapping[Run, str]) -> list[tuple[Label, dict[str, Run]]]:
     """Runs of one method -> (what tells them apart, column -> run), so that no column has two."""
     clashes = _by_column(runs, keys)
-    wide = [key for cell in clashes for key in _unlike(cell) if key.split(".")[0] not in BY_DATASET]
+    wide = [key for cell in clashes for key in _unlike(cell) if BY_DATASET.isdisjoint((key, key.split(".")[0]))]
     found: dict[Label, dict[str, Run]] = defaultdict(dict)
     for label, members in _by_label(runs, list(dict.fromkeys(wide))).items():
         crowded = {run: cell for cell in _by_column(members, keys) for run in cell}

@@ -24,6 +24,7 @@ METHODS = {  # in the papers' order; the rest follows by name
     "resclip": "ResCLIP",
     "lposs": "LPOSS",
     "lposs+": "LPOSS+",
+    "trident": "Trident",
 }
 BACKBONES = {name.split("/")[-1]: row.size for name, row in MODELS.items() if row.size}
 HUB_IDS = {row.hub: name for name, row in GUIDES.items()}

@@ -8,6 +8,8 @@ from . import names
 from .caveats import caveats
 from .runs import Run
 
+EITHER = {"trident"}  # methods whose published figures do not say whether labels were refined
+
 
 def deviations(run: Run) -> list[str]:
     """What keeps this run from being comparable with its published figure, in words; empty where nothing does."""
@@ -35,6 +37,8 @@ def _recipe(run: Run, size: str) -> list[str]:
         found.append(f"geometry of {run.base} is segloop's own")
     if (guide := names.guide(run)) and guide not in GUIDES:
         found.append(f"guide {guide} is none of the published ones")
+    if (sam := run.settings.get("affinity")) and names.HUB_IDS.get(sam, sam) not in GUIDES:
+        found.append(f"affinity {sam} is none of the published ones")
     if run.has_feedback and not fed_proxy:
         found.append(f"the constants of FSA on {run.base} are not published")
     return [*found, *_words(run, RECIPES[key].names), *_constants(run, size)]
@@ -59,7 +63,8 @@ def _constants(run: Run, size: str) -> list[str]:
 
     guide = names.guide(run)
     method, host = ("fsa", run.base) if run.has_feedback else (run.base, None)
-    choice = Choice(method, host, guide, dataset=run.dataset)
+    refined = {name: run.settings[name] for name in ("refine",) if run.base in EITHER and name in run.settings}
+    choice = Choice(method, host, guide, dataset=run.dataset, overrides=refined)
     kind = GUIDES[guide].kind if guide in GUIDES else None
     _, depth = SIZES[size]
     plan = resolve(choice).for_models(depth, size, kind, run.settings.get("fidelity") == "reference")

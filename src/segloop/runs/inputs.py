@@ -25,14 +25,15 @@ def as_recorded(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def made_by(segmenter: Segmenter, vocabulary: Vocabulary, named: Sequence[str | None]) -> dict[str, Any]:
     """Networks, constants and words, with hashes of weights, templates and code, and the packages that are `named`."""
-    guide = segmenter.network.guide
+    guide, besides = segmenter.network.guide, segmenter.network.models
     described = segmenter.describe(vocabulary)
-    described |= {name: _without_path(described[name]) for name in ("model", "vision") if name in described}
+    described |= {name: _without_path(described[name]) for name in ("model", "vision", *besides) if name in described}
     return {
         **described,
         "model_hash": weights_hash(segmenter.clip.model),
         **({"vision_hash": weights_hash(guide.model)} if guide and guide.model is not None else {}),
         **regions_hash(segmenter.masks),
+        **{f"{name}_hash": weights_hash(model.model) for name, model in besides.items()},
         **_packages(named),
         "templates": hashlib.sha256(json.dumps(vocabulary.templates).encode()).hexdigest()[:16],
     }

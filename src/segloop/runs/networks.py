@@ -22,6 +22,7 @@ class Networks:
     method: str | None = None
     host: str | None = None
     vision: str | None = None
+    affinity: str | None = None
     recipe: str | None = None
     fidelity: str = "default"
     bands: str | None = None
@@ -41,8 +42,8 @@ class Networks:
     def open(self, models: Models | None = None) -> Segmenter:
         """The networks, opened. Raises ModelError, OptionError."""
         own = [attention_of(name) for name in self.named]
-        same = ("vision", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "batch", "masks")
-        others = {name: getattr(self, name) for name in same}
+        same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "batch")
+        others = {name: getattr(self, name) for name in (*same, "masks")}
         return Segmenter.from_pretrained(
             self.clip, method=own[0] or "auto", host=own[1], models=models, **others, **self.changes
         )
@@ -53,6 +54,7 @@ class Networks:
             self,
             clip=whole_place(self.clip),
             vision=self.vision and whole_place(self.vision),
+            affinity=self.affinity and whole_place(self.affinity),
             method=whole_place(self.method),
             host=whole_place(self.host),
             masks=whole_masks(self.masks),

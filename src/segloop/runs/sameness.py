@@ -17,6 +17,7 @@ HASHED = {  # settings whose values are hashes -> what they are of
     "model_hash": "weights",
     "vision_hash": "weights of the guide",
     "regions_hash": "masks, or another program or network that makes them",
+    "affinity_hash": "weights of SAM",
     "templates": "templates",
     "code_hash": "code of your attention",  # in records that know one file only
 }

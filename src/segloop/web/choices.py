@@ -21,6 +21,7 @@ class Attention:
     guided: bool = False  # a vision model lends it its patches
     plugs_in: bool = False  # it can stand on another host
     takes_feedback: bool = True
+    looks_whole: bool = False  # a SAM looks at the whole photo, too
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,18 @@ class Choices:
     vision: str | None = None
     examples: tuple[Example, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()  # of the networks, where not as by default: ("dtype", "float32")
+    affinity: str | None = None  # the SAM of those that look at one, where it was named
 
     @property
     def ready(self) -> list[str]:
         """Names of guides that can be asked for."""
         return [one.name for one in self.guides if one.ready]
+
+    def settings_of(self, method: str, host: str | None) -> tuple[tuple[str, str], ...]:
+        """Settings of the networks, as a command has to have them for these."""
+        named = {method, *(host or "").split(":")}
+        looks = any(one.looks_whole and one.name in named for one in self.attentions)
+        return (*self.settings, *([("affinity", self.affinity)] if self.affinity and looks else []))
 
     def told(self) -> dict[str, Any]:
         """For the page, without the pictures."""

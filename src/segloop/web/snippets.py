@@ -17,7 +17,7 @@ def command(question: Question, name: str, choices: Choices, threshold: str | No
     parts += ["--method", question.method]
     parts += ["--host", question.host] if question.host else []
     parts += ["--vision", question.vision] if question.vision else []
-    for key, value in choices.settings:
+    for key, value in choices.settings_of(question.method, question.host):
         parts += [f"--{key}", value]
     written = shlex.join(parts)
     return f"{written} --set background_threshold={threshold}" if threshold else written
@@ -25,7 +25,8 @@ def command(question: Question, name: str, choices: Choices, threshold: str | No
 
 def python(question: Question, name: str, choices: Choices, threshold: str | None = None) -> str:
     """Lines that make `result`, and save it."""
-    given = {"method": question.method, "host": question.host, "vision": question.vision, **dict(choices.settings)}
+    given = {"method": question.method, "host": question.host, "vision": question.vision}
+    given |= dict(choices.settings_of(question.method, question.host))
     options = "".join(f", {key}={value!r}" for key, value in given.items() if value)
     options += f", background_threshold={threshold}" if threshold else ""
     background = "" if question.background is None else f", background={question.background!r}"

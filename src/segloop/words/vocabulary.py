@@ -160,6 +160,11 @@ class Vocabulary:
         return words
 
 
+def as_vocabulary(words: Vocabulary | Classes) -> Vocabulary:
+    """Classes as their vocabulary; one that is there stays."""
+    return words if isinstance(words, Vocabulary) else Vocabulary(words)
+
+
 def _flat(words: Iterable[list[str]]) -> list[str]:
     return [name for names in words for name in names]
 
