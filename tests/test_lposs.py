@@ -177,7 +177,7 @@ def test_on_another_host_its_own_constants_are_kept(dino):
 def test_the_plan_of_a_row():
     for name, pixels in (("lposs", False), ("lposs+", True)):
         plan = resolve(Choice(name))
-        assert (plan.vision, plan.guidance.vision_feature, plan.beside) == ("dino16", "v", True)
+        assert (plan.vision, plan.guidance.vision_feature, plan.beside) == ("dino-b16", "v", True)
         assert (plan.geometry.short_side, plan.geometry.crop, plan.geometry.stride) == (448, 224, 112)
         assert (plan.around.residual, plan.around.mlp, plan.deciding.logit_scale) == (True, True, 1.0)
         assert plan.deciding.background_threshold is None and plan.map_steps[0].pixel_refine is pixels

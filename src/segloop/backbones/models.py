@@ -42,7 +42,7 @@ class GuideRow:
 GUIDES = {
     "dino": GuideRow("facebook/dino-vitb8", "dino", 8, "ViT-B/8, 768 channels: the published default"),
     "dino-b16": GuideRow("facebook/dino-vitb16", "dino", 16, "ViT-B/16, 768 channels: a quarter of the grid"),
-    "dino16": GuideRow("facebook/dino-vitb16", "dino", 16, "the same as dino-b16: what lposs takes"),
+    "dino16": GuideRow("facebook/dino-vitb16", "dino", 16, "the same as dino-b16, as lposs has it"),
     "dinov2": GuideRow("facebook/dinov2-with-registers-base", "dinov2", 14, "ViT-B/14, 4 registers: published"),
     "dinov2-plain": GuideRow("facebook/dinov2-base", "dinov2", 14, "ViT-B/14 without registers"),
     "dinov3": GuideRow(

@@ -18,7 +18,7 @@ LPOSS_ROW = Method(
     host=Variant(identity, residual=True, mlp=True),
     stages=(PatchGraph(),),
     cosines=False,
-    guide="dino16",
+    guide="dino-b16",
     uses="a vision model",
     cost="one pass of each; likeness of all patches of a photo, ten passes over 400 neighbours of each",
 )

@@ -34,7 +34,7 @@ class Propagated:
         """
         guide = opened.block.guide
         if guide is None:
-            raise OptionError("lposs needs the features of a vision model", "name a vision model, such as dino16")
+            raise OptionError("lposs needs the features of a vision model", "name a vision model, such as dino-b16")
         text = opened.batch.text
         axes = torch.eye(text.shape[1], dtype=text.dtype, device=text.device)
         own, grid = replace(opened, batch=replace(opened.batch, text=axes)).cosines(), guide.shape[-2:]

@@ -27,7 +27,7 @@ METHODS = {  # in the papers' order; the rest follows by name
     "trident": "Trident",
 }
 BACKBONES = {name.split("/")[-1]: row.size for name, row in MODELS.items() if row.size}
-HUB_IDS = {row.hub: name for name, row in GUIDES.items()}
+HUB_IDS = {row.hub: name for name, row in reversed(GUIDES.items())}  # of two names, the first
 
 
 def backbone(run: Run) -> str:
@@ -39,7 +39,10 @@ def backbone(run: Run) -> str:
 def guide(run: Run) -> str | None:
     """The short name of the vision model that guides the attention, where there is one."""
     vision = run.settings.get("vision")
-    return None if vision is None else HUB_IDS.get(str(vision), str(vision))
+    if vision is None:
+        return None
+    known = GUIDES.get(str(vision))
+    return HUB_IDS.get(known.hub if known else str(vision), str(vision))
 
 
 def method_title(base: str, vision: str | None = None, feedback: bool = False) -> str:
