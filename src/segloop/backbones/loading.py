@@ -208,15 +208,26 @@ def load_tensors(folder: str, offline: bool = False) -> dict[str, Tensor]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The library's report of unused and missing weights fills a page, and load_weights judges it itself."""
+    """The library's report of unused and missing weights fills a page, and load_weights judges it itself.
+
+    Its bar is of weights that are on this machine already, gone before it can be read.
+    """
+    from huggingface_hub import utils as hub
     from transformers.utils import logging
 
-    level = logging.get_verbosity()
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub_silent = hub.are_progress_bars_disabled()
     logging.set_verbosity_error()
+    if bars:
+        logging.disable_progress_bar()  # the hub's too
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+        if bars and hub_silent:
+            hub.disable_progress_bars()
 
 
 def _first_line(error: BaseException) -> str:

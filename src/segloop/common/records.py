@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields, is_dataclass, replace
+from dataclasses import MISSING, field, fields, is_dataclass, replace
 from functools import cache
 from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -38,6 +38,16 @@ def constants_of(record: Any) -> dict[str, Any]:
     known = fields(record) if is_dataclass(record) and not isinstance(record, type) else ()
     values = {item.name: getattr(record, item.name) for item in known if item.init}
     return {name: value for name, value in values.items() if isinstance(value, (*PLAIN, tuple, type(None)))}
+
+
+def own_values(record: Any) -> dict[str, Any]:
+    """Constants of a record that are not their field's default, by name."""
+    defaults = {one.name: one.default for one in fields(record)} if is_dataclass(record) else {}
+    return {name: value for name, value in constants_of(record).items() if _differ(value, defaults.get(name, MISSING))}
+
+
+def _differ(value: Any, default: Any) -> bool:
+    return type(value) is not type(default) or value != default
 
 
 def override(record: Record, changes: Constants) -> Record:

@@ -26,7 +26,7 @@ from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
 from ..words.vocabulary import Classes, Vocabulary
 from .bands import BandedPhoto, by_bands
-from .describe import described
+from .describe import described, in_a_line
 from .finishing import check_map, scores_of, segmentation, tell_alone
 from .masking import Masks, source_of, split, voting, with_masks
 from .network import Network
@@ -53,11 +53,7 @@ class Segmenter:
     told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
 
     def __repr__(self) -> str:
-        plan, clip = self.plan, self.clip
-        host = f" on {plan.host}" if plan.host else ""
-        guide = f" with {self.network.guide.name}" if self.network.guide else ""
-        how = f"fidelity {self.fidelity}, {str(clip.dtype).removeprefix('torch.')} on {clip.device}"
-        return f"Segmenter({clip.name}: {plan.method}{host}{guide}, {how})"
+        return f"Segmenter({in_a_line(self.network, self.fidelity)})"
 
     @property
     def clip(self) -> Tower:
