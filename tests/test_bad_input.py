@@ -123,10 +123,7 @@ WORD_FAULTS = {
     (*WORDS, "--templates", "none.txt"): ("cannot read none.txt", "one template a line, {} in each"),
     (*WORDS, "--templates", "words"): ("the template 'road' does not hold", "write {} where the name goes"),
     (*WORDS, "--templates", "{} or {}"): ("does not hold exactly one {}", "write {}"),
-    (*WORDS, "--templates", "a photo"): (
-        "no template set 'a photo'",
-        'write {} for the name, as in "a photo of a {}."',
-    ),
+    (*WORDS, "--templates", "a photo"): ("does not hold exactly one {}", "as in 'a photo of a {}.'"),
     (*WORDS, "--templates", "openai8"): ("no template set 'openai8'", "did you mean 'openai80'?"),
 }
 

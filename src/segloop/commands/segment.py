@@ -50,10 +50,11 @@ def segment(asked: Asked) -> None:
         from ..images import reading
         from ..results.segmentation import check_formats
         from .photos import SegmentRun, run_segment
-        from .places import check_files_of_the_run, check_results, photo_stems
+        from .places import check_files_of_the_run, check_no_words, check_results, photo_stems
 
         wanted = check_formats(asked.formats)
         check_count("--threads", asked.threads or 0)
+        check_no_words(asked.photos, asked.words.classes)
         vocabulary = asked.words.vocabulary()
         keep = asked.kept.filter(vocabulary.classes)
         changes = options.overrides(asked.networks.sets)

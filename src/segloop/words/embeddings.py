@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ..common.files import regular, write_whole
 from ..common.records import constants_of
 from ..errors import ModelError, Notice, OptionError, SegloopError
-from .language import tell_of_language, tell_of_rest
+from .language import tell_of_language, tell_of_rest, tell_of_signs
 from .rows import MEAN, RowStep, is_alone, step_name
 from .vocabulary import Vocabulary, check_number
 
@@ -79,6 +79,7 @@ def embed(
     _tell_what_is_cut(vocabulary, encoder)
     if vocabulary.source is None:  # published lists are as they are
         tell_of_rest(vocabulary.classes, vocabulary.words(), vocabulary.background)
+        tell_of_signs(vocabulary.queries)
         if hasattr(encoder, "pieces"):  # of a model that was taught English
             tell_of_language(vocabulary.queries, encoder.pieces)
     cache = Cache(Path(cache_dir or cache_root()) / "text", encoder.fingerprint, vocabulary.templates, step)
@@ -191,7 +192,10 @@ def _tell_what_is_cut(vocabulary: Vocabulary, encoder: TextEncoder) -> None:
     if not cut:
         return
     number, query = max(cut, key=lambda pair: pair[0])
-    what = f"the name {query if len(query) <= SHOWN else query[:SHOWN] + '...'!r} is longer than the model reads, "
+    context = getattr(encoder, "context", None)  # a family may not say it
+    read = f"the {context} tokens that the model reads" if context else "the model reads"
+    template = "" if longest == "{}" else "in its template "
+    what = f"the name {query if len(query) <= SHOWN else query[:SHOWN] + '...'!r} {template}is longer than {read}, "
     what += f"its last {number} tokens are cut" if number > 1 else "its last token is cut"
     others = f", and so are the ends of {len(cut) - 1} more" if len(cut) > 1 else ""
     remedy = "; say it in fewer words"

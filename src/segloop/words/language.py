@@ -1,4 +1,4 @@
-"""What CLIP can make of words: letters and languages that it was not taught, names that say only what is left."""
+"""What CLIP can make of words: letters and languages that it was not taught, signs, names that say what is left."""
 
 import re
 import unicodedata
@@ -24,6 +24,8 @@ REST = {  # names that mean what no other class is
 }
 MANY_PIECES = 4  # tokens of one word; of 1337 words of the benchmarks' lists, 3 break into so many
 SHOWN = 3  # words that are told
+SLASH = re.compile(r"(?<=[^\W\d_]{2})\s*[/，、،；｜＝]\s*(?=[^\W\d_]{2})")  # between words, not as in "24/7" or "w/o"
+NUMBER = re.compile(r"\d+\s*[.:)]\s*(?=[^\W\d])")
 REMEDY = "where it is no English, which CLIP was taught, write the English words behind it"
 
 
@@ -39,6 +41,18 @@ def tell_of_rest(labels: Sequence[str], words: Sequence[list[str]], background: 
         what = f"{word} is looked for as that word, like any class, and does not mean what is left; leave it out and "
         what += f"add --background (in Python background=True), or say what it holds, as in {others[0]}=car|bus"
         warnings.warn(what, Notice, stacklevel=3)
+
+
+def tell_of_signs(queries: Sequence[str]) -> None:
+    """A Notice for a word with a sign that is meant for the reader: `grass/lawn`, `1. grass`."""
+    strange = [query for query in queries if SLASH.search(query) or NUMBER.match(query)]
+    if strange:
+        meant = SLASH.split(NUMBER.sub("", strange[0]))
+        remedy = f"write {meant[0]!r}"
+        if len(meant) > 1:
+            remedy = f"write {'|'.join(meant)!r} for names of one class, {', '.join(meant)!r} for classes of their own"
+        what = f"{_listed(strange)} {_are(strange)} looked for as a phrase, sign and all"
+        warnings.warn(f"{what}; {remedy}", Notice, stacklevel=3)
 
 
 def tell_of_language(queries: Sequence[str], pieces: Callable[[list[str]], list[int]]) -> None:
