@@ -12,6 +12,7 @@ from command import complaint
 from segloop.backbones.models import MODELS
 from segloop.choice.presets import PRESETS
 from segloop.common import console
+from segloop.common.records import parse_assignments
 from segloop.data.layouts import DATASETS
 from segloop.errors import OptionError
 from segloop.evaluation.sweep import Wish, tasks_of
@@ -53,6 +54,14 @@ def test_the_published_rows_are_those_that_reports_have_a_figure_of():
     others = {"rf-clip", "cass", "trident", "corrclip", "ov-stitcher"}
     theirs = {(one.method, one.backbone, one.feedback) for one in published() if one.method not in others}
     assert ours == theirs and len(ours) == 19
+
+
+def test_switches_are_spelled_in_one_way():
+    for text in ("yes,no", "on,off", "true,false", "True,none"):
+        changes = parse_assignments([f"mlp={text}", "crop=224,none"])
+        places = labels(tasks_of(wish(method="sclip", changes=changes)))
+        ends = [f"mlp={mlp},crop={crop}" for mlp in ("on", "off") for crop in ("224", "none")]
+        assert places == [f"scenes/sclip/{end}" for end in ends]
 
 
 def test_all_methods_and_several_clips_have_folders_of_their_own():

@@ -15,8 +15,9 @@ Record = TypeVar("Record")
 
 HUGE = 10**300  # whole numbers from which on a float may not hold them
 OFF = "off"  # key of a field's metadata: what None stands for
+SPELLED = {None: ("none", "off"), True: ("on", "true", "yes"), False: ("false", "no")}  # on the command line
 PLAIN = {  # a type: what to give, in the singular and the plural
-    bool: ("true or false", "true or false, joined by commas"),
+    bool: ("on or off", "on or off, joined by commas"),
     int: ("a whole number", "whole numbers joined by commas"),
     float: ("a number", "numbers joined by commas"),
     str: ("a word", "words joined by commas"),
@@ -116,9 +117,10 @@ def _parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def _value(text: str) -> Any:
-    if text.lower() in ("none", "off"):
-        return None
-    return text.lower() != "false" if text.lower() in ("true", "on", "false") else _number(text)
+    for value, words in SPELLED.items():
+        if text.lower() in words:
+            return value
+    return _number(text)
 
 
 def _number(text: str) -> int | float | str:
@@ -138,6 +140,8 @@ def _hints(record: Any) -> dict[str, Any]:
 def _switched_off(name: str, hint: Any, metadata: Mapping[Any, Any]) -> Any:
     if OFF in metadata:
         return metadata[OFF]
+    if (word := _word(hint, None)) is not None:
+        return word
     if type(None) in get_args(hint):
         return None
     if hint is bool:
@@ -149,6 +153,7 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     """A value as its annotation has it: whole numbers become floats, a single value a tuple."""
     hint = _without_none(hint)
     if get_origin(hint) is Literal:
+        value = _word(hint, value) if isinstance(value, bool) and value not in get_args(hint) else value
         if value not in get_args(hint):
             raise OptionError(f"setting {name}={plain(value)}", nearest(str(value), map(str, get_args(hint))))
         return value
@@ -159,6 +164,12 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     if hint == (int | float):
         hint = int if type(value) is int else float
     return _of_kind(name, hint, value, value, PLAIN[hint][0]) if hint in PLAIN else value
+
+
+def _word(hint: Any, value: bool | None) -> Any:
+    """The word of a Literal that the command line took for a switch: "on", "off"; else the value itself."""
+    words = get_args(_without_none(hint)) if get_origin(_without_none(hint)) is Literal else ()
+    return next((word for word in words if str(word).lower() in SPELLED[value]), value)
 
 
 def _without_none(hint: Any) -> Any:

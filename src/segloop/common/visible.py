@@ -27,9 +27,9 @@ def counted(number: int, noun: str) -> str:
 
 
 def plain(value: object) -> str:
-    """A value as the command line would have it: none, true, 3,2,1, a word without quotes."""
+    """A value as the command line would have it: none, on, 3,2,1, a word without quotes."""
     if value is None or isinstance(value, bool):
-        return "none" if value is None else str(value).lower()
+        return "none" if value is None else ("off", "on")[value]
     if isinstance(value, (list, tuple)):
         return ",".join(plain(item) for item in value)
     return str(value)
