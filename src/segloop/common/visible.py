@@ -42,7 +42,7 @@ def largest(share: Mapping[str, float], most: int = 4) -> str:
     return ", ".join(f"{names[name]} {part:.0%}" for name, part in first if part > 0) or "no class is left"
 
 
-def shortened(path: object) -> str:
-    """A path (text, bytes, Path) for a sentence: of a very long one, both ends."""
+def shortened(path: object, most: int = LONGEST) -> str:
+    """A path (text, bytes, Path) for a sentence: of a very long one, both ends, of `most` letters together."""
     text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-(most // 2) :]}"
