@@ -153,6 +153,21 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(evaluate, tmp_path
     assert "in all about" in table
 
 
+def test_a_dry_run_counts_what_it_has_no_weights_for(evaluate, tmp_path):
+    """Windows are known without a network, times are not; a name that is none is still an error."""
+    words = ("--methods", "sclip,proxyclip", "--vision", "dinov2", "--offline", "--dry-run")
+    result = evaluate(*words, "--json")
+    assert result.exit_code == 0 and "1 run without a time: model 'facebook/dinov2" in result.stderr
+    found = json.loads(result.stdout)
+    assert (found["runs"], found["untimed"]) == (2, 1) and found["seconds"] > 0
+    both = json.loads(evaluate("--methods", "sclip,clearclip", "--dry-run", "--json").stdout)
+    assert both["untimed"] == 0 and both["windows"] == found["windows"]
+    assert "for 1 of 2" in evaluate(*words).stdout
+    none = evaluate("--method", "proxyclip", "--vision", "dinov2", "--offline", "--dry-run")
+    assert none.exit_code == 0 and "cannot be judged" in none.stdout
+    assert "does not exist" in complaint(evaluate("--method", "proxyclip", "--vision", "a/b/c", "--dry-run"))
+
+
 # --- how far it is
 
 

@@ -194,10 +194,17 @@ def _tell_forecast(tasks: list["Task"], json_lines: bool) -> None:
     for one in found:
         bad = f", {one.unusable} of them of no use" if one.unusable else ""
         sizes = [f"{size / 1e6:.3g} MB" if size else "-" for size in (one.record, one.maps, one.scores)]
-        counts = [str(one.runs), str(one.images), str(one.windows), duration(one.seconds)]
+        time = "-" if one.untimed == one.runs else duration(one.seconds)
+        time += f" for {one.runs - one.untimed} of {one.runs}" if 0 < one.untimed < one.runs else ""
+        counts = [str(one.runs), str(one.images), str(one.windows), time]
         rows.append([one.dataset, *counts, *sizes, f"{counted(one.tried, 'image')}{bad}"])
     console.table("What it would take here, about", header, rows)
-    console.tell(f"in all about {duration(sum(one.seconds for one in found))}, as if nothing was done yet")
+    untimed, runs = (sum(getattr(one, name) for one in found) for name in ("untimed", "runs"))
+    if untimed == runs:
+        console.tell("how long cannot be judged: no run has its networks here")
+        return
+    more = f", without {counted(untimed, 'run')} whose networks are not here" if untimed else ""
+    console.tell(f"in all about {duration(sum(one.seconds for one in found))}, as if nothing was done yet{more}")
 
 
 def _decide_anew(asked: Asked, folder: Path, changes: dict[str, Any]) -> Any:
