@@ -128,6 +128,14 @@ WORD_FAULTS = {
 }
 
 
+@pytest.mark.parametrize("command", ["segment", "inspect", "label", "evaluate"])
+def test_a_command_that_is_refused_leaves_nothing(segloop, street, drawn, tmp_path, command):
+    what = ("scenes", "--data", drawn) if command == "evaluate" else (street, *WORDS)
+    for wrong in (("--clip", "no/model", "--offline"), ("--clip", "tiny", "--set", "strid=2")):
+        assert segloop(command, *what, *wrong, "--out", "a/b").exit_code == 2
+        assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("options", WORD_FAULTS, ids=" ".join)
 def test_words_that_cannot_be_used(segloop, street, tmp_path, options):
     (tmp_path / "empty.txt").write_text("# nothing\n\n")

@@ -8,6 +8,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly
+from ..common.files import leaving_nothing
 from ..common.system import check_count
 from . import options
 from .taking import taking
@@ -46,7 +47,7 @@ def segment(asked: Asked) -> None:
 
     Of many photos, those that have their results of the same words and networks already are left as they are.
     """
-    with friendly(asked.debug):
+    with friendly(asked.debug), leaving_nothing(asked.out):
         from ..images import reading
         from ..results.segmentation import check_formats
         from .photos import SegmentRun, run_segment
