@@ -161,7 +161,7 @@ OPTION_FAULTS = {
     ("--fidelity", "exact"): ("unknown fidelity 'exact'", "reference"),
     ("--fidelity", "reference", "--dtype", "bfloat16"): ("reference fidelity with bfloat16", "float32"),
     ("--set", "strid=80"): ("'strid'", "did you mean 'stride'?"),
-    ("--set", "stride"): ("'stride' has no value", "--set stride=80"),
+    ("--set", "stride"): ("'stride' has no value", "--set stride=56"),
     ("--set", "stride=wide"): ("stride=wide", "a whole number"),
     ("--set", "stride=none"): ("'stride' cannot be off", "value"),
     ("--set", "stride=0"): ("stride=0 is not possible", "at least 1"),

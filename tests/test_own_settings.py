@@ -76,7 +76,8 @@ def test_parameters_are_checked(segment, street, tmp_path, mine):
     ):
         assert words in complaint(segment(street, *WORDS, *mine, "--set", text))
     told = complaint(segment(street, *WORDS, "--host", "idea.py:mix"))  # feedback has a lambda_ too
-    assert "constant 'lambda_' of attention idea.py:mix is the name of another setting" in told
+    assert "constant 'lambda_' of attention idea.py:mix is the name of another setting, of feedback (FSA)" in told
+    assert "such as own_lambda" in told
     (tmp_path / "idea.py").write_text("def mix(block, share):\n    return lambda values: values\n")
     assert "parameter 'share' of attention mix has no default; write mix(block, ...)" in complaint(
         segment(street, *WORDS, *mine)

@@ -208,6 +208,8 @@ def test_clips_of_one_command_are_runs_beside_each_other(segloop, toy_clip, draw
     assert result.exit_code == 0, result.output
     runs = sorted(path.parent.relative_to(tmp_path / "runs").as_posix() for path in tmp_path.rglob("run.json"))
     assert runs == ["scenes/tiny/sclip", f"scenes/{toy_clip.name}/sclip"]
+    twice = segloop("evaluate", "scenes", "--clip", "tiny,tiny", *words[:-1], tmp_path / "once")
+    assert twice.exit_code == 0 and "tiny came twice in --clip tiny,tiny: it is done once" in twice.stderr
     assert "between its commas" in complaint(segloop("evaluate", "scenes", "--clip", "tiny,", *words))
 
 

@@ -19,7 +19,7 @@ from .baselines import PROXY_HOST
 from .method import Method
 from .methods import METHODS, THRESHOLDS
 from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
-from .settings import Deciding, Geometry, Surroundings
+from .settings import WHOSE, Deciding, Geometry, Surroundings
 
 DEFAULT_GUIDE = "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
@@ -203,11 +203,12 @@ def _unmistakable(
     What a record calls `shared` is one constant with another's of that name.
     """
     for name in constants_of(record):
-        others = [other for other in records.values() if name in constants_of(other)]
-        shared = name in _shared(record) or all(name in _shared(other) for other in others)
+        others = [other for other, own in records.items() if name in constants_of(own)]
+        shared = name in _shared(record) or all(name in _shared(records[other]) for other in others)
         if name in RESERVED or name in taken or not shared:
-            what = f"constant {name!r} of {part} {called} is the name of another setting"
-            raise OptionError(what, "call it something else")
+            whose = "".join(f", of {WHOSE.get(other, other)}" for other in others[:1])
+            what = f"constant {name!r} of {part} {called} is the name of another setting{whose}"
+            raise OptionError(what, f"call it something else, such as own_{name.strip('_')}")
     return {part: record}
 
 

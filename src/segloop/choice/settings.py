@@ -11,6 +11,12 @@ from ..common.records import constant, require
 MOST_PIXELS = 32_768  # of a side after resizing
 MOST_WINDOWS = 100_000  # of a photo
 MOST_SCALE = 1e6  # far beyond, exponents leave what float32 holds
+WHOSE = {  # parts of a plan -> whose constants they are, for people
+    **dict.fromkeys(("geometry", "around", "deciding"), "every method"),
+    "guidance": "guides",
+    "purify": "purification (SFP)",
+    "feedback": "feedback (FSA)",
+}
 
 
 @dataclass(frozen=True)

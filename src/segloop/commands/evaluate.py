@@ -127,6 +127,7 @@ def evaluate(asked: Asked) -> None:
         from ..evaluation.run import evaluate as run
         from ..evaluation.sweep import tasks_of
 
+        _tell_of_doubles(asked)
         crew, device = asked.workers.crew(asked.networks.device)
         tasks = tasks_of(_wish(asked, asked.key, changes, device), say)
         if asked.dry_run:
@@ -146,6 +147,15 @@ def _opening(asked: Asked, key: str) -> str:
     what = preset or (f"methods {asked.methods}{fsa}" if asked.methods else method)
     judged = "judging" if asked.dry_run else "evaluating"
     return f"{OPENING}{judged} {key} with {what}; loading PyTorch, then looking at {', '.join(asked.data or [])}"
+
+
+def _tell_of_doubles(asked: Asked) -> None:
+    """Say which name of a list came twice, and is done once."""
+    for option, text in (("KEY", asked.key), ("--methods", asked.methods), ("--clip", asked.networks.clip)):
+        names = [name.strip() for name in (text or "").split(",")]
+        double = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if double:
+            say(f"{double} came twice in {option} {text}: it is done once")
 
 
 def _check_alone(asked: Asked) -> None:

@@ -94,7 +94,7 @@ def require_finite(record: Any) -> None:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """["stride=80", "background_threshold=none"] -> fields with their types; a tuple for values joined by commas.
+    """["stride=56", "background_threshold=none"] -> fields with their types; a tuple for values joined by commas.
 
     Raises OptionError for one without a value, and for a field that comes twice.
     """
@@ -103,7 +103,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         name, value = _parse_assignment(text)
         if name in found:
             what = f"setting {name!r} came twice (the second time as {text!r})"
-            raise OptionError(what, "give it once; segloop evaluate tries several values, as in --set stride=80,112")
+            raise OptionError(what, "give it once; segloop evaluate tries several values, as in --set stride=28,56")
         found[name] = value
     return found
 
@@ -111,7 +111,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 def _parse_assignment(text: str) -> tuple[str, Any]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not value:
-        raise OptionError(f"setting {text!r} has no value", "write --set field=value, such as --set stride=80")
+        raise OptionError(f"setting {text!r} has no value", "write --set field=value, such as --set stride=56")
     parts = tuple(_value(part.strip()) for part in value.split(","))
     return name, parts if "," in value else parts[0]
 
