@@ -24,6 +24,7 @@ from ..maps.windows import Layout, ScoreMap, assemble, layout
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
+from ..words.language import Say, noticed
 from ..words.vocabulary import Classes, Vocabulary
 from .bands import BandedPhoto, by_bands
 from .describe import described, in_a_line
@@ -195,21 +196,25 @@ class Segmenter:
         line = Line(self.prepare, partial(self.tiles, text=text), decided)
         yield from line.results(photos, self._fill_a_batch, on_error or _raise)
 
-    def text(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Tensor:
+    def text(
+        self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None, say: Say = noticed
+    ) -> Tensor:
         """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
 
-        `progress(done, total)` counts the queries that had to be encoded.
+        `progress(done, total)` counts queries that had to be encoded; `say` takes what is to know of the words.
         """
-        rows = embed(vocabulary, self.clip, progress=progress, step=self.plan.rows).to(self.clip.device)
+        rows = embed(vocabulary, self.clip, None, progress, self.plan.rows, say).to(self.clip.device)
         check_text(rows, self.clip.width)
         return rows
 
-    def encoded(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Vocabulary:
+    def encoded(
+        self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None, say: Say = noticed
+    ) -> Vocabulary:
         """The same classes with their rows (Q, E) on this device, so that nothing is encoded or read again.
 
-        Rows that another model or another step has made are made anew. `progress` as for `text`.
+        Rows that another model or another step has made are made anew. `progress` and `say` as for `text`.
         """
-        rows = self.text(vocabulary, progress)
+        rows = self.text(vocabulary, progress, say)
         return vocabulary.with_embeddings(rows, None if vocabulary.is_given else origin(self.clip, self.plan.rows))
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -5,11 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .. import Segmenter, Vocabulary
+from ..line.segmenter import ALONE
 from .choices import Choices
 from .limits import Limits
 from .question import Question
 from .queue import Queue
 from .sessions import Sessions
+
+TYPED = "add --background (in Python background=True)"  # as the library says it
+CLICKED = "take everything else as background"  # as the page and its interface do
 
 Open = Callable[[str, str | None, str | None], Segmenter]
 """(method, host, vision) of the tables -> networks opened; asks nothing of any network."""
@@ -23,8 +27,10 @@ class Opened:
     kept: dict[tuple[str, str | None, str | None], Segmenter] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(self, question: Question) -> tuple[Segmenter, Vocabulary]:
-        """For a question's method, host and guide, with its words as rows. Raises ModelError, OptionError.
+    def __call__(self, question: Question) -> tuple[Segmenter, Vocabulary, list[str]]:
+        """For a question's method, host and guide, with its words as rows, and what is to know of these words.
+
+        Raises ModelError, OptionError.
 
         Tokenizers hold what they were last told of padding and cutting, so that two threads may not ask one at once.
         """
@@ -32,7 +38,11 @@ class Opened:
         with self.lock:
             if key not in self.kept:
                 self.kept[key] = self.make(*key)
-            return self.kept[key], self.kept[key].encoded(question.vocabulary())
+            notices: list[str] = []
+            words = self.kept[key].encoded(question.vocabulary(), say=notices.append)
+            if len(words.classes) == 1:
+                notices.append(f"every pixel becomes {words.classes[0]!r}, {ALONE}")
+            return self.kept[key], words, [sentence.replace(TYPED, CLICKED) for sentence in notices]
 
 
 @dataclass(frozen=True)
