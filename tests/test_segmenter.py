@@ -193,6 +193,13 @@ def test_a_segmenter_shows_its_constants_and_opens_in_silence(toy_clip, capfd):
     assert "fsa on naclip sigma=2.0, fidelity default" in repr(fed)
 
 
+def test_words_come_as_they_are_everywhere(plain):
+    rows = plain.text(["road", "sky"])
+    assert rows.shape == (2, 16) and plain.encoded(["road", "sky"]).embeddings.equal(rows)
+    with pytest.raises(UserError, match=r"pixels came as ndarray; give a tensor \(B, 3, H, W\)"):
+        plain.logits(np.zeros((1, 3, 64, 64), np.float32), rows)
+
+
 def test_mistakes_are_named(toy_clip, plain, street, tmp_path):
     with pytest.raises(OptionError, match="works by strips"):
         plain.cosines(street, given(5), limit=1000)

@@ -38,6 +38,7 @@ from .whole import whole_of
 
 Words = Vocabulary | Classes
 Bands = str | Sequence[int] | None
+Progress = Callable[[int, int], None] | None  # of (done, total)
 
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
 
@@ -196,24 +197,21 @@ class Segmenter:
         line = Line(self.prepare, partial(self.tiles, text=text), decided)
         yield from line.results(photos, self._fill_a_batch, on_error or _raise)
 
-    def text(
-        self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None, say: Say = noticed
-    ) -> Tensor:
+    def text(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Tensor:
         """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
 
         `progress(done, total)` counts queries that had to be encoded; `say` takes what is to know of the words.
         """
-        rows = embed(vocabulary, self.clip, None, progress, self.plan.rows, say).to(self.clip.device)
+        rows = embed(_as_vocabulary(vocabulary), self.clip, None, progress, self.plan.rows, say).to(self.clip.device)
         check_text(rows, self.clip.width)
         return rows
 
-    def encoded(
-        self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None, say: Say = noticed
-    ) -> Vocabulary:
+    def encoded(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Vocabulary:
         """The same classes with their rows (Q, E) on this device, so that nothing is encoded or read again.
 
         Rows that another model or another step has made are made anew. `progress` and `say` as for `text`.
         """
+        vocabulary = _as_vocabulary(vocabulary)
         rows = self.text(vocabulary, progress, say)
         return vocabulary.with_embeddings(rows, None if vocabulary.is_given else origin(self.clip, self.plan.rows))
 
