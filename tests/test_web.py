@@ -148,6 +148,8 @@ def test_what_is_to_know_of_words_reaches_the_visitor_and_not_the_console(client
     told = client.post("/segment?format=png", files={"photo": png()}, data=words)
     assert json.loads(unquote(told.headers["x-notices"])) == notices
     assert run(client, png(), words="grass, sand").json()["notices"] == []
+    (long,) = run(client, png(), words="grass, " + "道" * 1900).json()["notices"][-1:]
+    assert len(long) <= 603 and long.startswith("CLIP was taught English") and long.endswith("=ENGLISH WORDS'")
     (alone,) = run(client, png(), words="grass").json()["notices"]
     assert alone.startswith("every pixel becomes 'grass', the only class; take everything else as background, or name")
     assert "x-notices" not in client.post("/segment", files={"photo": png()}, data={"words": "grass, sand"}).headers

@@ -13,6 +13,7 @@ from .queue import Queue
 from .sessions import Sessions
 
 TYPED = "add --background (in Python background=True)"  # as the library says it
+LONGEST = 600  # letters of a sentence
 CLICKED = "take everything else as background"  # as the page and its interface do
 
 Open = Callable[[str, str | None, str | None], Segmenter]
@@ -42,7 +43,13 @@ class Opened:
             words = self.kept[key].encoded(question.vocabulary(), say=notices.append)
             if len(words.classes) == 1:
                 notices.append(f"every pixel becomes {words.classes[0]!r}, {ALONE}")
-            return self.kept[key], words, [sentence.replace(TYPED, CLICKED) for sentence in notices]
+            return self.kept[key], words, [_for_the_page(sentence) for sentence in notices]
+
+
+def _for_the_page(sentence: str) -> str:
+    """With what the page calls things; of very long words both ends, since headers are short."""
+    said = sentence.replace(TYPED, CLICKED)
+    return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]}...{said[-LONGEST // 2 :]}"
 
 
 @dataclass(frozen=True)
