@@ -19,7 +19,7 @@ from .baselines import PROXY_HOST
 from .method import Method
 from .methods import METHODS, THRESHOLDS
 from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
-from .settings import WHOSE, Deciding, Geometry, Surroundings
+from .settings import Deciding, Geometry, Surroundings, said_of
 
 DEFAULT_GUIDE = "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
@@ -206,8 +206,7 @@ def _unmistakable(
         others = [other for other, own in records.items() if name in constants_of(own)]
         shared = name in _shared(record) or all(name in _shared(records[other]) for other in others)
         if name in RESERVED or name in taken or not shared:
-            whose = "".join(f", of {WHOSE.get(other, other)}" for other in others[:1])
-            what = f"constant {name!r} of {part} {called} is the name of another setting{whose}"
+            what = f"constant {name!r} of {part} {called} is the name of another setting{said_of(others)}"
             raise OptionError(what, f"call it something else, such as own_{name.strip('_')}")
     return {part: record}
 

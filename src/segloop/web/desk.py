@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .. import Segmenter, Vocabulary
-from ..line.segmenter import ALONE
+from ..line.finishing import ALONE
 from .choices import Choices
 from .limits import Limits
 from .question import Question
