@@ -19,8 +19,8 @@ def test_what_differs_is_named_with_its_values():
     assert unlike([one, two]) == {
         "class list": ["S", "clear"],
         "logit scale": ["40", "50"],
-        "residual": ["yes", "no"],
-        "MLP": ["yes", "no"],
+        "residual": ["on", "off"],
+        "MLP": ["on", "off"],
     }
     assert unlike([one, one]) == {} and unlike([one]) == {}
     assert unlike([one, record(["a", "b"], **{**SCLIP, "vocabulary": "voc21/P"})]) == {}  # the same words
@@ -30,7 +30,7 @@ def test_what_differs_is_named_with_its_values():
 
 def test_data_sets_may_differ_between_each_other():
     records = [record(**SCLIP), record(["b"], **{**CLEAR, "mlp": True}), record(["b"], **CLEAR)]
-    assert columns(records, ["voc21", "voc20", "voc20"]) == {"MLP": ["yes", "yes", "no"]}
+    assert columns(records, ["voc21", "voc20", "voc20"]) == {"MLP": ["on", "on", "off"]}
     assert columns(records[:2], ["voc21", "voc20"]) == {}
 
 
@@ -43,9 +43,9 @@ def test_evaluate_s_table_has_a_column_for_each(evaluate, monkeypatch):
     assert title == "mIoU, in percent; these are not alike: logit scale, residual, MLP"
     assert header[:6] == ("run", "images", "logit scale", "residual", "MLP", "mIoU")
     assert {row[0].removeprefix("runs/scenes/"): row[2:5] for row in rows} == {
-        "sclip": ["40", "yes", "yes"],
-        "clearclip": ["50", "no", "no"],
-        "qq": ["40", "no", "no"],
+        "sclip": ["40", "on", "on"],
+        "clearclip": ["50", "off", "off"],
+        "qq": ["40", "off", "off"],
     }
     assert alike[:2] == ("mIoU, in percent", ("run", "images", "mIoU", "95 %", "aAcc", "mAcc"))
 
@@ -54,7 +54,7 @@ def test_reports_say_it_before_figures_and_verdicts(segloop, tmp_path):
     write_run(tmp_path / "one", method="sclip", queries=["a", "b"], **SCLIP)
     write_run(tmp_path / "two", method="clearclip", queries=["a"], **CLEAR)
     said = "class list S (SCLIP), clear (ClearCLIP); logit scale 40 (SCLIP), 50 (ClearCLIP); "
-    said += "residual yes (SCLIP), no (ClearCLIP); MLP yes (SCLIP), no (ClearCLIP)."
+    said += "residual on (SCLIP), off (ClearCLIP); MLP on (SCLIP), off (ClearCLIP)."
     made = json.loads(done(segloop("report", "one", "two", "--json")).stdout)["tables"]
     assert made["table"]["sentences"] == [f"Not like with like on voc21: {said}"]
     assert made["comparison"]["sentences"][1] == f"Not like with like: {said}"

@@ -18,7 +18,7 @@ from segloop.choice import methods
 from segloop.choice.method import Method
 from segloop.choice.methods import METHODS, RECIPES
 from segloop.choice.naming import Choice
-from segloop.choice.plan import resolve
+from segloop.choice.plan import resolve, shared_constants
 from segloop.common.doors import Table
 from segloop.data.layouts import DATASETS
 from segloop.errors import OptionError
@@ -79,6 +79,12 @@ def settings(segment, street, tmp_path):
         return record(tmp_path / "segloop-out" / "street")["settings"]
 
     return run
+
+
+def test_names_that_are_taken_are_listed(segloop):
+    told = segloop("methods").stdout.partition("cannot bear:")[2]
+    assert all(f" {name}" in told for name in ("crop", "lambda_", "detector", "vision_feature", "vocabulary"))
+    assert all(name in told for name in shared_constants())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -76,7 +76,7 @@ def test_copies_have_maps_and_lines_of_their_own(segloop, words, source, tmp_pat
     assert json.loads((folder / "log.json").read_text())["starts"][0]["images"] == 17
     again = segloop(*words("run", "--dedup", "--format", "confidence"))
     assert "holds this labelling, done" in again.stderr
-    assert "dedup true there, none now" in complaint(segloop(*words("run", "--format", "confidence")))
+    assert "dedup on there, none now" in complaint(segloop(*words("run", "--format", "confidence")))
 
 
 def test_networks_see_each_once(segloop, words, monkeypatch):

@@ -225,6 +225,7 @@ def test_what_shapes_cosines_cannot_be_changed_afterwards(evaluate, segloop, tmp
     assert "without --out" in complaint(segloop(*again))
     done_quietly(evaluate("--out", tmp_path / "bare", "--limit", 2))
     assert "kept no cosines" in complaint(segloop("evaluate", "--from-scores", tmp_path / "bare", "--out", "x"))
+    assert "such as" in complaint(segloop("evaluate", "--from-scores", tmp_path, "--out", "x"))  # one below it
 
 
 def test_every_threshold_at_once_is_each_alone(evaluate, tmp_path, backed):

@@ -215,7 +215,7 @@ def test_overrides_reach_the_feedback():
         (lambda: override(Geometry(), {"stride": None}), "cannot be off"),
         (lambda: override(Geometry(), {"stride": "wide"}), "whole number"),
         (lambda: override(Geometry(), {"stride": 1.5}), "whole number"),
-        (lambda: override(Surroundings(), {"residual": 1}), "true or false"),
+        (lambda: override(Surroundings(), {"residual": 1}), "on or off"),
         (lambda: override(Deciding(), {"logit_scale": "hot"}), "a number"),
         (lambda: override(Deciding(), {"logit_scale": float("inf")}), "finite"),
         (lambda: override(Deciding(), {"background_threshold": 2}), "between 0 and 1"),

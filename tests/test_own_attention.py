@@ -154,6 +154,26 @@ def test_a_function_of_python_is_held_to_the_same(street, toy_clip):
                 segmenter(street, ["a", "b"])
 
 
+NO_MIX = {
+    "None": ("returned NoneType, not a function", "return a Mix"),
+    "block.v": ("returned Tensor, not a function", "return a Mix"),
+    "block.v.numpy()": ("returned ndarray, not a function", "return a Mix"),
+    "lambda values: None": ("made NoneType of values", "returns a tensor"),
+    "lambda values: values.numpy()": ("made ndarray of values", "returns a tensor"),
+    "lambda values: (values, 1)": ("made tuple of values", "returns a tensor"),
+}
+
+
+@pytest.mark.parametrize("text", NO_MIX)
+def test_what_is_no_mix_is_told_in_python_too(street, toy_clip, text):
+    attention = eval(f"lambda block: {text}")
+    for how in ({"method": attention}, {"host": attention}, {"method": "sfp", "host": attention}):
+        segmenter = Segmenter.from_pretrained(toy_clip, dtype="float32", **how)
+        with pytest.raises(OptionError) as raised:
+            segmenter(street, ["a", "b"])
+        assert all(part in str(raised.value) for part in NO_MIX[text]), raised.value
+
+
 def test_a_file_behind_a_method_is_told_how(segment, street, idea):
     told = complaint(segment(street, *WORDS, "--host", f"sfp:{idea(IDEA)}:mix"))
     assert "names two methods; write --method sfp --host idea.py:mix" in told

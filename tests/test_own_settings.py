@@ -10,14 +10,26 @@ from segloop import Segmenter
 from segloop.errors import OptionError
 
 MIX = """
+from typing import Literal
+
 from segloop.attention import product
 
-def mix(block, *, lambda_=1.0, back: int = 0, mode="soft", taps=(1, 2), scale_by=None, steps=3, on=True):
+def mix(block, *, lambda_=1.0, back: int = 0, mode="soft", taps=(1, 2), scale_by=None, steps=3, on=True,
+        turn: Literal["on", "off", "half"] = "half"):
     assert type(lambda_) is float and type(back) is int and mode in ("soft", "hard")
     similar = product("qq")(block)
     return lambda values: lambda_ * similar(values) + (1 - lambda_) * values
 """
-OWN = {"lambda_": 1.0, "back": 0, "mode": "soft", "taps": [1, 2], "scale_by": None, "steps": 3, "on": True}
+OWN = {
+    "lambda_": 1.0,
+    "back": 0,
+    "mode": "soft",
+    "taps": [1, 2],
+    "scale_by": None,
+    "steps": 3,
+    "on": True,
+    "turn": "half",
+}
 
 
 @pytest.fixture
@@ -39,11 +51,12 @@ def test_parameters_are_settings(segment, street, tmp_path, mine):
         ({}, OWN),
         ({"lambda_": 2, "mode": "hard"}, {**OWN, "lambda_": 2.0, "mode": "hard"}),
         (
-            {"taps": "3", "scale_by": 0.5, "steps": 0.5, "on": "off"},
-            {**OWN, "taps": [3], "scale_by": 0.5, "steps": 0.5},
+            {"taps": "3", "scale_by": 0.5, "steps": 0.5, "on": "off", "turn": "on"},
+            {**OWN, "taps": [3], "scale_by": 0.5, "steps": 0.5, "on": False, "turn": "on"},
         ),
+        ({"on": "no", "turn": "off"}, {**OWN, "on": False, "turn": "off"}),
+        ({"on": "yes", "turn": "half"}, OWN),
     ):
-        expected = {**expected, "on": False} if "on" in changes else expected
         done(segment(street, *WORDS, *mine, *sets(**changes)))
         told = record(tmp_path / "segloop-out/street")["settings"]
         assert {name: told[name] for name in OWN} == expected and told["method"] == "idea.py:mix"
@@ -57,12 +70,14 @@ def test_parameters_are_checked(segment, street, tmp_path, mine):
         ("back=0.5", "give a whole number"),
         ("steps=many", "give a number"),
         ("back=none", "cannot be off"),
+        ("on=maybe", "setting on=maybe; give on or off"),
         ("back=1,2", "setting back=1,2; give a whole number"),
         ("sigma=2", "belongs to naclip"),
     ):
         assert words in complaint(segment(street, *WORDS, *mine, "--set", text))
     told = complaint(segment(street, *WORDS, "--host", "idea.py:mix"))  # feedback has a lambda_ too
-    assert "constant 'lambda_' of attention idea.py:mix is the name of another setting" in told
+    assert "constant 'lambda_' of attention idea.py:mix is the name of another setting, of feedback (FSA)" in told
+    assert "such as own_lambda" in told
     (tmp_path / "idea.py").write_text("def mix(block, share):\n    return lambda values: values\n")
     assert "parameter 'share' of attention mix has no default; write mix(block, ...)" in complaint(
         segment(street, *WORDS, *mine)

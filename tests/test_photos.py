@@ -469,3 +469,9 @@ def test_a_negative_from_the_field_is_upright():
     grey = read_image(FIELD / "grey16-miniswhite.tif")[..., 0].astype(float)
     colour = read_image(FIELD / "plain.bmp") @ np.array([0.299, 0.587, 0.114])
     assert np.abs(grey - colour).max() < 2
+
+
+def test_many_photos_end_with_a_count(segment, photos, street):
+    for before in ("", ", 2 of them before"):
+        assert segment(photos, *WORDS).stdout.splitlines()[-1] == f"2 photos done{before}; results are in segloop-out"
+    assert "done;" not in segment(street, *WORDS, "--out", "one").stdout  # its line says it

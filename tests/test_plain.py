@@ -70,7 +70,7 @@ def test_errors_of_the_command_line_hold_no_python(segloop, street, drawn, tmp_p
 
 def test_values_are_said_as_they_are_typed():
     assert [plain(value) for value in (None, True, (1, 2.5), ["a", None], "word", 0.5)] == [
-        *("none", "true", "1,2.5", "a,none", "word", "0.5")
+        *("none", "on", "1,2.5", "a,none", "word", "0.5")
     ]
 
 

@@ -126,6 +126,17 @@ def test_two_processes_do_not_share_a_folder(folder):
         pass
 
 
+def test_what_is_refused_leaves_nothing(tmp_path):
+    for place, left in ((tmp_path / "a/b/run", set()), (tmp_path, {".lock"})):
+        with pytest.raises(OptionError), locked(place, LAYOUT):
+            raise OptionError("no model", "give one")
+        assert {path.name for path in tmp_path.iterdir()} == left
+    with pytest.raises(OptionError), locked(tmp_path / "c", LAYOUT):
+        open_record(tmp_path / "c", inputs(), COUNTED)
+        raise OptionError("no", "no")
+    assert (tmp_path / "c" / "run.json").is_file()
+
+
 def test_strangers_are_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OptionError, match=r"not empty.*thesis\.txt"), locked(tmp_path, LAYOUT):

@@ -66,6 +66,11 @@ def test_a_folder_without_runs_and_one_that_is_not_there_are_told_apart(tmp_path
         find_runs([tmp_path])
     with pytest.raises(OptionError, match=r"there is no folder .*nowhere"):
         find_runs([tmp_path / "nowhere"])
+    (tmp_path / "table.csv").write_text("a\n")
+    with pytest.raises(
+        OptionError, match=r"table.csv is a file, and no run; give the folder of a run, which holds run"
+    ):
+        find_runs([tmp_path / "table.csv"])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"format": 1}', '{"format": 1, "settings": {"dataset": 3}}'])
@@ -304,6 +309,26 @@ def test_runs_that_nothing_tells_apart_are_named_by_their_folders(runs):
     runs("monday", 60.0)
     runs("tuesday", 60.0)
     assert [row["settings"] for row in shown(paper_table(runs.all()))] == ["run=monday", "run=tuesday"]
+
+
+def test_what_a_run_keeps_tells_it_from_none(runs):
+    """As behind --from-scores, whose run keeps nothing."""
+    runs("a", 60.0, keeps=["scores"])
+    runs("b", 61.0, keeps=[], logit_scale=20.0)
+    runs("c", 61.0, keeps=[], logit_scale=20.0, code={"mine.py": "01b37d9e00"})
+    assert [row["settings"] for row in shown(paper_table(runs.all()))] == [
+        "code of mine.py=01b37d9e",
+        "code of mine.py=none, logit_scale=20",
+        "code of mine.py=none, logit_scale=none",
+    ]
+
+
+@pytest.mark.parametrize(("end", "short"), [("a", True), ("/here" * 20, False)])
+def test_long_values_are_shortened_where_that_tells_them_apart(runs, end, short):
+    for name in "xy":
+        runs(name, 60.0, teacher=f"/data/{'deep/' * 20}{name}{end}")
+    cells = [row["settings"] for row in shown(paper_table(runs.all()))]
+    assert len({*cells}) == 2 and all((len(cell) < 60) is short for cell in cells)
 
 
 def test_constants_of_feedback_tell_runs_apart(runs):

@@ -100,6 +100,7 @@ def test_differences_are_the_seconds_minus_the_firsts(tmp_path):
     assert sky == ["sky", "66.7", "100.0", "+33.3 [+33.3, +33.3]", sky[4], "gain", "8"]
     assert road[1:4] == ["50.0", "100.0", "+50.0 [+50.0, +50.0]"]
     assert tree == ["tree", "-", "-", "-", "-", "", "0"]
+    assert made.columns[-1].name == "images" and "that hold it in their labels or in the map of either" in made.lead[4]
     assert made.lead[0] == "ClearCLIP minus SCLIP, on the same 8 images of voc21:"
     assert re.fullmatch(r"mIoU \+41\.7 \(.*\): the gain is real on these images\.", made.lead[1])
     assert made.lead[4].startswith("IoU rose for 2 and fell for 0 of 2 classes")

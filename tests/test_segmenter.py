@@ -171,6 +171,35 @@ def test_your_own_attention(toy_clip, street):
     assert own(street, WORDS).settings["method"].endswith(":mine")
 
 
+def test_a_segmenter_shows_its_constants_and_opens_in_silence(toy_clip, capfd):
+    """In Python, where nobody has quietened the library, a bar would fill the notebook."""
+    from transformers.utils import logging
+
+    def tau(block, *, tau=1.0, kind="point"):
+        return lambda values: tau * values
+
+    before = logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    try:
+        opened = [Segmenter.from_pretrained(toy_clip, method=tau, tau=value) for value in (1, 0.25)]
+        assert logging.is_progress_bar_enabled()
+    finally:
+        if not before:
+            logging.disable_progress_bar()
+    assert capfd.readouterr() == ("", "")
+    shown = [repr(one).partition(",")[0] for one in opened]
+    assert shown[0].endswith(":tau") and shown[1] == f"{shown[0]} tau=0.25"
+    fed = Segmenter.from_pretrained(toy_clip, host="naclip", sigma=2)
+    assert "fsa on naclip sigma=2.0, fidelity default" in repr(fed)
+
+
+def test_words_come_as_they_are_everywhere(plain):
+    rows = plain.text(["road", "sky"])
+    assert rows.shape == (2, 16) and plain.encoded(["road", "sky"]).embeddings.equal(rows)
+    with pytest.raises(UserError, match=r"pixels came as ndarray; give a tensor \(B, 3, H, W\)"):
+        plain.logits(np.zeros((1, 3, 64, 64), np.float32), rows)
+
+
 def test_mistakes_are_named(toy_clip, plain, street, tmp_path):
     with pytest.raises(OptionError, match="works by strips"):
         plain.cosines(street, given(5), limit=1000)

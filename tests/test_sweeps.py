@@ -12,6 +12,7 @@ from command import complaint
 from segloop.backbones.models import MODELS
 from segloop.choice.presets import PRESETS
 from segloop.common import console
+from segloop.common.records import parse_assignments
 from segloop.data.layouts import DATASETS
 from segloop.errors import OptionError
 from segloop.evaluation.sweep import Wish, tasks_of
@@ -53,6 +54,14 @@ def test_the_published_rows_are_those_that_reports_have_a_figure_of():
     others = {"rf-clip", "cass", "corrclip", "ov-stitcher"}
     theirs = {(one.method, one.backbone, one.feedback) for one in published() if one.method not in others}
     assert ours == theirs and len(ours) == 21
+
+
+def test_switches_are_spelled_in_one_way():
+    for text in ("yes,no", "on,off", "true,false", "True,none"):
+        changes = parse_assignments([f"mlp={text}", "crop=224,none"])
+        places = labels(tasks_of(wish(method="sclip", changes=changes)))
+        ends = [f"mlp={mlp},crop={crop}" for mlp in ("on", "off") for crop in ("224", "none")]
+        assert places == [f"scenes/sclip/{end}" for end in ends]
 
 
 def test_all_methods_and_several_clips_have_folders_of_their_own():
@@ -144,6 +153,21 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(evaluate, tmp_path
     assert "in all about" in table
 
 
+def test_a_dry_run_counts_what_it_has_no_weights_for(evaluate, tmp_path):
+    """Windows are known without a network, times are not; a name that is none is still an error."""
+    words = ("--methods", "sclip,proxyclip", "--vision", "dinov2", "--offline", "--dry-run")
+    result = evaluate(*words, "--json")
+    assert result.exit_code == 0 and "1 run without a time: model 'facebook/dinov2" in result.stderr
+    found = json.loads(result.stdout)
+    assert (found["runs"], found["untimed"]) == (2, 1) and found["seconds"] > 0
+    both = json.loads(evaluate("--methods", "sclip,clearclip", "--dry-run", "--json").stdout)
+    assert both["untimed"] == 0 and both["windows"] == found["windows"]
+    assert "for 1 of 2" in evaluate(*words).stdout
+    none = evaluate("--method", "proxyclip", "--vision", "dinov2", "--offline", "--dry-run")
+    assert none.exit_code == 0 and "cannot be judged" in none.stdout
+    assert "does not exist" in complaint(evaluate("--method", "proxyclip", "--vision", "a/b/c", "--dry-run"))
+
+
 # --- how far it is
 
 
@@ -184,6 +208,8 @@ def test_clips_of_one_command_are_runs_beside_each_other(segloop, toy_clip, draw
     assert result.exit_code == 0, result.output
     runs = sorted(path.parent.relative_to(tmp_path / "runs").as_posix() for path in tmp_path.rglob("run.json"))
     assert runs == ["scenes/tiny/sclip", f"scenes/{toy_clip.name}/sclip"]
+    twice = segloop("evaluate", "scenes", "--clip", "tiny,tiny", *words[:-1], tmp_path / "once")
+    assert twice.exit_code == 0 and "tiny came twice in --clip tiny,tiny: it is done once" in twice.stderr
     assert "between its commas" in complaint(segloop("evaluate", "scenes", "--clip", "tiny,", *words))
 
 

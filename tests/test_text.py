@@ -161,7 +161,8 @@ def test_names_that_are_too_long_are_told_with_what_is_cut(model, tmp_path):
             with pytest.warns(Notice) as told:
                 embed(Vocabulary(["road", name], templates=["{}"]), clip, tmp_path)
             assert [str(line.message) for line in told] == [
-                f"the name '{name[:60]}...' is longer than the model reads, {said}; say it in fewer words"
+                f"the name '{name[:60]}...' is longer than the 77 tokens that the model reads, {said}; "
+                "say it in fewer words"
             ]
     with pytest.warns(Notice, match=f"'{long[:60]}.*last 5 tokens are cut, and so are the ends of 2 more"):
         embed(Vocabulary(["car", fits + " sky", long, fits + " car"], templates=["{}"]), clip, tmp_path)

@@ -8,6 +8,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -133,6 +134,26 @@ def test_a_point_is_looked_at_before_and_after(client):
     assert seen["before"] != seen["after"]
     assert "lies outside" in sentence(client.get("/point/64/20", headers={"x-session": told["token"]}), 422)
     assert "no number" in sentence(client.get("/point/x/20", headers={"x-session": told["token"]}), 422)
+
+
+def test_what_is_to_know_of_words_reaches_the_visitor_and_not_the_console(client, recwarn):
+    words = {"words": "дорога, grass/lawn, other"}
+    notices = run(client, png(), **words).json()["notices"]
+    assert [re.search("Latin letters|sign and all|does not mean", one)[0] for one in notices] == [
+        "does not mean",
+        "sign and all",
+        "Latin letters",
+    ]
+    assert "take everything else as background" in notices[0] and "--" not in "".join(notices)
+    told = client.post("/segment?format=png", files={"photo": png()}, data=words)
+    assert json.loads(unquote(told.headers["x-notices"])) == notices
+    assert run(client, png(), words="grass, sand").json()["notices"] == []
+    (long,) = run(client, png(), words="grass, " + "道" * 1900).json()["notices"][-1:]
+    assert len(long) <= 603 and long.startswith("CLIP was taught English") and long.endswith("=ENGLISH WORDS'")
+    (alone,) = run(client, png(), words="grass").json()["notices"]
+    assert alone.startswith("every pixel becomes 'grass', the only class; take everything else as background, or name")
+    assert "x-notices" not in client.post("/segment", files={"photo": png()}, data={"words": "grass, sand"}).headers
+    assert not [one for one in recwarn if "Latin" in str(one.message)]
 
 
 def test_a_result_is_its_visitors_alone_and_goes_with_them(client):

@@ -1,6 +1,7 @@
 """Words one meant: labels before `=`, tables and workbooks with queries, and sentences where words mislead."""
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from openpyxl import Workbook
 
 from command import complaint, record
 from segloop.errors import Notice, VocabularyError
-from segloop.words.language import tell_of_language, tell_of_rest
+from segloop.words.language import tell_of_language, tell_of_rest, tell_of_signs
 from segloop.words.read import parse_classes, read_class_file, read_classes
 from segloop.words.vocabulary import Vocabulary, first_is_background
 from segloop.words.workbook import sheet_lines
@@ -105,6 +106,45 @@ def test_a_cell_without_words_looks_for_its_name(tmp_path):
     assert read_classes(tmp_path / "c.csv").names == ("road", "Wasser = water")
 
 
+def test_an_empty_cell_is_told_as_one(tmp_path):
+    (tmp_path / "c.csv").write_text("label,query\nWasser,water\n,\n,road\n")
+    with pytest.raises(VocabularyError, match=r"line 4 of .* empty cell under 'label' .*take the row out"):
+        read_classes(tmp_path / "c.csv")
+    with pytest.raises(VocabularyError, match=r"row 2 of .*c.xlsx has an empty cell under 'name'"):
+        read_classes(workbook(tmp_path / "c.xlsx", ("name", "id"), (None, 0), ("road", 1)))
+    (tmp_path / "c.csv").write_text("label,query\n,\nWasser,water\n")  # a row that Excel left behind
+    assert read_classes(tmp_path / "c.csv").names == ("Wasser = water",)
+
+
+def test_a_phrase_with_a_comma_is_shown_in_quotes(tmp_path):
+    (tmp_path / "c.csv").write_text('label,query\nGras,"grass, lawn|hay"\nWasser,water\n')
+    said = read_classes(tmp_path / "c.csv").said
+    assert '2 classes (Gras = "grass, lawn" | hay, Wasser = water); "grass, lawn" is one phrase, write | ' in said
+
+
+@pytest.mark.parametrize("heading", ["Nr,Klasse", "Nr;Klasse", "Nr|Klasse", "id|name"])
+@pytest.mark.parametrize("suffix", [".csv", ".txt", ".xlsx"])
+def test_headings_that_are_understood_are_told(tmp_path, heading, suffix):
+    sign = re.search(r"\W", heading)[0]
+    path, rows = tmp_path / f"c{suffix}", [heading.replace(sign, "|"), "0|Gras", "1|Sand"]
+    if suffix == ".xlsx":
+        workbook(path, *([row] if sign == "|" else row.split("|") for row in rows))
+    else:
+        path.write_text("\n".join(row.replace("|", sign) for row in rows))
+    with pytest.raises(VocabularyError, match=r"no heading that is understood; call its columns name .* id .* query"):
+        read_classes(path)
+
+
+def test_a_table_of_words_needs_a_heading_and_one_column_none(tmp_path):
+    (tmp_path / "c.csv").write_text("Klasse,Suche\nGras,grass\nSand,sand\n")
+    with pytest.raises(VocabularyError, match="call its columns name"):
+        read_classes(tmp_path / "c.csv")
+    (tmp_path / "one.csv").write_text("Klasse\nGras\nSand\n")
+    assert "one column without a heading: 3 classes (Klasse, Gras, Sand)" in read_classes(tmp_path / "one.csv").said
+    (tmp_path / "hex.csv").write_text("grass,#00ff00\nsand,#ffff00\n")
+    assert read_classes(tmp_path / "hex.csv").names == ("grass", "sand")
+
+
 @pytest.mark.parametrize("row", ["a=b,road", "a|b,road", "a,b=c"])
 def test_signs_that_part_names_are_told_in_tables(tmp_path, row):
     (tmp_path / "c.csv").write_text(f"label,query\n{row}\n")
@@ -136,11 +176,41 @@ def test_a_workbook_without_words_or_whole_bytes_is_told(tmp_path, monkeypatch):
 # --- sentences
 
 
-@pytest.mark.parametrize("given", ["0;grass", "0;grass\n1;sand", "0: grass, 1: sand", "1) grass; 2) sand", "grass, 3"])
+ROWS = [
+    "0;grass",
+    "0;grass\n1;sand",
+    "0: grass, 1: sand",
+    "1) grass; 2) sand",
+    "grass, 3",
+    "1. grass, 2. sand",
+    "1 a, 2 b",
+]
+
+
+@pytest.mark.parametrize("given", ROWS)
 def test_rows_of_numbers_are_not_words(given):
     with pytest.raises(VocabularyError, match="numbers among them"):
         parse_classes(given)
+    assert parse_classes("3 wheeler, 1.5 m fence") == ["3 wheeler", "1.5 m fence"]
     assert parse_classes("7, 8") == ["7", "8"] and parse_classes("0=grass, 1=sand") == ["0 = grass", "1 = sand"]
+
+
+def test_signs_of_other_keyboards_part_names():
+    for given in ("grass，sand", "grass、 sand", "grass；sand", "grass, sand"):
+        assert parse_classes(given) == ["grass", "sand"]
+    assert parse_classes("Gras＝grass｜lawn") == ["Gras = grass | lawn"]
+
+
+@pytest.mark.parametrize("query", ["grass/lawn", "1. grass", "grass，lawn", "2) grass / lawn"])
+def test_signs_for_the_reader_are_told(query):
+    with pytest.warns(Notice, match="sign and all; write 'grass(.lawn' for names of one class, 'grass, lawn'.*|')$"):
+        tell_of_signs(["road", query])
+
+
+def test_signs_that_belong_to_a_word_are_not():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tell_of_signs(["24/7", "w/o", "1.5 m fence", "3 wheeler", "sand, wet", "T-shirt"])
 
 
 def tell_of(vocabulary):
@@ -227,6 +297,25 @@ def test_a_column_that_is_not_used_is_told(tmp_path):
     (tmp_path / "known.csv").write_text("id,label,query,color\n5,Gras,grass,#00ff00\n9,Sand,sand,#ffff00\n")
     said = read_classes(tmp_path / "known.csv").said
     assert "without" not in said and "label maps to be read have 5 to 9 for them, results 0 to 1" in said
+
+
+def test_a_list_without_quotes_is_told(segloop, street):
+    for loose in (("grass,", "sand"), ("grass", "sand")):
+        told = complaint(segloop("segment", street, "--clip", "tiny", "--classes", *loose))
+        assert "'sand'" in told and "put the list in quotes" in told
+    assert "put the list in quotes" in complaint(segloop("segment", street, "--clip", "tiny", "--classes", "grass,"))
+    result = segloop("label", street, "--clip", "tiny", "--classes", "grass,", "sand")
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "given, meant",
+    [("a {label}.", "a {}."), ("a %s", "a {}"), ("{name}", "{}"), ("my <class>", "my {}"), ("a b", "a photo of a {}.")],
+)
+def test_a_template_with_another_placeholder_is_mended(given, meant):
+    for templates in (given, [given]):
+        with pytest.raises(VocabularyError, match=re.escape(f"write {{}} where the name goes, as in {meant!r}")):
+            Vocabulary(["a"], templates=templates)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """segloop: segment any photo by free text, with no training."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # of typing, whose import takes longest of all before the program hears Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from .attention.feedback import FSA
     from .attention.purify import SFP
     from .attention.types import LastBlock, Mix
@@ -55,6 +57,8 @@ def __getattr__(name: str) -> Any:
     """Public names open their room when first used: importing segloop does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'segloop' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 

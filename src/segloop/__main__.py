@@ -1,9 +1,13 @@
 """The program: `python -m segloop`, and the script `segloop`, which both begin here."""
 
+from __future__ import annotations
+
 import os
-import signal
-from contextlib import suppress
-from types import FrameType
+import signal  # and no more: until `main` listens, Ctrl-C is a traceback
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 INTERRUPTED = 130
 STOPPED = b"stopped by Ctrl-C; nothing was begun\n"
@@ -23,9 +27,10 @@ def main() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     """At once: an exception might be caught, or be told, by whatever is being imported."""
-    with suppress(OSError):
+    try:
         os.write(2, STOPPED)
-    os._exit(INTERRUPTED)
+    finally:
+        os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

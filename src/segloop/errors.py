@@ -72,6 +72,10 @@ class ModelError(UserError):
     """A model that cannot be found, or must not be opened."""
 
 
+class MissingModelError(ModelError):
+    """A model that there may well be, but neither on this machine nor to be had now."""
+
+
 class OptionError(UserError):
     """An option, a method or a constant outside what is allowed."""
 

@@ -15,8 +15,6 @@ from ..common.records import PLAIN, constants_of, require
 from ..errors import OptionError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .types import Attention, LastBlock, Mix
 
 __all__ = ["attention_from_file", "is_file_place", "with_settings"]
@@ -139,16 +137,6 @@ def _record(constants: _Constants, own: Own | None = None) -> "Attention":
 
 
 def _mixing(attention: Any, block: "LastBlock", own: Own) -> "Mix":
+    """What it gives, its faults told as those of its file; whether that is a Mix is looked at in the line."""
     mix = own.call("attention", attention, block)
-    if not callable(mix):
-        what = f"attention {own.place} returned {type(mix).__name__}, not a function"
-        raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
-    return lambda values: _mixed(mix, values, own)
-
-
-def _mixed(mix: Any, values: "Tensor", own: Own) -> "Tensor":
-    mixed = own.call("attention", mix, values)
-    if not hasattr(mixed, "isfinite"):  # an array of NumPy has a shape too
-        what = f"attention {own.place} made {type(mixed).__name__} of values {tuple(values.shape)}"
-        raise OptionError(what, "a Mix returns a tensor (B, h, N, d)")
-    return mixed
+    return (lambda values: own.call("attention", mix, values)) if callable(mix) else mix

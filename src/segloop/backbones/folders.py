@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import MissingModelError, ModelError
 from .kept import INDEX, WEIGHTS, hub_id, parts_of
 from .models import DEFAULT_CLIP
 from .names import same_clip
@@ -115,7 +115,7 @@ def without_weights(name: str, folder: Path, listed: set[str]) -> ModelError:
     """What a folder has in the place of weights; `listed` is what the hub has of it, where it was asked."""
     here = hub_id(folder)
     what = f"model {here or name!r}"
-    part = ModelError(f"of model {here!r} only a part is on this machine", f"fetch it with `hf download {here}`")
+    part = MissingModelError(f"of model {here!r} only a part is on this machine", f"fetch it with `hf download {here}`")
     for index in WEIGHTS:
         missing = [part for part in parts_of(folder / index) if not (folder / part).is_file()]
         if missing and here:

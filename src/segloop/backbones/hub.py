@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.system import FULL
-from ..errors import ModelError, Notice
+from ..errors import MissingModelError, ModelError, Notice
 from .folders import check_indexes, without_config
 from .kept import WEIGHTS, is_whole, kept_folder, parts_of
 from .pixels import PREPROCESSORS
@@ -112,11 +112,11 @@ def _fetched(name: str) -> Path:
             trouble = _remembered(name, error)
     if kept is None:
         answers.trouble = None  # who tries again has perhaps mended it
-        raise ModelError(f"model {name!r} cannot be had ({trouble.reason})", trouble.remedy_for(name))
+        raise trouble.kind(f"model {name!r} cannot be had ({trouble.reason})", trouble.remedy_for(name))
     if not whole:
         answers.trouble = None
         what = f"of model {name!r} only a part is on this machine, and no more can be had ({trouble.reason})"
-        raise ModelError(what, trouble.remedy_for(name))
+        raise MissingModelError(what, trouble.remedy_for(name))
     if not told:
         whose = "the hub cannot be asked" if trouble.general else f"the hub does not give {name} again"
         spare = "--offline spares the attempt" if trouble.general else trouble.remedy_for(name)
@@ -149,7 +149,7 @@ def fetch_weights(folder: str) -> None:
         trouble = _remembered(listing.name, error)
         answers.trouble = None
         what = f"the weights of {listing.name!r} cannot be had ({trouble.reason})"
-        raise ModelError(what, trouble.remedy_for(listing.name)) from error
+        raise MissingModelError(what, trouble.remedy_for(listing.name)) from error
     _settle(listing)
 
 

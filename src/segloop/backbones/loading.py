@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import MachineError, ModelError, memory_ran_out
+from ..errors import MachineError, MissingModelError, ModelError, memory_ran_out
 from .folders import again, any_spoilt, check_indexes, entries, single_file, without_config, without_weights
 from .hub import fetch, fetch_weights, files_of
 from .kept import hub_id, hub_is_off, is_hub_id, kept_files, kept_folder, weight_files, weights_folder
@@ -50,7 +50,7 @@ def resolve(name: str, offline: bool = False, guide: bool = False) -> str:
     if kept is None:
         what = f"model {name!r} is not on this machine, and the hub is not asked while offline"
         remedy = f"fetch it once with `hf download {name}`, or give a local folder"
-        raise ModelError(what, f"it is gated: {access(name)} and {remedy}" if name.startswith(GATED) else remedy)
+        raise MissingModelError(what, f"it is gated: {access(name)} and {remedy}" if name.startswith(GATED) else remedy)
     return str(kept)
 
 
@@ -208,15 +208,26 @@ def load_tensors(folder: str, offline: bool = False) -> dict[str, Tensor]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The library's report of unused and missing weights fills a page, and load_weights judges it itself."""
+    """The library's report of unused and missing weights fills a page, and load_weights judges it itself.
+
+    Its bar is of weights that are on this machine already, gone before it can be read.
+    """
+    from huggingface_hub import utils as hub
     from transformers.utils import logging
 
-    level = logging.get_verbosity()
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub_silent = hub.are_progress_bars_disabled()
     logging.set_verbosity_error()
+    if bars:
+        logging.disable_progress_bar()  # the hub's too
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+        if bars and hub_silent:
+            hub.disable_progress_bars()
 
 
 def _first_line(error: BaseException) -> str:

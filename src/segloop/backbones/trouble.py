@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..errors import MissingModelError, ModelError
 from .names import nearest_model
 
 GATED = ("facebook/dinov3-", "facebook/sam3")  # the hub hands these out on request only
@@ -17,6 +18,12 @@ class Trouble:
     reason: str
     remedy: str  # may hold {name}
     general: bool = True  # another model would fare alike
+    gated: bool = False  # the hub has it, and does not give it
+
+    @property
+    def kind(self) -> type[ModelError]:
+        """The error of a model that was never fetched."""
+        return MissingModelError if self.general or self.gated else ModelError
 
     def remedy_for(self, name: str) -> str:
         """What to do for a model, which need not be the one that the hub was asked for."""
@@ -77,7 +84,7 @@ def _refusal(name: str, error: Any) -> Trouble:
     status = int(error.response.status_code)
     told = any(key.lower().startswith("x-error") for key in error.response.headers)
     if isinstance(error, GatedRepoError) or (status in (401, 403) and name.startswith(GATED)):
-        return Trouble("it is gated", access(name), general=False)
+        return Trouble("it is gated", access(name), general=False, gated=True)
     if isinstance(error, DisabledRepoError):
         return Trouble("the hub has closed it", "choose another model", general=False)
     token = status == 401 and "credentials" in error.response.headers.get("x-error-message", "").lower()

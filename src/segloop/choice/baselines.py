@@ -64,7 +64,7 @@ BASELINES: dict[str, Method] = {
         pad=PATCH,
     ),
     "naclip": Method(
-        summary="key-key attention drawn to its neighbourhood, no residual, no MLP, PAMR",
+        summary="key-key attention drawn to its neighbourhood, no residual, no MLP; PAMR in its published rows",
         cost="one pass; PAMR on the map in its published rows",
         source="NACLIP's configurations",
         names="S",

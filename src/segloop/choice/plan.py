@@ -20,7 +20,7 @@ from .besides import affinity_of, refuse_idle
 from .method import Method
 from .methods import METHODS, THRESHOLDS
 from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
-from .settings import Deciding, Geometry, Surroundings
+from .settings import Deciding, Geometry, Surroundings, said_of
 
 DEFAULT_GUIDE = "dino"
 LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CLIP; the others:
@@ -208,11 +208,11 @@ def _unmistakable(
     What a record calls `shared` is one constant with another's of that name.
     """
     for name in constants_of(record):
-        others = [other for other in records.values() if name in constants_of(other)]
-        shared = name in _shared(record) or all(name in _shared(other) for other in others)
+        others = [other for other, own in records.items() if name in constants_of(own)]
+        shared = name in _shared(record) or all(name in _shared(records[other]) for other in others)
         if name in RESERVED or name in taken or not shared:
-            what = f"constant {name!r} of {part} {called} is the name of another setting"
-            raise OptionError(what, "call it something else")
+            what = f"constant {name!r} of {part} {called} is the name of another setting{said_of(others)}"
+            raise OptionError(what, f"call it something else, such as own_{name.strip('_')}")
     return {part: record}
 
 

@@ -3,6 +3,7 @@
 Names are those of `Segmenter.from_pretrained(**overrides)`. A method's own constants are a record beside its code.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -11,6 +12,12 @@ from ..common.records import constant, require
 MOST_PIXELS = 32_768  # of a side after resizing
 MOST_WINDOWS = 100_000  # of a photo
 MOST_SCALE = 1e6  # far beyond, exponents leave what float32 holds
+WHOSE = {  # parts of a plan -> whose constants they are, for people
+    **dict.fromkeys(("geometry", "around", "deciding"), "every method"),
+    "guidance": "guides",
+    "purify": "purification (SFP)",
+    "feedback": "feedback (FSA)",
+}
 
 
 @dataclass(frozen=True)
@@ -62,3 +69,8 @@ class Deciding:
         for name in ("background_threshold", "area_threshold"):
             value = getattr(self, name)
             require(value is None or 0 <= value <= 1, name, value, "between 0 and 1, or none")
+
+
+def said_of(parts: Sequence[str]) -> str:
+    """Whose a setting is, by the parts of a plan that have it: ", of feedback (FSA)"; nothing for none."""
+    return f", of {WHOSE.get(parts[0], parts[0])}" if parts else ""

@@ -127,6 +127,7 @@ def evaluate(asked: Asked) -> None:
         from ..evaluation.run import evaluate as run
         from ..evaluation.sweep import tasks_of
 
+        _tell_of_doubles(asked)
         crew, device = asked.workers.crew(asked.networks.device)
         tasks = tasks_of(_wish(asked, asked.key, changes, device), say)
         if asked.dry_run:
@@ -146,6 +147,15 @@ def _opening(asked: Asked, key: str) -> str:
     what = preset or (f"methods {asked.methods}{fsa}" if asked.methods else method)
     judged = "judging" if asked.dry_run else "evaluating"
     return f"{OPENING}{judged} {key} with {what}; loading PyTorch, then looking at {', '.join(asked.data or [])}"
+
+
+def _tell_of_doubles(asked: Asked) -> None:
+    """Say which name of a list came twice, and is done once."""
+    for option, text in (("KEY", asked.key), ("--methods", asked.methods), ("--clip", asked.networks.clip)):
+        names = [name.strip() for name in (text or "").split(",")]
+        double = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if double:
+            say(f"{double} came twice in {option} {text}: it is done once")
 
 
 def _check_alone(asked: Asked) -> None:
@@ -194,10 +204,17 @@ def _tell_forecast(tasks: list["Task"], json_lines: bool) -> None:
     for one in found:
         bad = f", {one.unusable} of them of no use" if one.unusable else ""
         sizes = [f"{size / 1e6:.3g} MB" if size else "-" for size in (one.record, one.maps, one.scores)]
-        counts = [str(one.runs), str(one.images), str(one.windows), duration(one.seconds)]
+        time = "-" if one.untimed == one.runs else duration(one.seconds)
+        time += f" for {one.runs - one.untimed} of {one.runs}" if 0 < one.untimed < one.runs else ""
+        counts = [str(one.runs), str(one.images), str(one.windows), time]
         rows.append([one.dataset, *counts, *sizes, f"{counted(one.tried, 'image')}{bad}"])
     console.table("What it would take here, about", header, rows)
-    console.tell(f"in all about {duration(sum(one.seconds for one in found))}, as if nothing was done yet")
+    untimed, runs = (sum(getattr(one, name) for one in found) for name in ("untimed", "runs"))
+    if untimed == runs:
+        console.tell("how long cannot be judged: no run has its networks here")
+        return
+    more = f", without {counted(untimed, 'run')} whose networks are not here" if untimed else ""
+    console.tell(f"in all about {duration(sum(one.seconds for one in found))}, as if nothing was done yet{more}")
 
 
 def _decide_anew(asked: Asked, folder: Path, changes: dict[str, Any]) -> Any:

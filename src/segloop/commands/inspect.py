@@ -8,6 +8,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly
+from ..common.files import leaving_nothing
 from ..errors import OptionError
 from . import options
 from .taking import taking
@@ -38,7 +39,7 @@ class Asked:
 @taking(Asked)
 def inspect(asked: Asked) -> None:
     """Show what feedback changes in a photo, and where outlier tokens sit: a page, its pictures, its numbers."""
-    with friendly(asked.debug):
+    with friendly(asked.debug), leaving_nothing(asked.out):
         out, networks = asked.out, asked.networks
         source, points = _photo(asked.photo, out, networks.bands, networks.stretch), _points(asked.point)
         vocabulary = asked.words.vocabulary()

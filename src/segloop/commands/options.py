@@ -64,7 +64,7 @@ Affinity = Annotated[
 ]
 Recipe = Annotated[str | None, typer.Option("--recipe", help="A published row, such as sclip/voc21.")]
 Fidelity = Annotated[str, typer.Option("--fidelity", help="default, or reference: the published pipeline.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="field=value, such as stride=80; none is off.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="field=value, such as stride=56; none is off.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Windows that go through the network together.")]

@@ -12,7 +12,7 @@ from ..common.attempts import attempt
 from ..common.earlier import FAILED, failure_lines, is_a
 from ..common.files import write_whole
 from ..common.strict import one_line
-from ..common.visible import shortened
+from ..common.visible import counted, shortened
 from ..errors import ImageError
 from ..results.annotations import Collection, common_folder, look_into, real_place
 from ..results.filters import EVERYTHING, Filter
@@ -75,11 +75,20 @@ def run_segment(job: SegmentRun) -> int:
                 write_whole(report, failure_lines((photo, error.what, error.remedy) for photo, error in failed))
             _keep_together(job, collections)
     if not failed:
+        _tell_how_many(job, done)
         return console.DONE
     if len(job.stems) == 1:
         return failed[0][1].exit_code
     console.say(f"{len(job.stems) - len(failed)} of {len(job.stems)} photos done; the others are in {report}")
     return console.SOME_FAILED
+
+
+def _tell_how_many(job: SegmentRun, done: int) -> None:
+    """The last line of many photos; files of the run say it themselves."""
+    if len(job.stems) > 1 and not job.json_lines and not list(of_the_run(job.formats)):
+        before = len(job.stems) - done
+        earlier = f", {before} of them before" if before else ""
+        console.tell(f"{counted(len(job.stems), 'photo')} done{earlier}; results are in {job.out}")
 
 
 def _finished(job: SegmentRun, vocabulary: Vocabulary) -> Finished:

@@ -7,6 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from ..common.earlier import FAILED, FAILURES, anything, check_replaced
+from ..common.visible import shortened
 from ..errors import OptionError
 from ..images import expand_photos, read_image
 from ..results.annotations import common_folder, look_into
@@ -22,6 +23,14 @@ def of_a_photo(formats: Iterable[str]) -> dict[str, Format]:
 def of_the_run(formats: Iterable[str]) -> list[Together]:
     """Those of `formats` that put all photos into one file."""
     return [together for name in formats if (together := FORMATS[name].together)]
+
+
+def check_no_words(photos: Sequence[str], classes: str | None) -> None:
+    """Raises OptionError for a word of --classes that a shell made a photo of, since the list was not in quotes."""
+    strays = [name for name in photos if name.replace("|", "").isalpha() and not os.path.lexists(name)]
+    if classes and strays and len(photos) > 1:
+        what = f"there is no photo {strays[0]!r}, which stands beside --classes {shortened(classes)}"
+        raise OptionError(what, 'if it is a class, put the list in quotes, as in --classes "grass, sand"')
 
 
 def photo_stems(

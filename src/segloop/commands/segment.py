@@ -8,6 +8,7 @@ import typer
 
 from ..common import console
 from ..common.console import friendly
+from ..common.files import leaving_nothing
 from ..common.system import check_count
 from . import options
 from .taking import taking
@@ -46,14 +47,15 @@ def segment(asked: Asked) -> None:
 
     Of many photos, those that have their results of the same words and networks already are left as they are.
     """
-    with friendly(asked.debug):
+    with friendly(asked.debug), leaving_nothing(asked.out):
         from ..images import reading
         from ..results.segmentation import check_formats
         from .photos import SegmentRun, run_segment
-        from .places import check_files_of_the_run, check_results, photo_stems
+        from .places import check_files_of_the_run, check_no_words, check_results, photo_stems
 
         wanted = check_formats(asked.formats)
         check_count("--threads", asked.threads or 0)
+        check_no_words(asked.photos, asked.words.classes)
         vocabulary = asked.words.vocabulary()
         keep = asked.kept.filter(vocabulary.classes)
         changes = options.overrides(asked.networks.sets)

@@ -8,7 +8,7 @@ from . import options
 
 
 def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
-    """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets."""
+    """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets, settings."""
     with friendly(debug):
         from ..backbones.models import GUIDES, MASKERS
         from ..choice.methods import EXAMPLES, METHODS
@@ -44,6 +44,27 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
         console.tell("Grids of runs for segloop evaluate (--preset):")
         for name, grid in PRESETS.items():
             console.tell(f"  {name:<14}{grid.summary}")
+        console.tell("")
+        console.tell("Settings (--set), whose names constants of your own cannot bear:")
+        for owner, names in _settings().items():
+            console.tell(f"  {owner:<14}{', '.join(names)}")
+
+
+def _settings() -> dict[str, list[str]]:
+    """Names of settings, by what brings them; those of one method alone are not among them."""
+    from ..attention.feedback import FSA
+    from ..attention.purify import SFP
+    from ..choice.plan import RESERVED, Guidance, shared_constants
+    from ..common.records import constants_of
+
+    shared = shared_constants()
+    return {
+        "every method": [*shared],
+        "with a guide": [*constants_of(Guidance())],
+        "under fsa": [*constants_of(FSA())],
+        "under sfp": [*constants_of(SFP())],
+        "of records": sorted(RESERVED.difference(shared)),
+    }
 
 
 def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:

@@ -110,10 +110,13 @@ def is_usage(error: BaseException) -> bool:
 
 
 def say_usage(error: Any) -> int:
-    """Show the parser's error -> its exit code."""
+    """Show the parser's error -> its exit code. Words that a list left behind for want of quotes are told as such."""
     words = io.StringIO()
     error.show(file=words)
-    _write(words.getvalue().rstrip("\n"), keep="\n")
+    given = getattr(getattr(error, "ctx", None), "params", None) or {}
+    torn = "extra argument" in words.getvalue() and given.get("classes")
+    hint = '\nIf they are classes, put the list in quotes, as in --classes "grass, sand".' if torn else ""
+    _write(words.getvalue().rstrip("\n") + hint, keep="\n")
     return error.exit_code
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -90,6 +90,19 @@ def explaining(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritten(error, target) from error
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """After an error, `folder` and those above it that were made meanwhile are taken away, where nothing is in them."""
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def probe(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields, is_dataclass, replace
+from dataclasses import MISSING, field, fields, is_dataclass, replace
 from functools import cache
 from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -15,8 +15,9 @@ Record = TypeVar("Record")
 
 HUGE = 10**300  # whole numbers from which on a float may not hold them
 OFF = "off"  # key of a field's metadata: what None stands for
+SPELLED = {None: ("none", "off"), True: ("on", "true", "yes"), False: ("false", "no")}  # on the command line
 PLAIN = {  # a type: what to give, in the singular and the plural
-    bool: ("true or false", "true or false, joined by commas"),
+    bool: ("on or off", "on or off, joined by commas"),
     int: ("a whole number", "whole numbers joined by commas"),
     float: ("a number", "numbers joined by commas"),
     str: ("a word", "words joined by commas"),
@@ -38,6 +39,16 @@ def constants_of(record: Any) -> dict[str, Any]:
     known = fields(record) if is_dataclass(record) and not isinstance(record, type) else ()
     values = {item.name: getattr(record, item.name) for item in known if item.init}
     return {name: value for name, value in values.items() if isinstance(value, (*PLAIN, tuple, type(None)))}
+
+
+def own_values(record: Any) -> dict[str, Any]:
+    """Constants of a record that are not their field's default, by name."""
+    defaults = {one.name: one.default for one in fields(record)} if is_dataclass(record) else {}
+    return {name: value for name, value in constants_of(record).items() if _differ(value, defaults.get(name, MISSING))}
+
+
+def _differ(value: Any, default: Any) -> bool:
+    return type(value) is not type(default) or value != default
 
 
 def override(record: Record, changes: Constants) -> Record:
@@ -83,7 +94,7 @@ def require_finite(record: Any) -> None:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """["stride=80", "background_threshold=none"] -> fields with their types; a tuple for values joined by commas.
+    """["stride=56", "background_threshold=none"] -> fields with their types; a tuple for values joined by commas.
 
     Raises OptionError for one without a value, and for a field that comes twice.
     """
@@ -92,7 +103,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         name, value = _parse_assignment(text)
         if name in found:
             what = f"setting {name!r} came twice (the second time as {text!r})"
-            raise OptionError(what, "give it once; segloop evaluate tries several values, as in --set stride=80,112")
+            raise OptionError(what, "give it once; segloop evaluate tries several values, as in --set stride=28,56")
         found[name] = value
     return found
 
@@ -100,15 +111,16 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 def _parse_assignment(text: str) -> tuple[str, Any]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not value:
-        raise OptionError(f"setting {text!r} has no value", "write --set field=value, such as --set stride=80")
+        raise OptionError(f"setting {text!r} has no value", "write --set field=value, such as --set stride=56")
     parts = tuple(_value(part.strip()) for part in value.split(","))
     return name, parts if "," in value else parts[0]
 
 
 def _value(text: str) -> Any:
-    if text.lower() in ("none", "off"):
-        return None
-    return text.lower() != "false" if text.lower() in ("true", "on", "false") else _number(text)
+    for value, words in SPELLED.items():
+        if text.lower() in words:
+            return value
+    return _number(text)
 
 
 def _number(text: str) -> int | float | str:
@@ -128,6 +140,8 @@ def _hints(record: Any) -> dict[str, Any]:
 def _switched_off(name: str, hint: Any, metadata: Mapping[Any, Any]) -> Any:
     if OFF in metadata:
         return metadata[OFF]
+    if (word := _word(hint, None)) is not None:
+        return word
     if type(None) in get_args(hint):
         return None
     if hint is bool:
@@ -139,6 +153,7 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     """A value as its annotation has it: whole numbers become floats, a single value a tuple."""
     hint = _without_none(hint)
     if get_origin(hint) is Literal:
+        value = _word(hint, value) if isinstance(value, bool) and value not in get_args(hint) else value
         if value not in get_args(hint):
             raise OptionError(f"setting {name}={plain(value)}", nearest(str(value), map(str, get_args(hint))))
         return value
@@ -149,6 +164,12 @@ def _converted(name: str, hint: Any, value: Any) -> Any:
     if hint == (int | float):
         hint = int if type(value) is int else float
     return _of_kind(name, hint, value, value, PLAIN[hint][0]) if hint in PLAIN else value
+
+
+def _word(hint: Any, value: bool | None) -> Any:
+    """The word of a Literal that the command line took for a switch: "on", "off"; else the value itself."""
+    words = get_args(_without_none(hint)) if get_origin(_without_none(hint)) is Literal else ()
+    return next((word for word in words if str(word).lower() in SPELLED[value]), value)
 
 
 def _without_none(hint: Any) -> Any:

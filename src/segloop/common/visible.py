@@ -27,9 +27,9 @@ def counted(number: int, noun: str) -> str:
 
 
 def plain(value: object) -> str:
-    """A value as the command line would have it: none, true, 3,2,1, a word without quotes."""
+    """A value as the command line would have it: none, on, 3,2,1, a word without quotes."""
     if value is None or isinstance(value, bool):
-        return "none" if value is None else str(value).lower()
+        return "none" if value is None else ("off", "on")[value]
     if isinstance(value, (list, tuple)):
         return ",".join(plain(item) for item in value)
     return str(value)
@@ -42,7 +42,7 @@ def largest(share: Mapping[str, float], most: int = 4) -> str:
     return ", ".join(f"{names[name]} {part:.0%}" for name, part in first if part > 0) or "no class is left"
 
 
-def shortened(path: object) -> str:
-    """A path (text, bytes, Path) for a sentence: of a very long one, both ends."""
+def shortened(path: object, most: int = LONGEST) -> str:
+    """A path (text, bytes, Path) for a sentence: of a very long one, both ends, of `most` letters together."""
     text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-(most // 2) :]}"

@@ -107,7 +107,9 @@ def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
     """
     run = read_run(folder)
     if run is None:
-        raise UserError(f"{folder} holds no run", "give the folder of an evaluation made with --scores")
+        below = min(folder.rglob(RUN), default=None)
+        remedy = f"there are some below it, such as {below.parent}" if below else "check the path"
+        raise UserError(f"{folder} holds no run", f"give the folder of an evaluation made with --scores; {remedy}")
     check_kept(folder)
     settings = run["settings"]
     _check_settings(folder, settings)

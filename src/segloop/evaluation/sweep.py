@@ -10,6 +10,7 @@ from typing import Any
 from ..choice.naming import Choice
 from ..choice.plan import known_constants, resolve
 from ..common.keys import EIGHT
+from ..common.visible import plain
 from ..data.datasets import check
 from ..data.layouts import DATASETS
 from ..data.masks import USUAL
@@ -74,11 +75,17 @@ def grid_of(task: Task) -> dict[str, Mapping[str, Any]]:
     choices = [[(name, value) for value in dict.fromkeys(values)] for name, values in swept.items()]
     found: dict[str, Mapping[str, Any]] = {}
     for chosen in product(*choices):
-        name = ",".join(f"{field}={'none' if value is None else value}" for field, value in chosen)
+        name = ",".join(f"{field}={_said(value, swept[field])}" for field, value in chosen)
         if os.sep in name:
             raise OptionError(f"--set {name} cannot be the name of a folder", "give one value, and --out")
         found[name] = {**task.changes, **dict(chosen)}
     return found
+
+
+def _said(value: Any, beside: Sequence[Any]) -> str:
+    """A value as it is typed; what switches a constant off is "off" beside "on", and "none" beside numbers."""
+    switch = value is None and all(one is None or isinstance(one, bool) for one in beside)
+    return plain(False if switch else value)
 
 
 def _lists(task: Task) -> set[str]:

@@ -10,7 +10,8 @@ import torch
 from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
 from ..choice.methods import RECIPES
-from ..choice.plan import known_constants
+from ..choice.naming import Choice
+from ..choice.plan import Plan, known_constants, resolve
 from ..common.keys import BENCHMARKS, FOLDER, OWN
 from ..data.datasets import DATASETS, OpenDataset, open_dataset
 from ..data.masks import USUAL, Masks
@@ -146,6 +147,13 @@ def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settl
     words = (vocabulary.classes, vocabulary.queries, vocabulary.query_index)
     inputs = Inputs(settings, *words, unsaid={**known_constants(), **labels_hash(data)})
     return Settled(task, data, segmenter, vocabulary, rule, void, inputs)
+
+
+def plan_of(task: Task, models: Models) -> Plan:
+    """Its method and constants, for which no weights are needed. Raises OptionError."""
+    method, host = (models.attention(name) for name in (task.method, task.host))
+    choice = Choice(method, host, task.vision, task.recipe, _dataset(task), overrides=task.changes)
+    return resolve(choice)
 
 
 def _dataset(task: Task) -> str | None:

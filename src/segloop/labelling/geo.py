@@ -31,18 +31,19 @@ def geotiff(maps: Maps) -> str:
         import rasterio  # noqa: F401
     except ImportError:
         raise OptionError("this format needs the package rasterio", MISSING) from None
-    without = 0
+    without = made = 0
     for photo, one in maps:
         reference = _reference(photo, one.size)
         if reference is None:
             without += 1
         else:
+            made += 1
             data = encoded(maps.labels(one), maps.classes, reference)
             maps.place.write(f"{FOLDER}/{one.photo}.tif", data, IS_GEOTIFF)
     if without:
         what = f"{counted(without, 'photo')} without a reference system {'has' if without == 1 else 'have'} no GeoTIFF"
         warnings.warn(Notice(f"{what}; the PNG is there"), stacklevel=2)
-    return f"{FOLDER}/"
+    return f"{FOLDER}/" if made else ""
 
 
 def encoded(labels: np.ndarray, classes: list[str], reference: dict[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """`segloop label` behind its command: a labelling begun or gone on with, its shards done, its tables written."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
@@ -52,7 +52,7 @@ class Finished:
     """A labelling that has ended, or was asked to stop."""
 
     folder: Path
-    run: dict[str, Any] | None  # run.json; None: it was stopped and can go on
+    run: dict[str, Any] | None = field(repr=False)  # run.json; None: it was stopped and can go on
     left: int = 0  # shards that are still to be done
 
 
@@ -162,7 +162,8 @@ def _kept(keep: Filter, confidence: bool, store: str | None) -> dict[str, Any]:
 
 def _export(maps: Maps, exports: Sequence[str], say: Callable[[str], None]) -> None:
     for name in exports:
-        say(f"wrote {maps.place}/{EXPORTS[name](maps)}")
+        if made := EXPORTS[name](maps):
+            say(f"wrote {maps.place}/{made}")
 
 
 def _do(job: Labelling, others: Sent | None, copies: Copies, crew: Crew, stop: Event, progress: Progress) -> None:

@@ -2,9 +2,24 @@
 
 from typing import Any
 
+from ..common.records import own_values
+from ..common.visible import plain
 from ..images import Reading
 from ..words.vocabulary import Vocabulary
 from .network import Network
+
+LETTERS = 24  # of a constant in a line
+
+
+def in_a_line(network: Network, fidelity: str) -> str:
+    """Model, method, what it stands on and with which constants of the attention's that are not its defaults."""
+    plan, clip = network.plan, network.clip
+    host = f" on {plan.host}" if plan.host else ""
+    own = [f"{name}={plain(value)}" for name, value in own_values(plan.attention).items()]
+    constants = "".join(f" {one if len(one) <= LETTERS else one[:LETTERS] + '...'}" for one in own)
+    guide = f" with {network.guide.name}" if network.guide else ""
+    how = f"fidelity {fidelity}, {str(clip.dtype).removeprefix('torch.')} on {clip.device}"
+    return f"{clip.name}: {plan.method}{host}{constants}{guide}, {how}"
 
 
 def described(

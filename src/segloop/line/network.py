@@ -110,8 +110,9 @@ class Network:
     @torch.no_grad()
     def windows(self, pixels: Tensor, text: Tensor, regions: Tensor | None = None) -> Tensor:
         """Cosines as of `logits`, or what windows hand over to a method over the whole photo: (B, C, h, w)."""
-        if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise UserError(f"pixels of shape {tuple(pixels.shape)}", "give CLIP-normalised (B, 3, H, W)")
+        if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
+            what = f"of shape {tuple(pixels.shape)}" if isinstance(pixels, Tensor) else f"as {type(pixels).__name__}"
+            raise UserError(f"pixels came {what}", "give a tensor (B, 3, H, W), CLIP-normalised")
         batch, states, features = self.encoded(pixels, text, regions)
         together = _samples_together(batch.grid, features, gather_needs(self.stages, self.clip.depth))
         found = []

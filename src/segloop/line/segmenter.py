@@ -24,9 +24,10 @@ from ..maps.windows import Layout, ScoreMap, assemble, layout
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
+from ..words.language import Say, noticed
 from ..words.vocabulary import Classes, Vocabulary, as_vocabulary
 from .bands import BandedPhoto, by_bands
-from .describe import described
+from .describe import described, in_a_line
 from .finishing import check_map, scores_of, segmentation, tell_alone
 from .masking import Masks, source_of, split, voting, with_masks
 from .network import Network
@@ -37,6 +38,7 @@ from .whole import whole_of
 
 Words = Vocabulary | Classes
 Bands = str | Sequence[int] | None
+Progress = Callable[[int, int], None] | None  # of (done, total)
 
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
 
@@ -53,11 +55,7 @@ class Segmenter:
     told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
 
     def __repr__(self) -> str:
-        plan, clip = self.plan, self.clip
-        host = f" on {plan.host}" if plan.host else ""
-        guide = f" with {self.network.guide.name}" if self.network.guide else ""
-        how = f"fidelity {self.fidelity}, {str(clip.dtype).removeprefix('torch.')} on {clip.device}"
-        return f"Segmenter({clip.name}: {plan.method}{host}{guide}, {how})"
+        return f"Segmenter({in_a_line(self.network, self.fidelity)})"
 
     @property
     def clip(self) -> Tower:
@@ -200,21 +198,22 @@ class Segmenter:
         line = Line(self.prepare, partial(self.tiles, text=text), decided)
         yield from line.results(photos, self._fill_a_batch, on_error or _raise)
 
-    def text(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Tensor:
+    def text(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Tensor:
         """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
 
-        `progress(done, total)` counts the queries that had to be encoded.
+        `progress(done, total)` counts queries that had to be encoded; `say` takes what is to know of the words.
         """
-        rows = embed(vocabulary, self.clip, progress=progress, step=self.plan.rows).to(self.clip.device)
+        rows = embed(as_vocabulary(vocabulary), self.clip, None, progress, self.plan.rows, say).to(self.clip.device)
         check_text(rows, self.clip.width)
         return rows
 
-    def encoded(self, vocabulary: Vocabulary, progress: Callable[[int, int], None] | None = None) -> Vocabulary:
+    def encoded(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Vocabulary:
         """The same classes with their rows (Q, E) on this device, so that nothing is encoded or read again.
 
-        Rows that another model or another step has made are made anew. `progress` as for `text`.
+        Rows that another model or another step has made are made anew. `progress` and `say` as for `text`.
         """
-        rows = self.text(vocabulary, progress)
+        vocabulary = as_vocabulary(vocabulary)
+        rows = self.text(vocabulary, progress, say)
         return vocabulary.with_embeddings(rows, None if vocabulary.is_given else origin(self.clip, self.plan.rows))
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:

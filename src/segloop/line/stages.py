@@ -179,14 +179,21 @@ class Host:
         earlier = Earlier({number: replace(opened, block=block).earlier(number) for number in numbers})
         mix = self.attention(replace(block, states=states, earlier=earlier))
         known = hasattr(mix, "row_sum")  # an operator of segloop's; whatever else is somebody's own
+        if not callable(mix):
+            what = f"attention {self.method} returned {type(mix).__name__}, not a function"
+            raise OptionError(what, "return a Mix: values (B, h, N, d) -> mixed values (B, h, N, d)")
         return mix if known else lambda values: kept(mix(values), values, self.method)
 
 
-def kept(mixed: Tensor, values: Tensor, name: str) -> Tensor:
+def kept(mixed: Any, values: Tensor, name: str) -> Tensor:
     """What the attention `name`, somebody's own, made of values (B, h, N, d), in their precision.
 
-    Raises OptionError for another shape, complex numbers, and such as are not finite where those of `values` are.
+    Raises OptionError for what is no tensor, for another shape, for complex numbers, and for such as are not finite
+    where those of `values` are.
     """
+    if not isinstance(mixed, Tensor):  # an array of NumPy has a shape too
+        what = f"attention {name} made {type(mixed).__name__} of values {tuple(values.shape)}"
+        raise OptionError(what, "a Mix returns a tensor (B, h, N, d)")
     if mixed.shape != values.shape:
         what = f"attention {name} made {tuple(mixed.shape)} of values {tuple(values.shape)}"
         raise OptionError(what, "a Mix keeps the shape (B, h, N, d)")

@@ -84,6 +84,7 @@ class Report:
     title: str
     tables: tuple[Table, ...]
     galleries: tuple[Gallery, ...] = ()
+    file: str = ""  # what it is written to, without folder and suffix
 
 
 class Notes:

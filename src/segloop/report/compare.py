@@ -41,7 +41,7 @@ def comparison(first: Run, second: Run, digits: int = 1) -> Table:
         rows.append([name, *figures, verdict(moved, holding[place]), holding[place]])
     columns = [Column("class"), *(Column(f"{title}: IoU", "percent", digits) for title in titles(first, second))]
     columns += [Column("difference", "points", digits, interval=True, bar=True), Column("p", "p"), Column("real")]
-    columns.append(Column("images with it", "count"))
+    columns.append(Column("images", "count"))
     lead = _lead(first, second, gain, holding, len(old.label), digits)
     return table("comparison", f"Comparison on {first.data_name}", columns, rows, lead)
 
@@ -122,8 +122,8 @@ def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images:
     if images >= FEWEST:
         said.append(
             f"IoU rose for {verdicts.count('gain')} and fell for {verdicts.count('loss')} of {known} classes by more "
-            "than chance explains; of twenty classes that did not move, one would seem to. The p of a "
-            "class is at least 2^(1 - images with it)."
+            "than chance explains; of twenty classes that did not move, one would seem to. The p of a class is at "
+            "least 2^(1 - images), of those that hold it in their labels or in the map of either run."
         )
     said.append(f"Settings that differ: {changes(first, second, {*LAYOUT, 'recipe'}) or 'none'}.")
     return said

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,7 +67,7 @@ def files(report: Report, form: str, out: Path) -> dict[Path, bytes]:
         first, *others = report.tables
         beside = {out.with_name(f"{out.stem}.{made.name}{out.suffix or '.csv'}"): csv_table(made) for made in others}
         return {path: _bytes(words) for path, words in {out: csv_table(first), **beside}.items()}
-    return {out: FORMATS[form].data(report)}
+    return {out: FORMATS[form].data(replace(report, file=out.stem))}
 
 
 def check_files(written: Mapping[Path, bytes], form: str, runs: Sequence[Run]) -> None:

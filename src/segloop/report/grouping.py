@@ -1,12 +1,13 @@
 """Which runs share a row of the table: one method on one backbone, and never two runs in one cell."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ..choice.settings import Deciding, Geometry
-from ..runs.sameness import hashed
+from ..common.visible import shortened
+from ..runs.sameness import CODE, hashed
 from . import names
 from .runs import Run
 
@@ -33,6 +34,7 @@ BY_DATASET = {field.name for record in (Geometry, Deciding) for field in fields(
 }
 IDENTITY = {"method", "host", "vision", "model"}  # the row itself
 LAYOUT = {"batch", "shard", "threads", "device", "boundary", "keeps"}  # numbers move by rounding at most
+NOTHING = {"keeps"}  # what a run leaves beside its numbers
 QUIET = {
     "recipe",
     "model_hash",
@@ -78,7 +80,9 @@ def rows_of(runs: Iterable[Run], keys: Mapping[Run, str]) -> list[list[Row]]:
     groups: dict[tuple, list[Row]] = defaultdict(list)
     for key, members in alike.items():
         model, base, vision, feedback = key
-        for label, cells in _split(members, keys):
+        found = _split(members, keys)
+        labels = _brief([label for label, _ in found])
+        for label, (_, cells) in zip(labels, found, strict=True):
             groups[key[:3]].append(Row(base, vision or None, model, feedback, label, cells))
     for rows in groups.values():
         rows.sort(key=lambda row: (row.feedback, row.label))
@@ -122,8 +126,19 @@ def host_of(row: Row, hosts: Iterable[Row]) -> Row | None:
 
 
 def said(label: Label) -> str:
-    """ "stride=80, dtype=float32"."""
-    return ", ".join(f"{hashed(key) or key}={value}" for key, value in label)
+    """ "stride=80, dtype=float32", "code of idea.py=01b37d9e"."""
+    return ", ".join(f"{_called(key)}={value}" for key, value in label)
+
+
+def _called(key: str) -> str:
+    part, _, file = key.partition(".")
+    return f"code of {file}" if part in CODE and file else hashed(key) or key
+
+
+def _brief(labels: Sequence[Label]) -> list[Label]:
+    """Labels with the middle of long values left out, where that still tells all apart."""
+    short = [tuple((key, shortened(value, names.LETTERS)) for key, value in label) for label in labels]
+    return short if len({*short}) == len({*labels}) else list(labels)
 
 
 def mixed(row: Row) -> list[str]:
@@ -186,7 +201,7 @@ def _own_label(run: Run, cell: list[Run]) -> Label:
 def _unlike(runs: list[Run]) -> list[str]:
     """Settings that are not the same in all runs; the loud ones, where there are any."""
     settings = [names.flat_settings(run.settings) for run in runs]
-    keys = list(dict.fromkeys(key for each in settings for key in each))
+    keys = list(dict.fromkeys(key for each in settings for key in each if key not in NOTHING))
     unlike = [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
     return [key for key in unlike if key not in QUIET] or unlike
 

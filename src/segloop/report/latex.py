@@ -1,5 +1,6 @@
 """Reports as tables of LaTeX, to be read by `\\input`: what a paper needs, nothing of its layout."""
 
+import re
 from collections.abc import Iterable
 
 from ..common.visible import visible
@@ -20,16 +21,20 @@ SIGNS = {
 
 
 def latex(report: Report) -> str:
-    """All tables as floats, each with its title as caption; sentences above, footnotes below."""
-    return HEAD + "".join(f"\n{_table(made)}" for made in report.tables)
+    """All tables as floats, each with its title as caption; sentences above, footnotes below.
+
+    Labels begin with the file's name, so that several reports go into one paper: `\\ref{tab:voc-runs}` of voc.tex.
+    """
+    mark = re.sub(r"[^A-Za-z0-9]+", "-", report.file or report.title).strip("-") or "report"
+    return HEAD + "".join(f"\n{_table(made, mark)}" for made in report.tables)
 
 
-def _table(made: Table) -> str:
+def _table(made: Table, mark: str) -> str:
     sides = "".join("l" if column.kind == "text" else "r" for column in made.columns)
     lines = [
         r"\begin{table}",
         f"  \\caption{{{escaped(made.title)}}}",
-        f"  \\label{{tab:{made.name}}}",
+        f"  \\label{{tab:{mark}-{made.name}}}",
         r"  \centering",
         *(f"  {escaped(words)}\\par" for words in made.lead),
         f"  \\begin{{tabular}}{{{sides}}}",

@@ -6,12 +6,14 @@ from typing import Any
 
 from ..backbones.models import GUIDES, MODELS
 from ..common.keys import EIGHT, LARGE, OWN
+from ..common.visible import shortened
 from .runs import Run
 
 OTHERS = (*LARGE, "camvid", "loveda", "potsdam", "scenes", "folder")
 SHORT = dict(zip(EIGHT, ("V21", "C60", "Obj", "V20", "C59", "Stf", "City", "ADE"), strict=True))
 SHORT |= {"ade847": "A847", "context459": "C459", "camvid": "CamVid", "loveda": "LoveDA", "potsdam": "Potsdam"}
 
+LETTERS = 40  # of a path or a value in a cell
 METHODS = {  # in the papers' order; the rest follows by name
     "clip": "CLIP",
     "maskclip": "MaskCLIP",
@@ -49,7 +51,7 @@ def method_title(base: str, vision: str | None = None, feedback: bool = False) -
     """ "ProxyCLIP (dino) + FSA"."""
     title = METHODS.get(base, base)
     if vision:
-        title = f"{title} ({vision})"
+        title = f"{title} ({shortened(vision, LETTERS)})"
     return f"{title} + FSA" if feedback else title
 
 

@@ -231,6 +231,8 @@ def _arrays(run: Run, keys: Sequence[str]) -> dict[str, np.ndarray]:
 def _folders(place: Path) -> list[Path]:
     if place.name == RECORD and place.is_file():
         return [place.parent]
+    if place.exists() and not place.is_dir():
+        raise OptionError(f"{place} is a file, and no run", f"give the folder of a run, which holds {RECORD}")
     if not place.is_dir():
         raise OptionError(f"there is no folder {place}", "give a folder that `segloop evaluate` has written")
     if (place / RECORD).is_file():

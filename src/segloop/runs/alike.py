@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..common.visible import plain
+
 WORDS = "class list"
 LIKE = {
     WORDS: "vocabulary",
@@ -67,4 +69,4 @@ def _said(record: Mapping[str, Any], setting: str) -> str:
     value = record["settings"].get(setting, UNSAID.get(setting))
     if value is None:
         return "-"
-    return ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}"
+    return plain(value) if isinstance(value, bool) else f"{value:g}"

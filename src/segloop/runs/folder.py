@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, who works on it, and what of it may be taken away."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.earlier import FAILED, FAILURES, PART, Kind, check_replaced, is_a, json_of
-from ..common.files import regular, write_whole
+from ..common.files import leaving_nothing, regular, write_whole
 from ..errors import OptionError, OutputError, UserError
 
 FORMAT = 1
@@ -70,14 +71,32 @@ def _shape(state: Any) -> dict[str, Any]:
 def locked(folder: Path, layout: Layout) -> Iterator[None]:
     """Keep a run's folder for this process; a process that is killed lets go of it.
 
-    Raises OptionError where another process has it, and before anything is put there where it holds something that
-    is of no run; OutputError where it cannot be written.
+    A folder that was made for it and in which an error leaves nothing is taken away. Raises OptionError where another
+    process has it, and before anything is put there where it holds something that is of no run; OutputError where it
+    cannot be written.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     if folder.is_dir():
         check_own(folder, layout, read_run(folder))
     lock = FileLock(folder / LOCK)
+    with leaving_nothing(folder):
+        made = not folder.is_dir()
+        _acquire(lock, folder)
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                if made and os.listdir(folder) == [LOCK]:
+                    (folder / LOCK).unlink()
+            raise
+        finally:
+            lock.release()
+
+
+def _acquire(lock: Any, folder: Path) -> None:
+    from filelock import Timeout
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -87,10 +106,6 @@ def locked(folder: Path, layout: Layout) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"cannot write into {folder} ({reason})", "choose another folder with --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_own(folder: Path, layout: Layout, kept: dict[str, Any] | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..common.visible import plain
 from ..errors import MachineError, OptionError
 from .folder import RUN, read_json
 
@@ -127,7 +128,7 @@ def _difference(name: str, there: Any, now: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else json.dumps(value)
+    text = plain(value) if value is None or isinstance(value, bool) else json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

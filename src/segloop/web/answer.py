@@ -1,7 +1,7 @@
 """From a question to its answer: maps of host and feedback, kept before the threshold, and what is made of them."""
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class Answer:
     sides: Mapping[str, Planes] = field(repr=False)  # "host", and with feedback "fsa": the last is what was asked for
     settings: Mapping[str, Any] = field(repr=False)
     segmenter: Segmenter = field(repr=False)
+    notices: Sequence[str] = ()  # what is to know of the words
 
     @property
     def nbytes(self) -> int:
@@ -61,10 +62,13 @@ class Answer:
             "samples": list(self.sides[self.asked].ranked.shape),
             "sides": list(self.sides),
             "stops": STOPS,
+            "notices": list(self.notices),
         }
 
 
-def answered(segmenter: Segmenter, vocabulary: Vocabulary, photo: Upload, limits: Limits) -> Answer:
+def answered(
+    segmenter: Segmenter, vocabulary: Vocabulary, notices: Sequence[str], photo: Upload, limits: Limits
+) -> Answer:
     """A photo and words with their rows through the network. Raises ImageError, Refusal for too many pixels."""
     sharing = remembering(segmenter)
     ready = segmenter.prepare(photo.data)
@@ -77,7 +81,7 @@ def answered(segmenter: Segmenter, vocabulary: Vocabulary, photo: Upload, limits
     for name, side in named.items():
         (logits,) = side.tiles([ready], text)
         sides[name] = planes(side, ready, logits, vocabulary)
-    return Answer(photo.name, ready.image, vocabulary, sides, segmenter.describe(vocabulary), segmenter)
+    return Answer(photo.name, ready.image, vocabulary, sides, segmenter.describe(vocabulary), segmenter, notices)
 
 
 def point(answer: Answer, x: int, y: int) -> PointSeen:

@@ -5,11 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .. import Segmenter, Vocabulary
+from ..line.finishing import ALONE
 from .choices import Choices
 from .limits import Limits
 from .question import Question
 from .queue import Queue
 from .sessions import Sessions
+
+TYPED = "add --background (in Python background=True)"  # as the library says it
+LONGEST = 600  # letters of a sentence
+CLICKED = "take everything else as background"  # as the page and its interface do
 
 Open = Callable[[str, str | None, str | None], Segmenter]
 """(method, host, vision) of the tables -> networks opened; asks nothing of any network."""
@@ -23,8 +28,10 @@ class Opened:
     kept: dict[tuple[str, str | None, str | None], Segmenter] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(self, question: Question) -> tuple[Segmenter, Vocabulary]:
-        """For a question's method, host and guide, with its words as rows. Raises ModelError, OptionError.
+    def __call__(self, question: Question) -> tuple[Segmenter, Vocabulary, list[str]]:
+        """For a question's method, host and guide, with its words as rows, and what is to know of these words.
+
+        Raises ModelError, OptionError.
 
         Tokenizers hold what they were last told of padding and cutting, so that two threads may not ask one at once.
         """
@@ -32,7 +39,17 @@ class Opened:
         with self.lock:
             if key not in self.kept:
                 self.kept[key] = self.make(*key)
-            return self.kept[key], self.kept[key].encoded(question.vocabulary())
+            notices: list[str] = []
+            words = self.kept[key].encoded(question.vocabulary(), say=notices.append)
+            if len(words.classes) == 1:
+                notices.append(f"every pixel becomes {words.classes[0]!r}, {ALONE}")
+            return self.kept[key], words, [_for_the_page(sentence) for sentence in notices]
+
+
+def _for_the_page(sentence: str) -> str:
+    """With what the page calls things; of very long words both ends, since headers are short."""
+    said = sentence.replace(TYPED, CLICKED)
+    return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]}...{said[-LONGEST // 2 :]}"
 
 
 @dataclass(frozen=True)

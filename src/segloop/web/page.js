@@ -177,6 +177,7 @@ function show(told, sides) {
   size(told.size.width, told.size.height);
   for (const id of ["map-asked", "sliders", "found"]) $(id).hidden = false;
   for (const id of ["map-host", "wipe-label"]) $(id).hidden = !two;
+  $("notices").replaceChildren(...told.notices.map((text) => make("li", { textContent: `${text}.` })));
   $("threshold").disabled = !told.background;
   $("threshold-note").hidden = told.background;
   if (!told.background) $("threshold").value = 0;

@@ -1,9 +1,11 @@
 """`POST /segment`: a photo and words in, one file out; what OpenAPI says of it."""
 
+import json
 import re
 from collections.abc import Collection
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
@@ -42,6 +44,11 @@ _RECORD: dict[str, Any] = {
     "type": "object",
     "description": "format=json: share and confidence of each class, every setting. format=coco: a COCO object.",
 }
+NOTICES = "x-notices"
+_NOTICES = {
+    "description": "Sentences on words that may mislead: a JSON list, percent-encoded. Only where there are some.",
+    "schema": {"type": "string"},
+}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -51,6 +58,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             "image/png": _BYTES,
             "application/octet-stream": _BYTES,
         },
+        "headers": {NOTICES: _NOTICES},
     },
     **{
         code: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
@@ -70,8 +78,9 @@ def routes(desk: Desk) -> APIRouter:
         formats = desk.choices.formats
         name = wanted(request.query_params.get("format"), request.headers.get("accept", ""), formats)
         form, question = await asked(desk, request)
-        body = await desk.queue.do(partial(_made, desk, question, form.photo, name), partial(gone, request))
-        return Response(body, media_type=media_type(formats[name]))
+        body, notices = await desk.queue.do(partial(_made, desk, question, form.photo, name), partial(gone, request))
+        headers = {NOTICES: quote(json.dumps(notices, ensure_ascii=False))} if notices else {}
+        return Response(body, media_type=media_type(formats[name]), headers=headers)
 
     @router.get("/choices", summary="What can be asked for")
     async def choices() -> dict[str, Any]:
@@ -111,6 +120,6 @@ def wanted(name: str | None, accept: str, formats: Collection[str]) -> str:
     return next((ACCEPTED[kind] for kind in kinds if kind in ACCEPTED), "json")
 
 
-def _made(desk: Desk, question: Question, photo: Upload, name: str) -> bytes:
+def _made(desk: Desk, question: Question, photo: Upload, name: str) -> tuple[bytes, list[str]]:
     answer = answered(*desk.opened(question), photo, desk.limits)
-    return desk.choices.formats[name].encode(answer.result(question.threshold))
+    return desk.choices.formats[name].encode(answer.result(question.threshold)), list(answer.notices)

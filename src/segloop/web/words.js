@@ -25,7 +25,7 @@ export function chips(list, input, changed) {
   }
 
   function add(text) {
-    const parts = text.split(/[,;\n]/).map((part) => part.trim()).filter(Boolean);
+    const parts = text.split(/[,;，、；\n]/).map((part) => part.trim()).filter(Boolean);
     input.value = "";
     if (parts.length) set([...words, ...parts.filter((part) => !words.includes(part))]);
   }
@@ -35,7 +35,7 @@ export function chips(list, input, changed) {
     if (event.key === "Enter" && input.value.trim()) { event.preventDefault(); add(input.value); }
     if (event.key === "Backspace" && !input.value && words.length) set(words.slice(0, -1));
   });
-  input.addEventListener("input", () => { if (/[,;\n]/.test(input.value)) add(input.value); });
+  input.addEventListener("input", () => { if (/[,;，、；\n]/.test(input.value)) add(input.value); });
   input.addEventListener("blur", () => add(input.value));
 
   return { set, add, get: () => words };

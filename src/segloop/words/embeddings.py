@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ..common.files import regular, write_whole
 from ..common.records import constants_of
 from ..errors import ModelError, Notice, OptionError, SegloopError
-from .language import tell_of_language, tell_of_rest
+from .language import Say, noticed, tell_of_language, tell_of_rest, tell_of_signs
 from .rows import MEAN, RowStep, is_alone, step_name
 from .vocabulary import Vocabulary, check_number
 
@@ -59,11 +59,13 @@ def embed(
     cache_dir: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     step: RowStep = MEAN,
+    say: Say = noticed,
 ) -> Tensor:
     """The rows of all queries, from the cache (`cache_dir`, default `cache_root()`) or encoded: (Q, E) float32.
 
     `progress(done, total)` counts encoded queries; where they take long, a Notice says how long, and others how far
-    they are; so does one where photos will take long, and one for names that the encoder does not read to their end.
+    they are; so does one where photos will take long. What is to know of the words themselves, as of names that the
+    encoder does not read to their end, goes to `say`; it is a Notice, too, where nobody takes it.
     Rows that the vocabulary was given, or that this encoder and step have made, are returned as they are, and for given
     ones the encoder stays untouched. Raises VocabularyError for more classes than a label map holds, ModelError where
     the encoder returns no direction for a text, OptionError where the step returns none, or another shape.
@@ -76,11 +78,12 @@ def embed(
         warnings.warn(what, Notice, stacklevel=2)
     if vocabulary.embeddings is not None and vocabulary.is_given:
         return vocabulary.embeddings.float()
-    _tell_what_is_cut(vocabulary, encoder)
+    _tell_what_is_cut(vocabulary, encoder, say)
     if vocabulary.source is None:  # published lists are as they are
-        tell_of_rest(vocabulary.classes, vocabulary.words(), vocabulary.background)
+        tell_of_rest(vocabulary.classes, vocabulary.words(), vocabulary.background, say)
+        tell_of_signs(vocabulary.queries, say)
         if hasattr(encoder, "pieces"):  # of a model that was taught English
-            tell_of_language(vocabulary.queries, encoder.pieces)
+            tell_of_language(vocabulary.queries, encoder.pieces, say)
     cache = Cache(Path(cache_dir or cache_root()) / "text", encoder.fingerprint, vocabulary.templates, step)
     kept = _gathered(vocabulary.queries, cache, encoder, progress)
     table = torch.stack([kept[query] for query in vocabulary.queries])
@@ -183,19 +186,22 @@ def _gathered(
     return found | fresh
 
 
-def _tell_what_is_cut(vocabulary: Vocabulary, encoder: TextEncoder) -> None:
-    """A Notice for names too long to be read, whether their rows are kept or not; in the longest of the templates."""
+def _tell_what_is_cut(vocabulary: Vocabulary, encoder: TextEncoder, say: Say) -> None:
+    """A sentence for names too long to be read, whether their rows are kept or not; in the longest of the templates."""
     longest = max(vocabulary.templates, key=len)
     lost = encoder.tokens_cut([longest.replace("{}", query) for query in vocabulary.queries])
     cut = [(number, query) for number, query in zip(lost, vocabulary.queries, strict=True) if number]
     if not cut:
         return
     number, query = max(cut, key=lambda pair: pair[0])
-    what = f"the name {query if len(query) <= SHOWN else query[:SHOWN] + '...'!r} is longer than the model reads, "
+    context = getattr(encoder, "context", None)  # a family may not say it
+    read = f"the {context} tokens that the model reads" if context else "the model reads"
+    template = "" if longest == "{}" else "in its template "
+    what = f"the name {query if len(query) <= SHOWN else query[:SHOWN] + '...'!r} {template}is longer than {read}, "
     what += f"its last {number} tokens are cut" if number > 1 else "its last token is cut"
     others = f", and so are the ends of {len(cut) - 1} more" if len(cut) > 1 else ""
     remedy = "; say it in fewer words"
-    warnings.warn(what + others + remedy, Notice, stacklevel=3)
+    say(what + others + remedy)
 
 
 @dataclass

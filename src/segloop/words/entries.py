@@ -199,11 +199,18 @@ def _said(
     numbers: Sequence[int] | None,
     colours: Sequence[tuple[int, int | None]],
 ) -> str:
-    shown = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
+    shown = ", ".join(_whole(name) for name in names[:4]) + (" ..." if len(names) > 4 else "")
     with_colours = f"{', colours of label maps to be read' if colours else ''}"
     counted = f"{len(names)} class{'es' if len(names) > 1 else ''}{with_colours}"
     own = f"; label maps to be read have {numbers[0]} to {numbers[-1]} for them" if numbers else ""
     from_one = f"{own}, results 0 to {len(names) - 1}" if numbers else ""
     left = [written(colour) for colour, place in colours if place is None]
     void = f"; {' and '.join(left)} is no class" if left else ""
-    return f"{file} is read as {form}: {counted} ({shown}){from_one}{void}"
+    phrase = next((part.strip() for name in names for part in re.split("[=|]", name) if "," in part), None)
+    one = f'; "{phrase}" is one phrase, write | between synonyms' if phrase else ""
+    return f"{file} is read as {form}: {counted} ({shown}){from_one}{void}{one}"
+
+
+def _whole(name: str) -> str:
+    """A line of a class with quotes around each name that holds a comma, so that a list of them says which is which."""
+    return re.sub(r"[^\s=|][^=|]*,[^=|]*[^\s=|]", r'"\g<0>"', name)

@@ -1,4 +1,4 @@
-"""What CLIP can make of words: letters and languages that it was not taught, names that say only what is left."""
+"""What CLIP can make of words: letters and languages that it was not taught, signs, names that say what is left."""
 
 import re
 import unicodedata
@@ -7,6 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..errors import Notice
+
+Say = Callable[[str], None]
+
+
+def noticed(sentence: str) -> None:
+    """What is to know of words, as a Notice, where nobody takes it otherwise."""
+    warnings.warn(sentence, Notice, stacklevel=4)
+
 
 REST = {  # names that mean what no other class is
     *(
@@ -24,11 +32,15 @@ REST = {  # names that mean what no other class is
 }
 MANY_PIECES = 4  # tokens of one word; of 1337 words of the benchmarks' lists, 3 break into so many
 SHOWN = 3  # words that are told
+SLASH = re.compile(r"(?<=[^\W\d_]{2})\s*[/，、،；｜＝]\s*(?=[^\W\d_]{2})")  # between words, not as in "24/7" or "w/o"
+NUMBER = re.compile(r"\d+\s*[.:)]\s*(?=[^\W\d])")
 REMEDY = "where it is no English, which CLIP was taught, write the English words behind it"
 
 
-def tell_of_rest(labels: Sequence[str], words: Sequence[list[str]], background: Literal[0] | None) -> None:
-    """A Notice for a class that means everything else and is looked for by such a word, which no picture shows."""
+def tell_of_rest(
+    labels: Sequence[str], words: Sequence[list[str]], background: Literal[0] | None, say: Say = noticed
+) -> None:
+    """A sentence for a class that means everything else and is looked for by such a word, which no picture shows."""
     others = [
         name
         for place, (name, own) in enumerate(zip(labels, words, strict=True))
@@ -38,11 +50,23 @@ def tell_of_rest(labels: Sequence[str], words: Sequence[list[str]], background: 
         word = f"{others[0]!r}"
         what = f"{word} is looked for as that word, like any class, and does not mean what is left; leave it out and "
         what += f"add --background (in Python background=True), or say what it holds, as in {others[0]}=car|bus"
-        warnings.warn(what, Notice, stacklevel=3)
+        say(what)
 
 
-def tell_of_language(queries: Sequence[str], pieces: Callable[[list[str]], list[int]]) -> None:
-    """A Notice for words in other letters than Latin, and a hint for those that look like another language's.
+def tell_of_signs(queries: Sequence[str], say: Say = noticed) -> None:
+    """A sentence for a word with a sign that is meant for the reader: `grass/lawn`, `1. grass`."""
+    strange = [query for query in queries if SLASH.search(query) or NUMBER.match(query)]
+    if strange:
+        meant = SLASH.split(NUMBER.sub("", strange[0]))
+        remedy = f"write {meant[0]!r}"
+        if len(meant) > 1:
+            remedy = f"write {'|'.join(meant)!r} for names of one class, {', '.join(meant)!r} for classes of their own"
+        what = f"{_listed(strange)} {_are(strange)} looked for as a phrase, sign and all"
+        say(f"{what}; {remedy}")
+
+
+def tell_of_language(queries: Sequence[str], pieces: Callable[[list[str]], list[int]], say: Say = noticed) -> None:
+    """A sentence for words in other letters than Latin, and a hint for those that look like another language's.
 
     `pieces` says of each word how many tokens it breaks into, 0 where that says nothing. A word without marks and of
     few pieces is taken as English, whatever it is.
@@ -52,14 +76,14 @@ def tell_of_language(queries: Sequence[str], pieces: Callable[[list[str]], list[
         what = (
             f"CLIP was taught English, and {_listed(strange)} {_are(strange)} not in Latin letters: the mask is a guess"
         )
-        warnings.warn(f"{what}; write the English words behind it, {_example(strange[0])}", Notice, stacklevel=4)
+        say(f"{what}; write the English words behind it, {_example(strange[0])}")
     words = list(dict.fromkeys(word for query in queries if query not in strange for word in re.findall(r"\w+", query)))
     counts = pieces(words) if words else []
     pairs = zip(words, counts, strict=True)
     odd = [word for word, count in pairs if count >= MANY_PIECES or (count and not word.isascii())]
     if odd:
         what = f"{_listed(odd)} may not be English, by letters or rare syllables"
-        warnings.warn(f"{what}; {REMEDY}, {_example(odd[0])}", Notice, stacklevel=4)
+        say(f"{what}; {REMEDY}, {_example(odd[0])}")
 
 
 def is_in_other_letters(text: str) -> bool:

@@ -23,14 +23,16 @@ from .entries import (
     written,
 )
 from .lines import from_lines, lines_of
-from .tables import from_table
+from .tables import TABLES, from_table
 from .trees import LISTS, from_json, from_xml, from_yaml
 from .workbook import sheet_lines
 
 FIRST = re.compile(rf"({'|'.join(LISTS)})\s*:", re.IGNORECASE)
 OPEN_ALREADY = re.compile(r"/dev/(stdin$|fd/)|/proc/self/fd/")
 SEPARATORS = {"commas": ",", "semicolons": ";", "ends of lines": r"\r?(?:\n\r?)+"}  # of names on the command line
-NUMBERED = re.compile(r"\s*\d+\s*[:;)]\s*\S")
+NUMBERED = re.compile(r"\s*\d+\s*(?:[:;)]\s*\S|\.\s*[^\s\d])")
+COUNTED = re.compile(r"\s*(\d+)\s+[^\W\d]")
+COMMAS = str.maketrans("，、،；｜＝", ",,,;|=")  # as other keyboards write what parts names
 WORKBOOK = ".xlsx"
 LONGEST = 2**24  # bytes that are read of a pipe
 HEADING = re.compile(rf"({'|'.join(LISTS)})\s*:\s*([\[{{].*)?", re.IGNORECASE)  # of a list in YAML
@@ -39,23 +41,30 @@ HEADING = re.compile(rf"({'|'.join(LISTS)})\s*:\s*([\[{{].*)?", re.IGNORECASE)  
 def parse_classes(text: str) -> list[str]:
     """`"road, car|automobile"` -> `["road", "car | automobile"]`; `"Straße=road|street"` has a label.
 
-    Where there is no comma, semicolons or else lines separate names. Raises VocabularyError on an empty name, on
-    numbers beside names, and where two kinds of separators could mean two things.
+    Where there is no comma, semicolons or else lines separate names; full-width signs count as the plain ones. Raises
+    VocabularyError on an empty name, on numbers beside names, and where two kinds of separators could mean two things.
     """
+    text = text.translate(COMMAS)
     if not text.strip():
         raise VocabularyError("no class is named", 'write some, such as --classes "road, tree, sky"')
     if text.lstrip()[0] in "[{":
         remedy = 'write words and commas alone, "grass, sand", or give a file with --classes-file'
         raise VocabularyError("the classes look like a list of a program", remedy)
     parts = _names(text)
+    if not parts[-1].strip():  # what a shell makes of a list without quotes
+        what = f"the classes end in an empty name, behind {text.rstrip()[-1]!r}"
+        raise VocabularyError(what, 'put the list in quotes, as in --classes "grass, sand", or take the last sign away')
     _check_numbers(parts)
     return [line_of(*label_and_words(part, f"class {n}")) for n, part in enumerate(parts, 1)]
 
 
 def _check_numbers(parts: Sequence[str]) -> None:
-    """Raises VocabularyError for `0;grass` and `0: grass`, which are rows of a class file."""
+    """Raises VocabularyError for `0;grass`, `0: grass` and `1. grass`, which are rows of a class file."""
     numbers = [part for part in parts if part.strip().isdigit()]
     numbered = [part for part in parts if NUMBERED.match(part)]
+    counted = [int(match[1]) for part in parts if (match := COUNTED.match(part))]
+    if len(parts) > 1 and counted in (list(range(len(parts))), list(range(1, len(parts) + 1))):
+        numbered = list(parts)
     if (numbers and len(numbers) < len(parts)) or (numbered and len(numbered) == len(parts)):
         what = f"the classes have numbers among them ({(numbers or numbered)[0].strip()!r})"
         raise VocabularyError(what, "write words alone; rows of a number and a name are for a --classes-file")
@@ -132,7 +141,7 @@ def _form_of_file(path: str | PathLike[str], file: str) -> Form:
     if Path(file).suffix.lower() != WORKBOOK:
         return _form(_text(path), file)
     sheet, lines = sheet_lines(_data(path, "a class a row"), file)
-    form = from_table(lines, f"{file}.csv") or from_lines(lines, file)
+    form = from_table(lines, file) or from_lines(lines, file)
     return form.within(f"sheet {sheet!r} of a workbook, {form.said or 'one name a row'}")
 
 
@@ -151,7 +160,8 @@ def _form(text: str, file: str) -> Form:
     keys = any(HEADING.fullmatch(line.text) for line in lines) or FIRST.match(lines[0].text)
     if keys or (suffix in (".yaml", ".yml") and (listed or any(":" in line.text for line in lines))):
         return from_yaml(text, file)
-    return from_table(lines, file) or from_lines(lines, file)
+    form = from_table(lines, file) or from_lines(lines, file)
+    return form if form.said or suffix not in TABLES else form.within("one column without a heading")
 
 
 def _data(path: str | PathLike[str], holds: str) -> bytes:

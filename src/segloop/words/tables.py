@@ -1,6 +1,7 @@
 """Class lists as tables: a heading that says which column holds the name, the number, the colour."""
 
 import csv
+import re
 from collections.abc import Sequence
 
 from ..common.visible import plain
@@ -15,16 +16,23 @@ COLOURS = ("color", "colour", "rgb", "hex", "color rgb", "colour rgb")
 RGB = (("r", "g", "b"), ("red", "green", "blue"))
 USED = {*NAMES, *NUMBERS, *QUERIES, *COLOURS, *RGB[0], *RGB[1]}
 SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+TABLES = (".csv", ".tsv", ".xlsx")  # files of cells, whose first line may be a heading even alone
+HEADINGS = (
+    "call its columns name (or class, label), id (or index, value), query (or prompt, words), color (or rgb, hex)"
+)
 
 
 def from_table(lines: Sequence[Line], file: str) -> Form | None:
-    """A table with a heading understood; None where the first line is none. Raises VocabularyError."""
+    """A table with a heading understood; None where the first line is none.
+
+    Raises VocabularyError for a heading of other words, and for rows that do not fit it.
+    """
     if len(lines) < 2:
         return None
     for sign, name in SIGNS.items():
         heading = _cells(lines[0].text, sign)
         place = _name_place(heading, lines, sign)
-        alone = sign == "," and (heading[0] in ALONE or file.lower().endswith((".csv", ".tsv")))
+        alone = sign == "," and (heading[0] in ALONE or file.lower().endswith(TABLES))
         if place is not None and (len(heading) > 1 or alone):
             kind = f"a table with a heading, separated by {name}" if len(heading) > 1 else "one column with a heading"
             kind += ", the words to look for under a heading of their own" if set(QUERIES) & set(heading) else ""
@@ -32,7 +40,25 @@ def from_table(lines: Sequence[Line], file: str) -> Form | None:
             named = " and ".join(repr(word) for word in unused)
             kind += f", without its column{'s' * (len(unused) > 1)} {named}" if unused else ""
             return Form(kind, _rows(lines, sign, heading, place, file), any_numbers=True)
+        _check_heading(lines, sign, file)
     return None
+
+
+def _check_heading(lines: Sequence[Line], sign: str, file: str) -> None:
+    """Raises VocabularyError for words that seem to be a heading: above numbers or colours, or in a file of tables."""
+    heading, *rows = [_cells(line.text, sign, keep=True) for line in lines]
+    if len(heading) == 1 and sign == ",":  # bars part synonyms, and no class has a number as one
+        heading, *rows = [line.text.split("|") for line in lines]
+    like = all(re.search(r"[^\W\d]", cell) and not _is_value(cell) for cell in heading)
+    if not like or not all(len(row) == len(heading) > 1 for row in rows):
+        return
+    if file.lower().endswith(TABLES) or any(all(map(_is_value, column)) for column in zip(*rows, strict=True)):
+        what = f"the first line of {file} ({lines[0].text[:40]!r}) is no heading that is understood"
+        raise unclear(what, f"{HEADINGS}, with commas between them")
+
+
+def _is_value(cell: str) -> bool:
+    return cell.strip().isdigit() or colour_of(cell) is not None
 
 
 def _name_place(heading: Sequence[str], lines: Sequence[Line], sign: str) -> int | None:
@@ -59,9 +85,14 @@ def _rows(lines: Sequence[Line], sign: str, heading: Sequence[str], place: int, 
     made = []
     for line in lines[1:]:
         cells = _cells(line.text, sign, keep=True)
+        if not any(cells):
+            continue
         if len(cells) != len(heading):
             what = f"{line.where} of {file} has {len(cells)} columns, its heading {len(heading)}"
             raise unclear(what, "put quotes around names with separators in them")
+        if not cells[place]:
+            what = f"{line.where} of {file} has an empty cell under {heading[place]!r} ({line.text[:40]!r})"
+            raise unclear(what, "write what the class is called there, or take the row out")
         if number is not None and not cells[number].isdigit():
             raise unclear(f"{line.where} of {file} has no number ({cells[number]!r})", "number the classes from 0")
         paint = cells[colour] if colour is not None else [cells[column] for column in parts or ()]

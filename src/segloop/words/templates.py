@@ -1,6 +1,7 @@
 """The sentences that words are put into: a named set, one of your own, a file of them."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 from ..errors import VocabularyError, nearest
@@ -8,6 +9,7 @@ from .lists import template_sets
 from .read import read_lines
 
 MOST = 1000  # templates
+HOLDER = re.compile(r"\{[^{}]*\}|\[\w*\]|<\w*>|\$\{?\w+\}?|%s|_{2,}")  # what others write where the name goes
 
 
 def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -26,13 +28,21 @@ def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
     for template in templates:
         if not isinstance(template, str) or template.count("{}") != 1:
             what = f"the template {template!r} does not hold exactly one {{}}"
-            raise VocabularyError(what, 'write {} where the name goes, as in "a photo of a {}."')
+            raise VocabularyError(what, f"write {{}} where the name goes, as in {_mended(template)!r}")
     return templates
+
+
+def _mended(template: object) -> str:
+    """What was probably meant: {} instead of another placeholder, and once."""
+    mended = HOLDER.sub("{}", template) if isinstance(template, str) else ""
+    return mended if mended.count("{}") == 1 else "a photo of a {}."
 
 
 def _template_lines(given: str, known: Iterable[str]) -> list[str]:
     if given.lower().endswith(".txt") or os.path.isfile(given):
         return read_lines(given, "one template a line, {} in each")
+    if HOLDER.search(given) or " " in given.strip():  # a sentence, whose placeholder is another
+        return [given]
     what = f"there is no template set {given!r}"
     own = 'write {} for the name, as in "a photo of a {}.", or name a file of such lines'
     raise VocabularyError(what, f"{nearest(given, known)}; or {own}")
