@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 import models
 import textbook
 import textbook_corrclip
-from command import complaint
+from command import complaint, done, record
 from golden import MORE, Case, cases
 from segloop import Segmenter, Vocabulary
 from segloop.attention.corrclip import CorrCLIP, region_weights, spatial_blocks
@@ -97,18 +98,19 @@ def test_recorded_windows(case):
 @pytest.mark.parametrize("case", cases("H_masks/corrclip_photo"), ids=str)
 def test_recorded_photos(case):
     arrays, tolerance = case.arrays, case.manifest["tolerance"]
-    classes, voted = case.manifest["classes"], case.manifest["params"].pop("mask_vote")
-    segmenter = replace(case_segmenter(case, "corrclip"), masks=lambda photo, image: arrays["masks"])
+    classes, masks = case.manifest["classes"], {"masks": arrays["masks"]}
+    segmenter = case_segmenter(case, "corrclip")
     words = Vocabulary(
         [f"c{i}" for i in range(classes)],
         background=0 if segmenter.plan.deciding.background_threshold else None,
         embeddings=torch.from_numpy(arrays["text"]),
         query_index=torch.from_numpy(arrays["query_index"]),
     )
-    difference = np.abs(segmenter.cosines(arrays["photo"], words)[:, ::8, ::8].numpy() - arrays["scores"])
+    difference = np.abs(segmenter.cosines(arrays["photo"], words, **masks)[:, ::8, ::8].numpy() - arrays["scores"])
     assert difference.max() <= tolerance["scores_max_abs"]
     assert difference.mean() <= tolerance["scores_mean_abs"]
-    assert voted
+    labels = segmenter(arrays["photo"], words, **masks).labels
+    assert (labels == arrays["labels"]).mean() >= tolerance["label_agreement"]
 
 
 # --- the textbook ---
@@ -294,6 +296,26 @@ def test_without_masks_one_sentence_says_what_to_do(segment, street, root):
         vision = () if "naclip" in method else ("--vision", guide)
         told = complaint(segment(street, "--classes", "road, sky", *method, *vision))
         assert "needs the photo's regions; give --masks" in told
+
+
+def test_a_folder_of_masks_on_the_command_line(segment, street, meadow, root, tmp_path):
+    (tmp_path / "masks").mkdir()
+    for photo in (street, meadow):
+        image = np.array(Image.open(photo))
+        Image.fromarray(regions(photo, image).astype(np.uint8)).save(tmp_path / "masks" / f"{photo.stem}.png")
+    guide, out = ("--vision", models.folder(root, "dino")), tmp_path / "out"
+    words = ("--classes", "car, road, sky", "--masks", tmp_path / "masks", "--format", "json")
+    for host in ((), ("--host", "corrclip")):
+        method = host or ("--method", "corrclip")
+        done(segment(street, meadow, *words, *method, *guide, "--set", "spatial_weight=0.5", "--out", out / method[1]))
+        told = record(out / method[1] / "street")["settings"]
+        assert told["corrclip"] == {
+            "merge_distance": 0.2,
+            "spatial_weight": 0.5,
+            "semantic_weight": 0.5,
+            "unsegmented": "zero",
+        }
+        assert told["mask_vote"] is True and told["region_sharpness"] == 4.0 and told["vision_feature"] == "q+k"
 
 
 # --- photos ---
