@@ -9,6 +9,7 @@ import pytest
 
 from records import EIGHT, write_run
 from segloop.backbones.models import GUIDES, SIZES
+from segloop.common.keys import LARGE
 from segloop.report.cells import text
 from segloop.report.protocol import deviations
 from segloop.report.published import against_published, peers_table, published
@@ -47,7 +48,7 @@ def lines(*folders: Path) -> list[dict[str, str]]:
 
 def test_every_row_is_of_known_data_sets_and_backbones():
     for row in published():
-        assert set(row.mIoU) <= set(EIGHT)
+        assert set(row.mIoU) <= {*EIGHT, *LARGE}
         assert row.backbone in SIZES
         assert all(0 < value < 100 for value in row.mIoU.values())
 
@@ -56,6 +57,13 @@ def test_the_figures_of_fsa_are_marked_as_reconstructed_and_only_they():
     marked = {row.source.key for row in published() if row.source.reconstructed}
     assert marked == {"fsa-page"}
     assert all(row.source.note for row in published() if row.source.reconstructed)
+
+
+def test_every_kind_of_masks_is_a_source_of_its_own():
+    rows = [row for row in published() if row.method.startswith("corrclip") and row.source.key != "papers"]
+    assert len(rows) == 11 == len({(row.source.key, row.backbone) for row in rows})
+    assert all("masks" in row.source.title or "bank" in row.source.title for row in rows)
+    assert all(row.source.note for row in rows)
 
 
 def test_printed_averages_are_those_of_their_numbers():

@@ -196,14 +196,14 @@ def test_reference_positions_of_dino(guide):
     assert (guide("dino", "reference")(x) - guide("dino")(x)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("feature", ["q", "k", "v"])
+@pytest.mark.parametrize("feature", ["q", "k", "v", "q+k"])
 def test_projections_of_the_last_block_by_hand(guide, feature):
     x, model = pixels(2, 3, 32, 32), library("dino")
     entering = model(renormalise(x), output_hidden_states=True).hidden_states[-2]
     last = model.layers[-1]
     y = F.layer_norm(entering, (24,), last.layernorm_before.weight, last.layernorm_before.bias, 1e-12)
-    projection = getattr(last.attention, f"{feature}_proj")
-    expected = (y @ projection.weight.T + projection.bias)[:, 1:]
+    projections = [getattr(last.attention, f"{name}_proj") for name in feature.split("+")]
+    expected = sum(y @ projection.weight.T + projection.bias for projection in projections)[:, 1:]
     same_as_library(guide("dino", feature=feature)(x), expected, 4, 4)
 
 

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch.nn import functional as F
 
+from segloop.common.keys import EIGHT
 from segloop.errors import ModelError, Notice, VocabularyError
 from segloop.words import embeddings
 from segloop.words.embeddings import METADATA, cache_root, embed
@@ -123,6 +124,18 @@ def test_lists_of_lposs_keep_the_names_of_mmsegmentation():
 
 def test_a_list_without_a_methods_variant_gives_p():
     assert (variant_for("voc21", "LPOSS"), variant_for("ade847", "LPOSS")) == ("LPOSS", "P")
+
+
+@pytest.mark.parametrize("key", EIGHT)
+def test_lists_of_corrclip_say_people(key):
+    mine, second, plain = (benchmark_queries(key, variant) for variant in ("corrclip", "corrclip-v2", "P"))
+    changed = {old[0]: new for old, new in zip(plain, mine, strict=True) if old != new}
+    background = {"sky": [word for word in plain[0] if word != "bed"]} if key == "coco-object" else {}
+    assert changed == {"person": ["people"], **background}
+    differs = [(a, b) for a, b in zip(mine, second, strict=True) if a != b]
+    assert differs == ([(["people"], ["people, person"])] if key == "cityscapes" else [])
+    if key == "coco-object":
+        assert (len(mine[0]), sum(map(len, mine))) == (16, 96)
 
 
 def test_template_sets():

@@ -18,7 +18,7 @@ from .models import SIZES
 from .pixels import normalisation_of
 from .positions import PositionRule, resample_positions
 from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
-from .tower import Source
+from .tower import Beside, Source
 
 CLIP_WORDS = 49408  # of the tokenizer that CLIP came with; what a smaller one breaks says nothing of languages
 
@@ -118,9 +118,15 @@ class Clip:
         """Mixed values (B, h, N, d) -> tokens U (B, N, D): W_o, then [+ residual], then [+ MLP] (spec 2.1)."""
         return _finish(self.vision.encoder.layers[index], mixed, residual, mlp)
 
-    def cosines(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature."""
-        features = self.model.visual_projection(self.vision.post_layernorm(tokens)).float()
+    def cosines(self, tokens: Tensor, text: Tensor, beside: Beside = ()) -> Tensor:
+        """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature.
+
+        More tokens, each with its weight, join between the head's layer norm, which each has for itself, and P.
+        """
+        normed = self.vision.post_layernorm(tokens)
+        for weight, others in beside:
+            normed = normed + weight * self.vision.post_layernorm(others)
+        features = self.model.visual_projection(normed).float()
         length = features.norm(dim=-1, keepdim=True)
         cosines = features / length.clamp_min(1e-12) @ text.T
         self._check(text, length, cosines)

@@ -44,6 +44,9 @@ GUIDES = {
     "dino-b16": GuideRow("facebook/dino-vitb16", "dino", 16, "ViT-B/16, 768 channels: a quarter of the grid"),
     "dino16": GuideRow("facebook/dino-vitb16", "dino", 16, "the same as dino-b16, as lposs has it"),
     "dinov2": GuideRow("facebook/dinov2-with-registers-base", "dinov2", 14, "ViT-B/14, 4 registers: published"),
+    "dinov2-large": GuideRow(
+        "facebook/dinov2-with-registers-large", "dinov2", 14, "ViT-L/14, 4 registers: published, for corrclip-v2"
+    ),
     "dinov2-plain": GuideRow("facebook/dinov2-base", "dinov2", 14, "ViT-B/14 without registers"),
     "dinov3": GuideRow(
         "facebook/dinov3-vitb16-pretrain-lvd1689m",

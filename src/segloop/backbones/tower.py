@@ -1,6 +1,6 @@
 """What a CLIP's vision tower is to the rest: opened before its last block, whatever family it comes from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,10 @@ class Source:
     dtype: torch.dtype  # of the vision tower; text is float32
     positions: PositionRule = "exact"  # "published" for reference fidelity
     offline: bool = False  # never ask the hub
+
+
+Beside = Sequence[tuple[float, Tensor]]
+"""Weights, and tokens (B, N, D)."""
 
 
 class Tower(Protocol):
@@ -98,5 +102,8 @@ class Tower(Protocol):
     def close_block(self, mixed: Tensor, residual: Tensor | None, mlp: bool, index: int = -1) -> Tensor:
         """Mixed values (B, h, N, d) -> tokens (B, N, D): W_o, then [+ residual], then [+ MLP] (spec 2.1)."""
 
-    def cosines(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature."""
+    def cosines(self, tokens: Tensor, text: Tensor, beside: Beside = ()) -> Tensor:
+        """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature.
+
+        More tokens, each with its weight, join between the head's layer norm, which each has for itself, and P.
+        """

@@ -6,6 +6,7 @@ Every guide takes windows as the pipeline has them for its CLIP, and answers wit
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ class Guide:
     adapter: "Adapter"
     dtype: torch.dtype
     fidelity: Fidelity = "default"
-    feature: str = "tokens"  # DINO also has q, k and v
+    feature: str = "tokens"  # DINO also has q, k, v and q+k
 
     @property
     def kind(self) -> str:
@@ -97,7 +98,7 @@ def renormalise(pixels: Tensor, given: Normalisation = CLIP) -> Tensor:
 
 
 def _vit_features(guide: Guide, pixels: Tensor, rule: PositionRule) -> Tensor:
-    """A plain ViT, block by block: positions by our own rules, tokens in order, q, k or v of the last block.
+    """A plain ViT, block by block: positions by our own rules, tokens in order, q, k, v or q+k of the last block.
 
     Not the library's forward: its positions are not the published ones, and its MAE shuffles the tokens.
     """
@@ -111,7 +112,8 @@ def _vit_features(guide: Guide, pixels: Tensor, rule: PositionRule) -> Tensor:
     if guide.feature == "tokens":
         x = model.layernorm(last(x))
     else:
-        x = getattr(last.attention, f"{guide.feature}_proj")(last.layernorm_before(x))
+        y = last.layernorm_before(x)
+        x = reduce(torch.add, (getattr(last.attention, f"{name}_proj")(y) for name in guide.feature.split("+")))
     return _as_map(x[:, 1:], grid)
 
 
@@ -171,7 +173,7 @@ def _convolutions(fidelity: Fidelity) -> AbstractContextManager[None]:
 TIMM = "timm_wrapper"  # what the library calls a config in timm's style, which has no model_type
 UNTRAINED = "embeddings.mask_token"  # only training reads it
 ADAPTERS: dict[str, Adapter] = {
-    "vit": Adapter("dino", _loader("ViTModel", "pooler."), _dino, ("tokens", "q", "k", "v")),
+    "vit": Adapter("dino", _loader("ViTModel", "pooler."), _dino, ("tokens", "q", "k", "v", "q+k")),
     "dinov2": Adapter("dinov2", _loader("Dinov2Model", UNTRAINED), _dinov2),
     "dinov2_with_registers": Adapter("dinov2", _loader("Dinov2WithRegistersModel", UNTRAINED), _dinov2),
     "dinov3_vit": Adapter("dinov3", _loader("DINOv3ViTModel", UNTRAINED), _dinov2),
@@ -197,7 +199,7 @@ def load_guide(
         device: where the model goes; windows must come from there.
         dtype: what the model computes in; `reference` is float32 whatever is asked.
         fidelity: "reference" has DINO's published positions and MAE's dropped remainder.
-        feature: "tokens" (after the final norm); for DINO also "q", "k" or "v" of the last block.
+        feature: "tokens" (after the final norm); for DINO also "q", "k", "v" or "q+k" of the last block.
         offline: never ask the hub.
 
     Raises ModelError for what cannot be had or is no such model, OptionError for a feature that it does not have.

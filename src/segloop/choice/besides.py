@@ -6,6 +6,7 @@ from typing import Any
 from ..common.records import Constants, constants_of, switches_of
 from ..errors import OptionError
 from ..maps.refine import Switched
+from .guidance import Guidance
 
 DEFAULT_SAM = "sam"
 ON = {"refine": "sam", "presence_threshold": "0.5, or another probability"}  # what switches are switched on with, else
@@ -37,6 +38,13 @@ def sees_photos_twice(stages: Iterable[Any], steps: Iterable[Any]) -> bool:
 def in_whole_patches(stages: Iterable[Any]) -> bool:
     """Whether windows have to begin and end at patches of CLIP."""
     return any(getattr(stage, "in_whole_patches", False) for stage in stages)
+
+
+def refuse_view(called: str, guidance: Guidance | None, stages: Iterable[Any]) -> None:
+    """Raises OptionError for a vision model that would see whole photos for a method that joins what it sees."""
+    joined = any(hasattr(stage, "makes_one_map") for stage in stages) or in_whole_patches(stages)
+    if guidance and guidance.sees_photos and joined:
+        raise OptionError(f"vision_view=photo came with {called}, which joins windows itself", "leave it out")
 
 
 def refuse_idle(steps: Iterable[Switched], given: Constants) -> None:

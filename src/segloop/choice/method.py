@@ -28,12 +28,13 @@ class Method:
     synonyms_first: bool = False  # reference fidelity: a class takes its best synonym before the last resize (spec 2.8)
     sized_positions: bool = False  # reference fidelity: CLIP's positions by size, without the shift of spec 1.5
     cosines: bool = True  # what comes out, so that a scale made for cosines fits
-    guide: str | None = None  # the vision model that it reads beside CLIP's own grid; of one that is `alone`, its own
+    guide: str | None = None  # the vision model that it reads where none is named, also beside CLIP's own grid
     published: bool = True
     host: str | Variant | None = None  # whose attention it takes: a variant, by name or as it is, or a product
     purify: SFP | None = None  # what is done around that attention
     stages: tuple[Any, ...] = ()  # and behind it, before feedback: frozen records of constants that are `Stage`s
     alone: bool = False  # its stages go on no other host, and nothing but feedback goes on them
+    masks: bool = False  # whether it works on regions of masks, which somebody has to give
     by_size: Mapping[str, Mapping[str, Constants]] = field(default_factory=dict)  # by size of CLIP, then data set
 
     def constants(self, dataset: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .baselines import BASELINES, CLIP_THRESHOLDS
 from .lposs import LPOSS_PLUS_ROW, LPOSS_ROW
 from .method import PATCH, Method
 from .purifiers import SC_CLIP_ROW, SFP_ROW
+from .regional import CORRCLIP_ROW, CORRCLIP_V2_ROW
 from .resclip import RESCLIP_ROW
 from .spliced import TRIDENT_ROW
 
@@ -26,6 +27,8 @@ _ROWS: dict[str, Method] = {
     "lposs": LPOSS_ROW,
     "lposs+": LPOSS_PLUS_ROW,
     "trident": TRIDENT_ROW,
+    "corrclip": CORRCLIP_ROW,
+    "corrclip-v2": CORRCLIP_V2_ROW,
 }
 
 PRODUCT = Method(

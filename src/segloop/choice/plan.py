@@ -7,16 +7,16 @@ from typing import Any
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.types import Attention
-from ..attention.variants import VARIANTS
+from ..attention.variants import VARIANTS, Variant
 from ..backbones.proposals import Proposing
 from ..common.records import Constants, constants_of, override, require_finite, share_out
-from ..common.visible import plain
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep, Switched
 from ..maps.relabel import LABEL_STEPS, LabelStep
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
 from .baselines import PROXY_HOST
-from .besides import affinity_of, refuse_idle
+from .besides import affinity_of, refuse_idle, refuse_view
+from .guidance import Guidance
 from .method import Method
 from .methods import METHODS, THRESHOLDS
 from .naming import Choice, attention_of, known_dataset, recipe_of, surroundings_of
@@ -28,19 +28,6 @@ LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
 HUGE = "ViT-H/14"
 NAMED = ("method", "host", "vision", "affinity")  # that a model's folder may name
 RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabulary", "rows", "pixels"}  # of a record
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """What is asked of a vision model, where the method reads its features."""
-
-    vision_feature: str = "tokens"  # tokens, q, k or v
-
-    def __post_init__(self) -> None:
-        if self.vision_feature not in ("tokens", "q", "k", "v"):
-            raise OptionError(
-                f"vision_feature={plain(self.vision_feature)} is not possible", "it must be tokens, q, k or v"
-            )
 
 
 @dataclass(frozen=True)
@@ -137,7 +124,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
         named = {**dict.fromkeys(NAMED), "method": recipe.method}
     method, host_name, host, row = attention_of(choice, named)
     row = METHODS[recipe.method] if recipe else row
-    guide = DEFAULT_GUIDE if host.variant.on_guide_grid and not host.row.alone else host.row.guide
+    guide = host.row.guide or (DEFAULT_GUIDE if host.variant.on_guide_grid else None)
     if choice.vision and not host.may_read_guide:
         what = f"vision model {choice.vision} came with method {host_name or method}, which no guide serves"
         raise OptionError(what, f"leave it out, or take {PROXY_HOST}, alone or as the host")
@@ -167,6 +154,7 @@ def resolve(choice: Choice, folder: Constants | None = None) -> Plan:
     plan = replace(plan, affinity=sam)
     refuse_idle(plan.steps, choice.overrides)
     _refuse_deaf(plan)
+    refuse_view(plan.host or plan.method, plan.guidance, plan.stages)
     refuse_scores(plan.method, plan.row, plan.map_steps)
     for record in _parts(plan).values():
         require_finite(record)
@@ -228,8 +216,8 @@ def shared_constants() -> dict[str, Any]:
 
 def known_constants() -> dict[str, Any]:
     """What a setting that a record does not name was, as `describe` writes them: every known constant's default."""
-    own = _flat(Guidance(), *(row.attention for row in VARIANTS.values()), *ROWS.values())
-    stages = [_by_name(row.stages) for row in METHODS.own.values()]
+    own = _flat(Guidance(), *(row.attention for row in _attentions().values()), *ROWS.values())
+    stages = [_by_name(row.stages) for row in reversed([*METHODS.own.values()])]
     nested = {"feedback": FSA(), "purify": SFP(), **{name: one for row in stages for name, one in row.items()}}
     return {**shared_constants(), **own, **{name: constants_of(record) for name, record in nested.items()}}
 
@@ -238,10 +226,16 @@ def _flat(*records: Any) -> dict[str, Any]:
     return {name: value for record in records for name, value in constants_of(record).items()}
 
 
+def _attentions() -> dict[str, Variant]:
+    """Attentions by the name of the method that they are: those of VARIANTS, and those that rows bring."""
+    brought = {name: row.host for name, row in METHODS.own.items() if isinstance(row.host, Variant)}
+    return {**dict(reversed([*brought.items()])), **VARIANTS}
+
+
 def _owners() -> dict[str, tuple[str, str]]:
     """Constants that only some methods have -> whose they are, and how to get one that has them."""
     found: dict[str, tuple[str, str]] = {}
-    for name, row in VARIANTS.items():
+    for name, row in _attentions().items():
         found |= dict.fromkeys(constants_of(row.attention), (name, f"add --method {name}, or --host {name}"))
     for name, step in ROWS.items():
         found |= dict.fromkeys(constants_of(step), (f"rows {name}", f"add --set rows={name}"))

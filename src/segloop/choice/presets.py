@@ -90,5 +90,6 @@ def preset(name: str) -> Preset:
 
 
 def every_method(feedback: bool = False) -> list[str]:
-    """All methods that stand alone, what `--methods all` means, or those of them that feedback can be put on."""
-    return [name for name, row in METHODS.items() if name != "fsa" and (row.takes_feedback or not feedback)]
+    """All methods that stand alone and need no masks, what `--methods all` means, or those that take feedback."""
+    rows = {name: row for name, row in METHODS.items() if name != "fsa" and not row.masks}
+    return [name for name, row in rows.items() if row.takes_feedback or not feedback]

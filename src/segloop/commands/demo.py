@@ -132,7 +132,7 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
             looks_whole=takes_affinity(name, None),
         )
         for name, row in METHODS.items()
-        if name != "fsa"
+        if name != "fsa" and not row.masks
     ]
     rows += [Attention(name, "a product, no residual, no MLP") for name in EXAMPLES]
     opened = first.plan.vision

@@ -72,7 +72,7 @@ class Asked:
     fsa: Annotated[str, typer.Option("--fsa", help="With --methods: off, on, or off,on.")] = "off"
     names: Annotated[
         str | None,
-        typer.Option("--names", help="Variant of the class list: P, S, SFP, clear, LPOSS; by default the method's."),
+        typer.Option("--names", help="Class list: P, S, SFP, clear, LPOSS, corrclip(-v2); by default the method's."),
     ] = None
     templates: options.Templates = "openai80"
     split: Annotated[str | None, typer.Option("--split", help="Another split, such as train, or a list file.")] = None

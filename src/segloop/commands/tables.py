@@ -1,10 +1,13 @@
 """`segloop methods`, `models`, `datasets`: what can be chosen."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..common import console
 from ..common.console import friendly
 from . import options
+
+if TYPE_CHECKING:
+    from ..choice.method import Method
 
 
 def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
@@ -15,13 +18,14 @@ def methods(json_lines: options.Json = False, debug: options.Debug = False) -> N
         from ..choice.presets import PRESETS, every_method
 
         kept = {name: row.variant(name) for name, row in METHODS.items()}
-        hosts = [*every_method(feedback=True), *EXAMPLES]
-        guides = {name: row.hub for name, row in GUIDES.items()}
+        hosts = [*every_method(feedback=True), *(name for name, row in METHODS.items() if row.masks), *EXAMPLES]
+        guides = {name: _guides(row) if row.needs_guide(name) else {} for name, row in METHODS.items()}
         rows = [
             {"method": name, "summary": row.summary, "residual": kept[name].residual, "mlp": kept[name].mlp}
             | {"class_list": row.names, "recipes": f"{name}/<data set>", "source": row.source}
             | {"uses": row.uses, "cost": row.cost}
-            | {"hosts": hosts if name == "fsa" else [], "vision": guides if row.needs_guide(name) else {}}
+            | {"hosts": hosts if name == "fsa" else [], "vision": guides[name]}
+            | {"masks": row.masks}
             for name, row in METHODS.items()
         ]
         if options.as_lines(rows, json_lines):
@@ -65,6 +69,14 @@ def _settings() -> dict[str, list[str]]:
         "under sfp": [*constants_of(SFP())],
         "of records": sorted(RESERVED.difference(shared)),
     }
+
+
+def _guides(method: "Method") -> dict[str, str]:
+    """Short names of the vision models that have what a method reads, and their hub ids."""
+    from ..backbones.models import GUIDES
+
+    of_dino = method.defaults.get("vision_feature", "tokens") != "tokens"
+    return {name: row.hub for name, row in GUIDES.items() if row.kind == "dino" or not of_dino}
 
 
 def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:

@@ -208,14 +208,13 @@ def window_seen(
     sides: Sides, ready: Photo, window: Window, places: Sequence[Spot], text: Tensor, vocabulary: Vocabulary
 ) -> tuple[list[Seen], float]:
     """Rows of the patches that are looked at in one window, and the share of its pairs that pruning keeps."""
-    pixels = ready.windows[window.number][None]
     patches = [spot.number(window.grid) for spot in places]
-    opened = sides.fsa.network.opened(pixels, text)
+    opened = sides.fsa.network.window(ready, window.number, text)
     first = opened.block.first_patch
     rows = rows_of(sides.feedback, opened.block, opened.mix, opened.readout, patches)
     host, host_cosines = rows.host, rows.host_cosines
     if sides.feedback.feedback_layers > 1:  # the host alone has other tokens in its last block
-        alone = sides.host.network.opened(pixels, text)
+        alone = sides.host.network.window(ready, window.number, text)
         host = matrix_rows(alone.mix, alone.block, [patch + first for patch in patches])
         host_cosines = alone.cosines().flatten(2)[0].T
     rule = sides.host.rule(vocabulary)

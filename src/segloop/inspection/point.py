@@ -35,7 +35,7 @@ def look_at(sides: Sides, photo: Any, vocabulary: Vocabulary, point: Point) -> P
     ready = sides.host.prepare(photo)
     check_points([point], ready.target)
     text = sides.host.text(vocabulary)
-    grid = sides.fsa.network.opened(ready.windows[:1], text).block.grid
+    grid = sides.fsa.network.window(ready, 0, text).block.grid
     windows = windows_of(ready, grid)
     spot = place(ready, windows, point, "as asked")
     window = windows[spot.window]

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import dropwhile, islice
+from math import lcm
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..attention.affinity import Trident
+from ..attention.corrclip import CorrCLIP
 from ..attention.feedback import FSA
 from ..attention.purify import SFP
 from ..attention.resclip import ResCLIP
@@ -24,12 +26,15 @@ from ..common.world import recorded
 from ..errors import OptionError, UserError
 from ..images import patched_size
 from ..maps.propagation import PatchGraph
+from .branched import Branching
 from .fed import Fed
+from .photowide import window_features
 from .propagated import Propagated
 from .purified import Purified
 from .rescued import Rescued
 from .spliced import Spliced
 from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last
+from .steps import Cut
 from .whole import Joint, Whole, joint_of, windows_alone
 
 PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
@@ -41,6 +46,7 @@ STAGES: Mapping[type, Callable[[Any], Any]] = {
     ResCLIP: Rescued,
     PatchGraph: Propagated,
     Trident: Spliced,
+    CorrCLIP: Branching,
     FSA: Fed,
 }
 """The stage that a record of constants stands for; any other record of a plan is a stage itself."""
@@ -94,26 +100,48 @@ class Network:
             return None
         return partial(patched_size, patch=self.clip.patch, least=self.plan.geometry.crop)
 
+    @property
+    def _sees_photos(self) -> bool:
+        return self.plan.guidance is not None and self.plan.guidance.sees_photos
+
+    @property
+    def multiple(self) -> int:
+        """Pixels, of windows that both networks see whole, or one grid would be stretched over the other."""
+        guide = None if self._sees_photos else self.guide
+        return lcm(self.clip.patch, guide.multiple) if guide else self.clip.patch
+
+    @property
+    def guides(self) -> Callable[[Cut], Tensor] | None:
+        """What the guide says of a photo, cut with its windows: (n, C, h, w). None where it looks at windows."""
+        if not self._sees_photos or self.guide is None:
+            return None
+        return partial(window_features, self.guide, self.clip, self.plan.geometry.long_side)
+
     @torch.no_grad()
-    def logits(self, pixels: Tensor, text: Tensor, regions: Tensor | None = None) -> Tensor:
+    def logits(
+        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None, features: Tensor | None = None
+    ) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
         `regions` are ids of the pixels, (B, H, W) int64; a method over the whole photo takes each window as one.
+        `features` (B, C, H', W') are what a guide would say.
         Raises UserError for other shapes, OptionError where an attention of your own changes the shape of values.
         """
-        found = self.windows(pixels, text, regions)
+        found = self.windows(pixels, text, regions, features)
         if self.joint is None:
             return found
         alone = windows_alone(pixels, found, text.to(found.device, torch.float32), self.clip, regions)
         return torch.cat([self.joined(one) for one in alone])
 
     @torch.no_grad()
-    def windows(self, pixels: Tensor, text: Tensor, regions: Tensor | None = None) -> Tensor:
+    def windows(
+        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None, features: Tensor | None = None
+    ) -> Tensor:
         """Cosines as of `logits`, or what windows hand over to a method over the whole photo: (B, C, h, w)."""
         if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
             what = f"of shape {tuple(pixels.shape)}" if isinstance(pixels, Tensor) else f"as {type(pixels).__name__}"
             raise UserError(f"pixels came {what}", "give a tensor (B, 3, H, W), CLIP-normalised")
-        batch, states, features = self.encoded(pixels, text, regions)
+        batch, states, features = self.encoded(pixels, text, regions, features)
         together = _samples_together(batch.grid, features, gather_needs(self.stages, self.clip.depth))
         found = []
         for start in range(0, max(1, len(pixels)), together):
@@ -149,7 +177,9 @@ class Network:
         return found.cosines()
 
     @torch.no_grad()
-    def opened(self, pixels: Tensor, text: Tensor) -> Opened:
+    def opened(
+        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None, features: Tensor | None = None
+    ) -> Opened:
         """What `logits` works on, before feedback, to be looked at; all samples at once, so give few.
 
         Raises OptionError for a method over the whole photo.
@@ -158,19 +188,26 @@ class Network:
             name = self.plan.host or self.plan.method
             what = f"method {name} joins the windows of a photo, and no window has an attention of its own"
             raise OptionError(what, "look at another method")
-        batch, states, features = self.encoded(pixels, text)
+        batch, states, features = self.encoded(pixels, text, regions, features)
         opened = open_last(batch, states, features)
         for stage in self.stages:
             opened = opened if isinstance(stage, Fed) else stage(opened)
         return opened
 
+    def window(self, photo: Cut, number: int, text: Tensor) -> Opened:
+        """What one window of a photo is worked on as, before feedback. Raises as `opened`."""
+        some = slice(number, number + 1)
+        regions, features = photo.window_regions, self.guides(photo) if self.guides else None
+        beside = (None if one is None else one[some] for one in (regions, features))
+        return self.opened(photo.windows[some], text, *beside)
+
     def encoded(
-        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None
+        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None, features: Tensor | None = None
     ) -> tuple[Batch, States, Tensor | None]:
         """What the networks say before the last block: states of earlier blocks, and the guide's features.
 
         (B, 3, H, W), (Q, E), ids (B, H, W) -> the batch, {number: (B, [1+]N, D)} as the stages need them, and
-        (B, C, H', W') or None.
+        (B, C, H', W') or None; `features` are taken where they are given.
         """
         tower = self.clip
         needs = gather_needs(self.stages, tower.depth)
@@ -178,7 +215,8 @@ class Network:
         regions = None if regions is None else regions.to(tower.device)
         seen = self.seen(pixels)
         batch = Batch(tower, tower.grid(seen), text, seen, regions)
-        return batch, self.states(batch, seen, needs), self.features(pixels)
+        features = self.features(pixels) if features is None else features.to(tower.device)
+        return batch, self.states(batch, seen, needs), features
 
     def seen(self, pixels: Tensor) -> Tensor:
         """Windows (B, 3, H, W) as CLIP is given them: as they are, or with black up to whole patches."""

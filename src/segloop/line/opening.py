@@ -82,9 +82,9 @@ def _check_windows(plan: Plan, clip: Tower, guide: Guide | None) -> None:
 
 def cutting(network: Network, fidelity: Fidelity, reading: Reading) -> tuple[int, int, Reading, Normalisation]:
     """What windows are padded to a multiple of, the least side of a photo, how pixels are read and normalised."""
-    plan, patch, guide, how = network.plan, network.clip.patch, network.guide, (reading, network.clip.normalisation)
-    if fidelity == "default":  # both networks see the whole window, or one grid is stretched over the other
-        return lcm(patch, guide.multiple) if guide else patch, patch, *how
+    plan, patch, how = network.plan, network.clip.patch, (reading, network.clip.normalisation)
+    if fidelity == "default":
+        return network.multiple, patch, *how
     published = patch if plan.row.pad == PATCH else max(1, plan.row.pad)
     return published if plan.geometry.crop else 1, 1, *how
 

@@ -134,7 +134,8 @@ def _patches(tower: Tower, x: Tensor) -> Tensor:
 def _reopened(opened: Opened, tokens: Tensor) -> LastBlock:
     """The last block for other patches (B, N, D) of the working grid, without a class token."""
     block = opened.batch.tower.open_block(tokens, opened.block.grid)
-    return replace(block, has_class_token=False, guide=opened.block.guide, x=tokens)
+    guide, regions = opened.block.guide, opened.block.regions
+    return replace(block, has_class_token=False, x=tokens, guide=guide, regions=regions)
 
 
 def _placed_rows(opened: Opened, weights: Tensor) -> Tensor:

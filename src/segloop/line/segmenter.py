@@ -237,7 +237,7 @@ class Segmenter:
 
         A method over the whole photo may give one tile of all of it; `layout` tells where tiles lie.
         """
-        found = tiles(photos, lambda windows, ids: self.network.windows(windows, text, ids), self.batch)
+        found = tiles(photos, partial(self.network.windows, text=text), self.batch, self.network.guides)
         if self.network.joint is None:
             return found
         text = text.to(self.clip.device, torch.float32)

@@ -55,8 +55,12 @@ class BlockReadout:
 
     def __call__(self, mixed: Tensor) -> Tensor:
         """(B, h, N, d), patches only -> (B, N, Q) float32."""
+        return self.clip.cosines(self.tokens(mixed), self.text)
+
+    def tokens(self, mixed: Tensor) -> Tensor:
+        """What the head reads: (B, h, N, d), patches only -> (B, N, D)."""
         tokens = self.clip.close_block(mixed, self.residual, self.mlp, self.index)
-        return self.clip.cosines(self.finish(tokens) if self.finish else tokens, self.text)
+        return self.finish(tokens) if self.finish else tokens
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,11 @@ class Opened:
 
     def earlier(self, number: int) -> LastBlock:
         """Block `number`, from 1, opened on the working grid. A stage asks for it by `Needs(blocks=...)`."""
-        x, tower = self.states[number - 1], self.batch.tower
-        block = tower.open_block(x, self.batch.grid, number - 1)
+        return self.opened_for(self.states[number - 1], number - 1)
+
+    def opened_for(self, x: Tensor, index: int = -1) -> LastBlock:
+        """A block (-1: the last) opened for an input (B, [1+]N, D) on the tower's grid; on the working grid."""
+        block = self.batch.tower.open_block(x, self.batch.grid, index)
         if self.block.grid == self.batch.grid and self.block.has_class_token == block.has_class_token:
             return block
         return _moved(replace(block, x=x), self.block.grid)
@@ -221,8 +228,16 @@ class OnGuideGrid:
 
     def __call__(self, opened: Opened) -> Opened:
         """Moves the block, and its input where that is kept. Raises OptionError where there is no guide."""
-        moved = replace(opened, block=on_guide_grid(opened.block))
+        block = opened.block
+        if block.guide is not None and self.constants.sees_photos:
+            block = replace(block, guide=resample(block.guide, finer(opened.batch.grid)))
+        moved = replace(opened, block=on_guide_grid(block))
         return replace(moved, tokens=moved.place(opened.tokens)) if opened.around.residual else moved
+
+
+def finer(grid: tuple[int, int]) -> tuple[int, int]:
+    """The grid that a guide of the whole photo lies on, of CLIP's own: two cells a patch and axis (spec 2.11.8)."""
+    return 2 * grid[0], 2 * grid[1]
 
 
 def on_guide_grid(block: LastBlock) -> LastBlock:

@@ -135,13 +135,20 @@ def _with_regions(photo: Photo, regions: np.ndarray) -> Photo:
         raise ImageError(what + "x".join(map(str, photo.target)), remedy)
     regions = regions.astype(np.int64)
     resized = torch.from_numpy(regions[np.ix_(*map(nearest_index, photo.target, photo.size))])
+    resized = resized.clamp_min(0)  # MARGIN is below
     return replace(photo, regions=regions, window_regions=cut_ids(resized, photo.where, MARGIN))
 
 
-def tiles(photos: Sequence[Cut], network: Callable[[Tensor, Tensor | None], Tensor], batch: int) -> list[Tensor]:
+def tiles(
+    photos: Sequence[Cut],
+    network: Callable[..., Tensor],
+    batch: int,
+    guides: Callable[[Cut], Tensor] | None = None,
+) -> list[Tensor]:
     """Windows of all photos through `network`: (n, Q, h', w') for each photo.
 
-    It takes windows (b, 3, h, w) and their regions (b, h, w), or None where no masks came, and gives (b, Q, h', w').
+    It takes windows (b, 3, h, w), their `regions` (b, h, w), or None where no masks came, and `features`, of what
+    `guides` gives of each photo's windows, (n, C, h, w); it gives (b, Q, h', w').
     Windows of one size share batches, whichever photo they come from; those of a batch are asked for together.
     """
     logits: list[list[Tensor]] = [[] for _ in photos]
@@ -151,9 +158,11 @@ def tiles(photos: Sequence[Cut], network: Callable[[Tensor, Tensor | None], Tens
         windows = chain.from_iterable(photos[i].windows for i in members)
         masked = [found for i in members if (found := photos[i].window_regions) is not None]
         regions = torch.cat(masked) if masked else None
+        features = torch.cat([guides(photos[i]) for i in members]) if guides else None
         for start in range(0, len(owners), batch):
-            some = torch.stack(list(islice(windows, batch)))
-            made = network(some, None if regions is None else regions[start : start + batch])
+            some, part = torch.stack(list(islice(windows, batch))), slice(start, start + batch)
+            beside = {"regions": regions, "features": features}
+            made = network(some, **{name: None if one is None else one[part] for name, one in beside.items()})
             for owner, tile in zip(owners[start : start + batch], made, strict=True):
                 logits[owner].append(tile)
     return [torch.stack(found) for found in logits]

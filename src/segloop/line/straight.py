@@ -29,8 +29,9 @@ def straight_line(segmenter: Segmenter, photo: Any, vocabulary: Vocabulary) -> T
     text = embed(vocabulary, network.clip, step=plan.rows)  # 0: (Q, E) unit rows, one a query of all templates
     ready = segmenter.prepare(photo)  # 1 to 3: read, resized, cut: ready.windows (n, 3, height, width)
 
+    whole = network.guides(ready) if network.guides else None  # a guide that looks at the whole photo, cut likewise
     windows = ready.windows, text, ready.window_regions  # regions where masks came, else None
-    batch, states, features = network.encoded(*windows)  # 4 and 5: (n, 1 + N, D) by block, (n, C, H', W')
+    batch, states, features = network.encoded(*windows, whole)  # 4 and 5: (n, 1 + N, D) by block, (n, C, H', W')
     opened = open_last(batch, states, features)  # 7: q, k, v (n, h, 1 + N, d) of the last block
     for stage in network.stages:  # 8: host attention and guide grid; 6: SFP; 9: FSA
         opened = stage(opened)

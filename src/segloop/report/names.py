@@ -27,6 +27,8 @@ METHODS = {  # in the papers' order; the rest follows by name
     "lposs": "LPOSS",
     "lposs+": "LPOSS+",
     "trident": "Trident",
+    "corrclip": "CorrCLIP",
+    "corrclip-v2": "CorrCLIP v2",
 }
 BACKBONES = {name.split("/")[-1]: row.size for name, row in MODELS.items() if row.size}
 HUB_IDS = {row.hub: name for name, row in reversed(GUIDES.items())}  # of two names, the first

@@ -105,8 +105,9 @@ class Vocabulary:
     ) -> Vocabulary:
         """The published list of a data set, word for word (spec 0.5), under the data set's own names (spec 7).
 
-        `variant` is P, S, SFP, clear or LPOSS. Unlike a user's list it may repeat a word: coco-object has "bed" as
-        a class and in its background. `key` may also be a JSON file of your own, written as those of `classes` are.
+        `variant` is P, S, SFP, clear, LPOSS, corrclip or corrclip-v2. Unlike a user's list it may repeat a word:
+        coco-object has "bed" as a class and in its background. `key` may also be a JSON file of your own, written as
+        those of `classes` are.
         Raises VocabularyError.
         """
         words = benchmark_queries(key, variant)
