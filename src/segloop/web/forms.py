@@ -1,8 +1,10 @@
-"""A form as it is sent: read within its limits, taken apart in memory."""
+"""A form as it is sent, or an object in JSON: read within its limits, taken apart in memory."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -37,11 +39,9 @@ async def form_of(request: Request, limits: Limits) -> Form:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(NO_FORM, "this is no form", SEND)
     try:
-        body = await asyncio.wait_for(_body(request, limits), limits.upload_seconds)
+        body = await _in_time(request, limits, limits.upload + BESIDE)
         parser = InMemory(request.headers, _once(body), max_files=1, max_fields=FIELDS, max_part_size=BESIDE)
         form = await parser.parse()
-    except asyncio.TimeoutError:  # in Python 3.10 not yet TimeoutError itself
-        raise Refusal(SLOW, f"the photo took longer than {limits.upload_seconds:g} seconds", "try again") from None
     except MultiPartException as error:
         raise Refusal(MALFORMED, f"the form is broken: {error.message.rstrip('.')}", SEND) from error
     except (ValueError, KeyError, UnicodeError) as error:
@@ -58,9 +58,27 @@ async def form_of(request: Request, limits: Limits) -> Form:
     return Form(photo or checked(None, b"", limits), fields)
 
 
-async def _body(request: Request, limits: Limits) -> bytes:
+async def object_of(request: Request, limits: Limits, photos: int = 1) -> dict[str, Any]:
+    """An object in JSON, with room for so many photos in base64. Raises Refusal for what is none, or too large."""
+    body = await _in_time(request, limits, photos * (2 * limits.upload + BESIDE))
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(MALFORMED, "the body is no JSON", "send an object, as /docs has it") from error
+    if not isinstance(found, dict):
+        raise Refusal(MALFORMED, "the body is no object of JSON", "send an object, as /docs has it")
+    return found
+
+
+async def _in_time(request: Request, limits: Limits, most: int) -> bytes:
+    try:
+        return await asyncio.wait_for(_body(request, limits, most), limits.upload_seconds)
+    except asyncio.TimeoutError:  # in Python 3.10 not yet TimeoutError itself
+        raise Refusal(SLOW, f"the photo took longer than {limits.upload_seconds:g} seconds", "try again") from None
+
+
+async def _body(request: Request, limits: Limits, most: int) -> bytes:
     """All of it; of one that is too large, some is read and nothing kept."""
-    most = limits.upload + BESIDE
     length = request.headers.get("content-length", "")
     parts, size = [], 0
     if length.isdigit() and int(length) > DRAINED * most:
