@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer.main
+from PIL import Image
 
 from segloop.cli import app
+from test_examples import clip
+from test_geo import AT, scene
 from trees import make
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +57,14 @@ def here(tmp_path, photos, drawn, monkeypatch) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(photos / "street.jpg", tmp_path / name)
     (tmp_path / "words.txt").write_text("road\nsky\n")
+    (tmp_path / "frames").symlink_to(tmp_path / "photos")
+    clip(tmp_path / "clip.mp4")
+    scene(
+        tmp_path / "scene.tif",
+        np.asarray(Image.open(photos / "street.jpg").convert("RGB")),
+        crs="EPSG:32633",
+        transform=AT,
+    )
     make(tmp_path / "DIR/VOCdevkit/VOC2012", "voc21", ["a", "b"])
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
