@@ -58,6 +58,8 @@ def here(tmp_path, photos, drawn, monkeypatch) -> Path:
         shutil.copy(photos / "street.jpg", tmp_path / name)
     (tmp_path / "words.txt").write_text("road\nsky\n")
     (tmp_path / "frames").symlink_to(tmp_path / "photos")
+    (tmp_path / "mine").symlink_to(drawn)
+    (tmp_path / "idea.py").symlink_to(ROOT / "examples/idea.py")
     clip(tmp_path / "clip.mp4")
     scene(
         tmp_path / "scene.tif",
@@ -109,6 +111,12 @@ def test_python(here, toy_clip, mark, place, body):
     values = torch.randn(1, 2, 9, 4, generator=torch.Generator().manual_seed(0))
     given = {"mix": lambda values: values, "values": values, "readout": lambda mixed: mixed.transpose(1, 2).flatten(2)}
     exec(code, given)
+
+
+def test_the_attention_of_the_pages_is_the_example():
+    (shown,) = (body for _, place, body in PYTHON if place.startswith("methods.md") and "# idea.py" in body)
+    example = (ROOT / "examples/idea.py").read_text()
+    assert example.endswith(shown.removeprefix("# idea.py\n"))
 
 
 def test_marks_are_known_and_counted():

@@ -1,22 +1,36 @@
 """`segloop methods`, `models`, `datasets`: what can be chosen."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ..common import console
 from ..common.console import friendly
+from ..errors import OptionError, nearest
 from . import options
 
 if TYPE_CHECKING:
     from ..choice.method import Method
 
 
-def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
-    """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets, settings."""
+
+One = Annotated[str | None, typer.Argument(metavar="METHOD", help="What it fixes for each data set.")]
+
+
+def methods(one: One = None, json_lines: options.Json = False, debug: options.Debug = False) -> None:
+    """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets, settings.
+
+    With a METHOD, list its published constants for each data set: windows, scale, thresholds.
+    """
     with friendly(debug):
         from ..backbones.models import GUIDES, MASKERS
         from ..choice.methods import EXAMPLES, METHODS
         from ..choice.presets import PRESETS, every_method
 
+        if one is not None:
+            _tell_constants(one, json_lines)
+            return
         kept = {name: row.variant(name) for name, row in METHODS.items()}
         hosts = [*every_method(feedback=True), *(name for name, row in METHODS.items() if row.masks), *EXAMPLES]
         guides = {name: _guides(row) if row.needs_guide(name) else {} for name, row in METHODS.items()}
@@ -77,6 +91,49 @@ def _guides(method: "Method") -> dict[str, str]:
 
     of_dino = method.defaults.get("vision_feature", "tokens") != "tokens"
     return {name: row.hub for name, row in GUIDES.items() if row.kind == "dino" or not of_dino}
+
+
+def _tell_constants(method: str, json_lines: bool) -> None:
+    """A row of METHODS, data set by data set. Raises OptionError naming the nearest."""
+    from ..choice.methods import METHODS
+    from ..common.keys import BENCHMARKS
+
+    if method not in METHODS:
+        raise OptionError(f"there is no method {method!r}", nearest(method, METHODS))
+    row = METHODS[method]
+    rows = [{"recipe": f"{method}/{key}", **_constants(row, key)} for key in BENCHMARKS]
+    sizes = [
+        {"recipe": f"{method}/{key}", "clip": size, **own}
+        for size, by_data in row.by_size.items()
+        for key, own in by_data.items()
+    ]
+    if options.as_lines([*rows, *sizes], json_lines):
+        return
+    aside = {"recipe", "long_side"}  # the latter is the same for all, and a table has 80 letters
+    columns = [name for name in rows[0] if name not in aside and any(one[name] is not None for one in rows)]
+    shown = [[_plain(one[column]) for column in columns] for one in rows]
+    names = ["data set", *(column.replace("_", " ") for column in columns)]
+    cells = [[key, *values] for key, values in zip(BENCHMARKS, shown, strict=True)]
+    console.table(f"{method}: {row.source}", names, cells)
+    for one in sizes:
+        told = ", ".join(f"{name}={value}" for name, value in one.items() if name not in ("recipe", "clip"))
+        console.tell(f"{one['recipe']} on {one['clip']}: {told}")
+    console.tell("whole by --recipe, one by --set stride=80; a run's record has those that were in use")
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _constants(row: "Method", dataset: str) -> dict[str, Any]:
+    """How photos are cut and decided on for a data set, and what the row fixes besides."""
+    from ..choice.settings import Deciding, Geometry
+
+    shared = {**asdict(Geometry()), **asdict(Deciding())}
+    own = {name: None for fixed in (row.defaults, *row.datasets.values()) for name in fixed}
+    return {**shared, **(own | shared), **row.constants(dataset)}
 
 
 def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:
