@@ -34,6 +34,7 @@ WIDGETS = (  # what the client shows beside the photo
     ("mask_fineness_value_label", None),
     ("toggle_preserve_existing_annotations", False),
 )
+HINT = "road, car|automobile, sky"
 CODES = {MALFORMED: "INVALID_REQUEST", GONE: "MODEL_NOT_FOUND", 422: "INVALID_REQUEST", 503: "QUEUE_FULL"}
 
 
@@ -86,6 +87,7 @@ def models_of(choices: Choices) -> dict[str, tuple[str, dict[str, str]]]:
 
 def _about(title: str) -> dict[str, Any]:
     widgets = [{"name": name, "value": value} for name, value in WIDGETS]
+    widgets[0]["placeholder"] = HINT
     return {"display_name": title, "widgets": widgets, "params": {}, "batch_processing_mode": "text_prompt"}
 
 
