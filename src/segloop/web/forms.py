@@ -12,9 +12,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from .limits import Limits
 from .photo import Upload, checked, too_heavy
-from .refusals import MALFORMED, NO_FORM, SLOW, Refusal
+from .refusals import MALFORMED, NO_FORM, SLOW, TOO_LARGE, Refusal
 
 BESIDE = 2**16  # bytes of a form that are not its photo
+WORDS = 2**20  # bytes of an object that are not photos
 DRAINED = 8  # times the limit that is read of a larger one, so that its sender hears the answer
 FIELDS = 16
 SEND = "send multipart/form-data with a photo and words"
@@ -39,7 +40,7 @@ async def form_of(request: Request, limits: Limits) -> Form:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(NO_FORM, "this is no form", SEND)
     try:
-        body = await _in_time(request, limits, limits.upload + BESIDE)
+        body = await _in_time(request, limits, limits.upload + BESIDE, too_heavy(limits))
         parser = InMemory(request.headers, _once(body), max_files=1, max_fields=FIELDS, max_part_size=BESIDE)
         form = await parser.parse()
     except MultiPartException as error:
@@ -60,7 +61,9 @@ async def form_of(request: Request, limits: Limits) -> Form:
 
 async def object_of(request: Request, limits: Limits, photos: int = 1) -> dict[str, Any]:
     """An object in JSON, with room for so many photos in base64. Raises Refusal for what is none, or too large."""
-    body = await _in_time(request, limits, photos * (2 * limits.upload + BESIDE))
+    most = photos * limits.upload * 3 // 2 + WORDS
+    refusal = Refusal(TOO_LARGE, f"the request is larger than {most / 2**20:.3g} MiB", "send fewer or smaller photos")
+    body = await _in_time(request, limits, most, refusal)
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -70,19 +73,19 @@ async def object_of(request: Request, limits: Limits, photos: int = 1) -> dict[s
     return found
 
 
-async def _in_time(request: Request, limits: Limits, most: int) -> bytes:
+async def _in_time(request: Request, limits: Limits, most: int, refusal: Refusal) -> bytes:
     try:
-        return await asyncio.wait_for(_body(request, limits, most), limits.upload_seconds)
+        return await asyncio.wait_for(_body(request, most, refusal), limits.upload_seconds)
     except asyncio.TimeoutError:  # in Python 3.10 not yet TimeoutError itself
         raise Refusal(SLOW, f"the photo took longer than {limits.upload_seconds:g} seconds", "try again") from None
 
 
-async def _body(request: Request, limits: Limits, most: int) -> bytes:
-    """All of it; of one that is too large, some is read and nothing kept."""
+async def _body(request: Request, most: int, refusal: Refusal) -> bytes:
+    """All of it; of one that is too large, some is read and nothing kept, and `refusal` is raised."""
     length = request.headers.get("content-length", "")
     parts, size = [], 0
     if length.isdigit() and int(length) > DRAINED * most:
-        raise too_heavy(limits)
+        raise refusal
     async for part in request.stream():
         size += len(part)
         if size <= most:
@@ -92,7 +95,7 @@ async def _body(request: Request, limits: Limits, most: int) -> bytes:
         else:
             parts.clear()
     if size > most:
-        raise too_heavy(limits)
+        raise refusal
     return b"".join(parts)
 
 

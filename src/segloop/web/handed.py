@@ -22,7 +22,7 @@ def decoded(text: str, limits: Limits) -> Upload:
     if head is None and text.lstrip().startswith("data:"):
         raise ImageError("the photo's data is not in base64", "send data:image/png;base64,...")
     letters = text[head.end() if head else 0 :]
-    if len(letters) > 2 * limits.upload:
+    if len(letters) > limits.upload * 3 // 2:
         raise too_heavy(limits)
     try:
         data = base64.b64decode(re.sub(r"\s", "", letters), validate=True)

@@ -29,7 +29,7 @@ from .refusals import BUSY, MALFORMED, SLOW, Refusal, sentence
 from .work import gone
 
 MOST_TASKS = 1000  # of one request
-PHOTOS = 4  # of a request that may come as base64
+PHOTOS = 3  # of a request that may come as base64
 OPTION = "model_"  # how attributes that are meant for a backend begin
 SURE = "score_threshold"
 KNOWN = [*(name for name in FIELDS if name != "words"), SURE]
@@ -69,7 +69,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/setup")
     async def setup(request: Request) -> dict[str, str]:
         with _said("setup"):
-            given = await object_of(request, desk.limits)
+            given = await object_of(request, desk.limits, photos=0)
             return {"model_version": interface_of(given.get("schema"), desk).version}
 
     @router.post("/predict")
