@@ -4,6 +4,8 @@ import base64
 import json
 import logging
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,6 +125,15 @@ def test_attributes_are_options(client, toy_clip):
     assert "background" not in found
     assert all(np.array_equal(mask, expected.mask(label)) for label, mask in found.items())
     assert set(found) == {expected.classes[c] for c in np.unique(expected.labels) if 0 < c < 4}
+
+
+def test_the_interface_of_the_docs_is_understood(client):
+    page = (Path(__file__).resolve().parents[1] / "docs/demo.md").read_text()
+    (config,) = re.findall(r"```xml\n(.*?)```", page, re.DOTALL)
+    tasks = [{"id": 1, "data": {"image": data(png(1))}}]
+    answer = client.post("/label-studio/predict", json={"tasks": tasks, "label_config": config})
+    labels = {one["value"]["brushlabels"][0] for one in answer.json()["results"][0]["result"]}
+    assert answer.status_code == 200 and labels <= {"Straße", "car"}
 
 
 @pytest.mark.parametrize(
