@@ -43,7 +43,7 @@ ELSEWHERE = "open the page at the address that segloop printed"
 
 
 def create_app(desk: Desk) -> FastAPI:
-    """An ASGI application on a desk. It reads no file but its own and those of `desk.photos`, and reaches no other machine."""
+    """An ASGI application on a desk. It reads no file but its own and `desk.photos`, and reaches no other machine."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
