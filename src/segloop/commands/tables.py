@@ -1,6 +1,5 @@
 """`segloop methods`, `models`, `datasets`: what can be chosen."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -96,12 +95,15 @@ def _guides(method: "Method") -> dict[str, str]:
 def _tell_constants(method: str, json_lines: bool) -> None:
     """A row of METHODS, data set by data set. Raises OptionError naming the nearest."""
     from ..choice.methods import METHODS
+    from ..choice.naming import Choice
+    from ..choice.plan import resolve
     from ..common.keys import BENCHMARKS
 
     if method not in METHODS:
         raise OptionError(f"there is no method {method!r}", nearest(method, METHODS))
     row = METHODS[method]
-    rows = [{"recipe": f"{method}/{key}", **_constants(row, key)} for key in BENCHMARKS]
+    plans = {key: resolve(Choice(recipe=f"{method}/{key}")) for key in BENCHMARKS}
+    rows = [{"recipe": f"{method}/{key}", **plan.constants, **plan.records} for key, plan in plans.items()]
     sizes = [
         {"recipe": f"{method}/{key}", "clip": size, **own}
         for size, by_data in row.by_size.items()
@@ -109,31 +111,29 @@ def _tell_constants(method: str, json_lines: bool) -> None:
     ]
     if options.as_lines([*rows, *sizes], json_lines):
         return
-    aside = {"recipe", "long_side"}  # the latter is the same for all, and a table has 80 letters
-    columns = [name for name in rows[0] if name not in aside and any(one[name] is not None for one in rows)]
-    shown = [[_plain(one[column]) for column in columns] for one in rows]
-    names = ["data set", *(column.replace("_", " ") for column in columns)]
-    cells = [[key, *values] for key, values in zip(BENCHMARKS, shown, strict=True)]
-    console.table(f"{method}: {row.source}", names, cells)
+    cells = [_cells(row, one) for one in rows]
+    columns = [name for name in cells[0] if any(one[name] != "-" for one in cells)]
+    shown = [[key, *(one[name] for name in columns)] for key, one in zip(BENCHMARKS, cells, strict=True)]
+    console.table(f"{method}: {row.source}", ["data set", *(name.replace("_", " ") for name in columns)], shown)
     for one in sizes:
         told = ", ".join(f"{name}={value}" for name, value in one.items() if name not in ("recipe", "clip"))
         console.tell(f"{one['recipe']} on {one['clip']}: {told}")
-    console.tell("whole by --recipe, one by --set stride=80; a run's record has those that were in use")
+    console.tell("all constants: --json; whole by --recipe, one by --set stride=80; a run's record has those in use")
+
+
+def _cells(row: "Method", constants: dict[str, Any]) -> dict[str, str]:
+    """Of a data set's constants those that fit into 80 letters: windows, how labels are decided, what the row fixes."""
+    flat = {name: value for one in constants.values() if isinstance(one, dict) for name, value in one.items()}
+    fixed = dict.fromkeys(name for own in (row.defaults, *row.datasets.values()) for name in own)
+    first = ("short_side", "crop", "stride", "logit_scale", "background_threshold", "area_threshold")
+    found = {name: (flat | constants).get(name) for name in [*first, *fixed]}
+    return {name: _plain(value) for name, value in found.items()}
 
 
 def _plain(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _constants(row: "Method", dataset: str) -> dict[str, Any]:
-    """How photos are cut and decided on for a data set, and what the row fixes besides."""
-    from ..choice.settings import Deciding, Geometry
-
-    shared = {**asdict(Geometry()), **asdict(Deciding())}
-    own = {name: None for fixed in (row.defaults, *row.datasets.values()) for name in fixed}
-    return {**shared, **(own | shared), **row.constants(dataset)}
 
 
 def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:
