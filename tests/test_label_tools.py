@@ -186,6 +186,15 @@ def test_a_bad_photo_costs_its_task_alone(client, caplog):
     assert "task 0 is left without regions" in caplog.text
 
 
+def test_what_is_to_know_of_words_is_said(client, caplog):
+    config = interface('<Label value="дорога"/><Label value="sky"/>')
+    with caplog.at_level(logging.WARNING):
+        (one,) = predict(client, data(png(1)), config=config).json()["results"]
+        shown = remote(client, text_prompt="дорога, sky").json()["data"]["notices"]
+    assert one["notices"] == shown and any("Latin letters" in notice for notice in shown)
+    assert "label-studio: " in caplog.text and "x-anylabeling: " in caplog.text
+
+
 def test_without_a_folder_no_file_is_opened(own):
     with serving(own) as address, visitor(address) as client:
         assert "start segloop demo with --photos FOLDER" in sentence(predict(client, "/data/upload/3/a.png"), 422)

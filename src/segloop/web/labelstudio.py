@@ -82,6 +82,9 @@ def routes(desk: Desk) -> APIRouter:
             errors = [one for one in results if isinstance(one, SegloopError)]
             if errors and len(errors) == len(results):
                 raise errors[0]
+        told = [notice for one in results if isinstance(one, dict) for notice in one.get("notices", [])]
+        for notice in dict.fromkeys(told):
+            LOG.warning("label-studio: %s", notice)
         return {"results": [_answer(one, asked) for one in results], "model_version": asked.version}
 
     return router
@@ -144,10 +147,12 @@ def _tasks(given: Any) -> list[dict[str, Any]]:
     return given
 
 
-Regions = tuple[list[dict[str, Any]], float]
+Prediction = dict[str, Any]
 
 
-async def _predicted(desk: Desk, request: Request, asked: Interface, task: Mapping[str, Any]) -> Regions | SegloopError:
+async def _predicted(
+    desk: Desk, request: Request, asked: Interface, task: Mapping[str, Any]
+) -> Prediction | SegloopError:
     """A task's regions and how sure they are; what is wrong with its photo alone is given back, and said."""
     data = task.get("data")
     address = data.get(asked.field) if isinstance(data, dict) else None
@@ -162,15 +167,16 @@ async def _predicted(desk: Desk, request: Request, asked: Interface, task: Mappi
         return error
 
 
-def _made(desk: Desk, asked: Interface, address: str) -> Regions:
+def _made(desk: Desk, asked: Interface, address: str) -> Prediction:
     """In a worker: the photo looked for, read and cut."""
     photo = handed(address, desk.photos, desk.limits)
-    segmenter, vocabulary = desk.opened(asked.question)
-    result = answered(segmenter, vocabulary, photo, desk.limits).result(asked.question.threshold)
-    return regions(result, asked)
+    answer = answered(*desk.opened(asked.question), photo, desk.limits)
+    found, sure = regions(answer.result(asked.question.threshold), asked)
+    told = {"notices": list(answer.notices)} if answer.notices else {}
+    return {"result": found, "score": sure, **told}
 
 
-def regions(result: Segmentation, asked: Interface) -> Regions:
+def regions(result: Segmentation, asked: Interface) -> tuple[list[dict[str, Any]], float]:
     """One brush region for each label that occurs, none for an added background; and their mean probability."""
     assert result.confidence_map is not None
     kept = Filter(min_confidence=asked.sure)(result.labels, result.confidence_map, result.classes)
@@ -189,11 +195,11 @@ def regions(result: Segmentation, asked: Interface) -> Regions:
     return found, float(result.confidence_map[marked].mean(dtype=np.float64)) if marked.any() else 0.0
 
 
-def _answer(one: Regions | SegloopError, asked: Interface) -> dict[str, Any]:
+def _answer(one: Prediction | SegloopError, asked: Interface) -> Prediction:
     """A task's prediction; Label Studio wants one for each task, in their order."""
     if isinstance(one, SegloopError):
-        return {"result": [], "score": 0.0, "model_version": asked.version, **sentence(one.what, one.remedy)}
-    return {"result": one[0], "score": one[1], "model_version": asked.version}
+        one = {"result": [], "score": 0.0, **sentence(one.what, one.remedy)}
+    return {**one, "model_version": asked.version}
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A remote server for X-AnyLabeling: its list of models, and predictions as polygons."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -22,6 +23,7 @@ from .refusals import GONE, MALFORMED, Refusal, explained
 from .thinned import thinned
 from .work import gone
 
+LOG = logging.getLogger(__name__)
 NAME = "segloop"
 FINENESS = 0.001  # of an outline's length, by which corners may be left out: the client's own default
 MOST = 0.1
@@ -63,12 +65,14 @@ def routes(desk: Desk) -> APIRouter:
         try:
             photo, question, sure, fineness = _asked(await object_of(request, desk.limits), desk)
             job = partial(_made, desk, question, photo, sure, fineness)
-            shapes = await desk.queue.do(job, partial(gone, request))
+            shapes, notices = await desk.queue.do(job, partial(gone, request))
         except SegloopError as error:  # with a code that the client shows: it passes over "success": false
             status, body = explained(error)
             told = {"code": CODES.get(status, "INFERENCE_ERROR"), "message": f"{body['error']}; {body['remedy']}."}
             return JSONResponse({"success": False, "error": told}, status)
-        return JSONResponse({"success": True, "data": {"shapes": shapes, "description": ""}})
+        for notice in notices:  # the client has no place for it
+            LOG.warning("x-anylabeling: %s", notice)
+        return JSONResponse({"success": True, "data": {"shapes": shapes, "description": "", "notices": notices}})
 
     return router
 
@@ -110,10 +114,12 @@ def _asked(given: Mapping[str, Any], desk: Desk) -> tuple[Upload, Question, floa
     return decoded(image, desk.limits), question, sure, fineness
 
 
-def _made(desk: Desk, question: Question, photo: Upload, sure: float, fineness: float) -> list[dict[str, Any]]:
-    segmenter, vocabulary = desk.opened(question)
-    result = answered(segmenter, vocabulary, photo, desk.limits).result(question.threshold)
-    return shapes_of(result, sure, fineness, 0 if vocabulary.background is None else 1)
+def _made(
+    desk: Desk, question: Question, photo: Upload, sure: float, fineness: float
+) -> tuple[list[dict[str, Any]], list[str]]:
+    answer = answered(*desk.opened(question), photo, desk.limits)
+    first = 0 if answer.vocabulary.background is None else 1
+    return shapes_of(answer.result(question.threshold), sure, fineness, first), list(answer.notices)
 
 
 def shapes_of(result: Segmentation, sure: float, fineness: float, first: int = 0) -> list[dict[str, Any]]:
