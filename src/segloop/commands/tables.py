@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ..choice.method import Method
 
 
-
 One = Annotated[str | None, typer.Argument(metavar="METHOD", help="What it fixes for each data set.")]
 
 
