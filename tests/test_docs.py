@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer.main
+from PIL import Image
 
 from segloop.cli import app
+from test_examples import clip
+from test_geo import AT, scene
 from trees import make
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +57,16 @@ def here(tmp_path, photos, drawn, monkeypatch) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(photos / "street.jpg", tmp_path / name)
     (tmp_path / "words.txt").write_text("road\nsky\n")
+    (tmp_path / "frames").symlink_to(tmp_path / "photos")
+    (tmp_path / "mine").symlink_to(drawn)
+    (tmp_path / "idea.py").symlink_to(ROOT / "examples/idea.py")
+    clip(tmp_path / "clip.mp4")
+    scene(
+        tmp_path / "scene.tif",
+        np.asarray(Image.open(photos / "street.jpg").convert("RGB")),
+        crs="EPSG:32633",
+        transform=AT,
+    )
     make(tmp_path / "DIR/VOCdevkit/VOC2012", "voc21", ["a", "b"])
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
@@ -97,6 +111,12 @@ def test_python(here, toy_clip, mark, place, body):
     values = torch.randn(1, 2, 9, 4, generator=torch.Generator().manual_seed(0))
     given = {"mix": lambda values: values, "values": values, "readout": lambda mixed: mixed.transpose(1, 2).flatten(2)}
     exec(code, given)
+
+
+def test_the_attention_of_the_pages_is_the_example():
+    (shown,) = (body for _, place, body in PYTHON if place.startswith("methods.md") and "# idea.py" in body)
+    example = (ROOT / "examples/idea.py").read_text()
+    assert example.endswith(shown.removeprefix("# idea.py\n"))
 
 
 def test_marks_are_known_and_counted():

@@ -50,3 +50,13 @@ def test_every_script_is_run_and_listed():
     assert scripts == {*ARGUMENTS, "idea.py"}
     listed = (EXAMPLES / "README.md").read_text()
     assert all(f"`{name}`" in listed for name in scripts)
+
+
+def test_make_demo_shows_what_the_bundled_model_can_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main = runpy.run_path(str(EXAMPLES.parent / "tools/demo.py"))["main"]
+    main("tiny")
+    told = capsys.readouterr().out
+    pictures = [Path(line.strip()) for line in told.splitlines() if line.endswith(".overlay.png")]
+    assert [path.name for path in pictures] == [f"scene-{n}.overlay.png" for n in (1, 2, 3)]
+    assert all(path.is_file() for path in pictures) and "nothing of\nphotographs" in told

@@ -1,8 +1,11 @@
 """The tables say what the papers say, and options win in the stated order."""
 
+import json
+
 import pytest
 import torch
 
+from command import complaint, done
 from segloop import Segmenter
 from segloop.attention.feedback import FSA
 from segloop.choice.methods import METHODS, RECIPES
@@ -258,3 +261,17 @@ def test_text_that_is_no_tensor_is_told(toy_clip):
     segmenter = Segmenter.from_pretrained(toy_clip)
     with pytest.raises(UserError, match=r"segmenter.text\(Vocabulary"):
         segmenter.logits(torch.zeros(1, 3, 64, 64), ["grass", "sand"])
+
+
+def test_published_constants_are_listed(segloop):
+    for name in METHODS:
+        lines = [json.loads(line) for line in done(segloop("methods", name, "--json")).stdout.splitlines()]
+        for key, row in zip(BENCHMARKS, lines, strict=False):
+            assert row.pop("recipe") == f"{name}/{key}"
+            plan = resolve_choice(Choice(recipe=f"{name}/{key}"))
+            assert row == json.loads(json.dumps({**plan.constants, **plan.records}))
+        sizes = [line["recipe"] for line in lines[len(BENCHMARKS) :]]
+        assert sizes == [f"{name}/{key}" for by_data in METHODS[name].by_size.values() for key in by_data]
+    told = done(segloop("methods", "sclip")).stdout
+    assert "coco-object" in told and "65" in told
+    assert "did you mean 'sclip'" in complaint(segloop("methods", "slcip"))

@@ -1,5 +1,6 @@
 """Published figures: what the package carries of them, and when a run may be held against them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -271,3 +272,17 @@ def test_what_trident_has_for_each_data_set_is_no_difference_along_a_row(tmp_pat
     folders = trident_city(tmp_path / "city"), trident_city(tmp_path / "voc", **voc, background_threshold=0.2)
     assert len({line["method"] for line in lines(*folders)}) == 1
     assert "settings" not in lines(*folders)[0]
+
+
+def test_the_docs_give_these_figures():
+    page = (Path(__file__).resolve().parents[1] / "docs/reproduce.md").read_text()
+    name = r"^\| `([\w-]+)`(?: on `naclip`|, `\w+`)?(?:, (ViT-[LH]/14|LAION's ViT-B/16))? "
+    rows = re.findall(name + r"\| ([\d.]+).*?\| ([\d.]*) ?\|$", page, re.MULTILINE)
+    assert len(rows) == 18
+    backbones = {"": "ViT-B/16", "LAION's ViT-B/16": "ViT-B/16 (LAION-2B)"}
+    for method, backbone, host, fed in rows:
+        wanted = (method, backbones.get(backbone, backbone))
+        known = [row for row in published() if (row.method, row.backbone) == wanted]
+        assert float(host) in [row.average for row in known if not row.feedback]
+        assert not fed or float(fed) in [row.average for row in known if row.feedback]
+    assert "39.6 as run again" in page and 39.6 in [row.average for row in published() if row.source.key == "sfp-rerun"]

@@ -7,40 +7,40 @@ from pathlib import Path
 REAL = "openai/clip-vit-base-patch16"
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OUT = Path("demo-out")
+SCENES = ("scene-1.png", "scene-2.png", "scene-3.png")  # what the bundled model can read
+PHOTO = "astronaut.jpg"  # what it cannot
 GROUNDS = ["grass", "sand", "water", "red circle | red"]
 PEOPLE = ["person", "flag", "rocket | space shuttle", "wall | studio backdrop"]
-COLOURS = ["orange", "white", "black", "blue | purple"]  # all that tiny could say of a photo
 
 
 def main(clip: str) -> None:
-    """Segment a scene and a photo, and say where the pictures lie."""
+    """Segment pictures that the model can read, and say where the results lie."""
     from segloop import SegloopError, Segmenter
     from segloop.common.console import quiet_libraries
 
-    print(f"opening {clip} ...", flush=True)
+    print(f"opening {clip} ...\n", flush=True)
     quiet_libraries()
+    asked = [(name, GROUNDS) for name in SCENES] if clip == "tiny" else [(SCENES[0], GROUNDS), (PHOTO, PEOPLE)]
     try:
         segmenter = Segmenter.from_pretrained(clip)
-        scene = segmenter(EXAMPLES / "scene-1.png", GROUNDS)
-        photo = segmenter(EXAMPLES / "astronaut.jpg", COLOURS if clip == "tiny" else PEOPLE)
-        paths = [
-            result.save(OUT / f"{Path(result.source or '').stem}", ["overlay", "png", "json"])[0]
-            for result in (scene, photo)
-        ]
+        for name, words in asked:
+            result = segmenter(EXAMPLES / name, words)
+            picture = result.save(OUT / Path(name).stem, ["overlay", "png", "json"])[0]
+            shares = ", ".join(f"{word} {share:.0%}" for word, share in result.share.items())
+            print(f"examples/{name}: {shares}\n  {picture.resolve()}")
     except SegloopError as error:
         sys.exit(f"error: {error}")
-    print(f"\na drawn scene, asked for {', '.join(scene.classes)}:\n  {paths[0].resolve()}")
-    beyond = clip == "tiny"
-    caption = "a photo, beyond this model (it knows grounds and colours of drawn scenes)" if beyond else "a photo"
-    print(f"{caption}, asked for {', '.join(photo.classes)}:\n  {paths[1].resolve()}\n")
-    if beyond:
-        print(
-            "A real CLIP is fetched once (about 600 MB) and kept in the Hugging Face cache; add --offline after that,"
-        )
-        print(f"or keep a folder of your own with `hf download {REAL} --local-dir clip` and give --clip ./clip.")
-        print(f"make demo CLIP={REAL}")
-    else:
-        print(f'segloop segment YOUR.jpg --classes "road, car|automobile, tree, sky" --clip {clip}')
+    print(f"\n{BEYOND if clip == 'tiny' else ''}{YOURS.format(clip=clip)}")
+
+
+BEYOND = f"""tiny, the bundled model, knows six grounds and eight colours of such drawn scenes, and nothing of
+photographs: for those take a real CLIP, fetched once (about 600 MB, kept in the Hugging Face cache) by
+  make demo CLIP={REAL}
+"""
+YOURS = """your own picture:
+  .venv/bin/segloop segment YOUR.jpg --classes "grass, sand, water, red" --clip {clip}
+or as a page in the browser:
+  .venv/bin/pip install -e '.[demo]' && .venv/bin/segloop demo --clip {clip}"""
 
 
 if __name__ == "__main__":

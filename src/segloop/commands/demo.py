@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,6 +49,9 @@ class Asked:
     most_bytes: Annotated[float, typer.Option("--max-upload", min=0.01, help="MiB of a photo's file.")] = 24
     most_pixels: Annotated[float, typer.Option("--max-pixels", min=0.01, help="Millions of pixels of a photo.")] = 24
     seconds: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for a photo, waiting included.")] = 180
+    photos: Annotated[
+        Path | None, typer.Option("--photos", help="The one folder whose photos Label Studio may name.")
+    ] = None
     device: options.Device = "auto"
     dtype: options.Dtype = "auto"
     offline: options.Offline = False
@@ -85,8 +89,12 @@ def desk_of(asked: Asked) -> "Desk":
         pixels=round(asked.most_pixels * 1e6),
         seconds=asked.seconds,
     )
+    if asked.photos and not asked.photos.is_dir():
+        raise OptionError(
+            f"--photos {asked.photos} is no folder", "name the folder that Label Studio's addresses count from"
+        )
     first, make = _openers(asked)
-    return Desk.of(choices_of(asked, first), make, limits, asked.address in LOOPBACK)
+    return Desk.of(choices_of(asked, first), make, limits, asked.address in LOOPBACK, asked.photos)
 
 
 def _openers(asked: Asked) -> "tuple[Segmenter, Callable[..., Segmenter]]":

@@ -1,22 +1,34 @@
 """`segloop methods`, `models`, `datasets`: what can be chosen."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ..common import console
 from ..common.console import friendly
+from ..errors import OptionError, nearest
 from . import options
 
 if TYPE_CHECKING:
     from ..choice.method import Method
 
 
-def methods(json_lines: options.Json = False, debug: options.Debug = False) -> None:
-    """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets, settings."""
+One = Annotated[str | None, typer.Argument(metavar="METHOD", help="What it fixes for each data set.")]
+
+
+def methods(one: One = None, json_lines: options.Json = False, debug: options.Debug = False) -> None:
+    """List the methods, what they keep of CLIP's last block, hosts of fsa, guides of proxyclip, presets, settings.
+
+    With a METHOD, list its published constants for each data set: windows, scale, thresholds.
+    """
     with friendly(debug):
         from ..backbones.models import GUIDES, MASKERS
         from ..choice.methods import EXAMPLES, METHODS
         from ..choice.presets import PRESETS, every_method
 
+        if one is not None:
+            _tell_constants(one, json_lines)
+            return
         kept = {name: row.variant(name) for name, row in METHODS.items()}
         hosts = [*every_method(feedback=True), *(name for name, row in METHODS.items() if row.masks), *EXAMPLES]
         guides = {name: _guides(row) if row.needs_guide(name) else {} for name, row in METHODS.items()}
@@ -77,6 +89,50 @@ def _guides(method: "Method") -> dict[str, str]:
 
     of_dino = method.defaults.get("vision_feature", "tokens") != "tokens"
     return {name: row.hub for name, row in GUIDES.items() if row.kind == "dino" or not of_dino}
+
+
+def _tell_constants(method: str, json_lines: bool) -> None:
+    """A row of METHODS, data set by data set. Raises OptionError naming the nearest."""
+    from ..choice.methods import METHODS
+    from ..choice.naming import Choice
+    from ..choice.plan import resolve
+    from ..common.keys import BENCHMARKS
+
+    if method not in METHODS:
+        raise OptionError(f"there is no method {method!r}", nearest(method, METHODS))
+    row = METHODS[method]
+    plans = {key: resolve(Choice(recipe=f"{method}/{key}")) for key in BENCHMARKS}
+    rows = [{"recipe": f"{method}/{key}", **plan.constants, **plan.records} for key, plan in plans.items()]
+    sizes = [
+        {"recipe": f"{method}/{key}", "clip": size, **own}
+        for size, by_data in row.by_size.items()
+        for key, own in by_data.items()
+    ]
+    if options.as_lines([*rows, *sizes], json_lines):
+        return
+    cells = [_cells(row, one) for one in rows]
+    columns = [name for name in cells[0] if any(one[name] != "-" for one in cells)]
+    shown = [[key, *(one[name] for name in columns)] for key, one in zip(BENCHMARKS, cells, strict=True)]
+    console.table(f"{method}: {row.source}", ["data set", *(name.replace("_", " ") for name in columns)], shown)
+    for one in sizes:
+        told = ", ".join(f"{name}={value}" for name, value in one.items() if name not in ("recipe", "clip"))
+        console.tell(f"{one['recipe']} on {one['clip']}: {told}")
+    console.tell("all constants: --json; whole by --recipe, one by --set stride=80; a run's record has those in use")
+
+
+def _cells(row: "Method", constants: dict[str, Any]) -> dict[str, str]:
+    """Of a data set's constants those that fit into 80 letters: windows, how labels are decided, what the row fixes."""
+    flat = {name: value for one in constants.values() if isinstance(one, dict) for name, value in one.items()}
+    fixed = dict.fromkeys(name for own in (row.defaults, *row.datasets.values()) for name in own)
+    first = ("short_side", "crop", "stride", "logit_scale", "background_threshold", "area_threshold")
+    found = {name: (flat | constants).get(name) for name in [*first, *fixed]}
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def models(json_lines: options.Json = False, debug: options.Debug = False) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .. import Segmenter, Vocabulary
 from ..line.finishing import ALONE
@@ -62,9 +63,17 @@ class Desk:
     queue: Queue
     sessions: Sessions
     loopback: bool = True  # whether only this machine reaches it
+    photos: Path | None = None  # the one folder whose files other tools may name
 
     @classmethod
-    def of(cls, choices: Choices, make: Open, limits: Limits | None = None, loopback: bool = True) -> "Desk":
+    def of(
+        cls,
+        choices: Choices,
+        make: Open,
+        limits: Limits | None = None,
+        loopback: bool = True,
+        photos: Path | None = None,
+    ) -> "Desk":
         """Tables and a way to open networks -> a desk where nobody has been."""
         limits = limits or Limits()
-        return cls(choices, limits, Opened(make), Queue(limits), Sessions(limits), loopback)
+        return cls(choices, limits, Opened(make), Queue(limits), Sessions(limits), loopback, photos)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
 from ..errors import SegloopError
-from . import service, work
+from . import labelstudio, service, work, xanylabeling
 from .desk import Desk
 from .refusals import FORBIDDEN, GONE, SENTENCES, WRONG, Refusal, explained, sentence
 
@@ -43,7 +43,7 @@ ELSEWHERE = "open the page at the address that segloop printed"
 
 
 def create_app(desk: Desk) -> FastAPI:
-    """An ASGI application on a desk. It reads no file but its own and reaches no other machine."""
+    """An ASGI application on a desk. It reads no file but its own and `desk.photos`, and reaches no other machine."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +64,8 @@ def create_app(desk: Desk) -> FastAPI:
         _add_file(app, address, (HERE / file).read_bytes(), media_type)
     _add_small(app, desk)
     app.include_router(work.routes(desk))
-    app.include_router(service.routes(desk))
+    for room in (service, labelstudio, xanylabeling):
+        app.include_router(room.routes(desk))
     return app
 
 

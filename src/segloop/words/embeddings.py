@@ -226,6 +226,8 @@ class Pace:
 
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
     return f"about {minutes} min" if minutes < 120 else f"about {round(minutes / 60)} h"
 
 
