@@ -213,7 +213,7 @@ def _run_block(block: Any, x: Tensor) -> Tensor:
 
 def open_clip(source: Source) -> Clip:
     """A folder of transformers' CLIP -> its tower. Raises ModelError."""
-    model = load_weights(_clip_class(), source.folder, source.offline)
+    model = load_weights(clip_class(), source.folder, source.offline)
     model.to(source.device)
     model.vision_model.to(source.dtype)
     model.visual_projection.to(source.dtype)
@@ -221,7 +221,8 @@ def open_clip(source: Source) -> Clip:
     return Clip(model, source.name, source.folder, source.device, source.dtype, source.positions, normalisation)
 
 
-def _clip_class() -> Any:
+def clip_class() -> Any:
+    """The CLIPModel of transformers. Raises ModelError where torchvision keeps it from opening."""
     try:
         from transformers import CLIPModel
     except (ImportError, RuntimeError) as error:
