@@ -171,6 +171,16 @@ def test_configs_that_say_nothing(folder, said):
     assert "model_cfg" in told(folder) or "does not say how its CLIP is built" in told(folder)
 
 
+def test_a_tokenizer_in_the_files_that_clip_came_with(folder, toy_clip):
+    kept = json.loads((folder / "tokenizer.json").read_text())["model"]
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).unlink()
+    (folder / "vocab.json").write_text(json.dumps(kept["vocab"]))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in kept["merges"])]))
+    words = ["road", "a red car"]
+    assert torch.equal(opened(folder).encode_text(words), opened(toy_clip).encode_text(words))
+
+
 def test_a_tokenizer_that_is_missing(folder):
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (folder / file).unlink()

@@ -148,7 +148,8 @@ class Clip:
     @cached_property
     def tokenizer(self) -> Any:
         """Opened when text must be encoded, not before."""
-        return open_tokenizer(self.name, self.folder, self.model.config.text_config.vocab_size)
+        config = self.model.config
+        return open_tokenizer(self.name, self.folder, config.text_config.vocab_size, config)
 
     @property
     def context(self) -> int:
