@@ -20,6 +20,8 @@ from ..backbones.tower import Tower
 from ..choice.settings import Surroundings
 from ..errors import OptionError
 
+PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -138,6 +140,14 @@ class Needing(Protocol):
 def gather_needs(stages: Sequence[Needing], depth: int) -> Needs:
     """What all stages need together, of a tower of `depth` blocks; the input of the last block always."""
     return reduce(lambda found, stage: found | stage.needs(depth), stages, Needs(frozenset({depth - 1})))
+
+
+def samples_together(grid: tuple[int, int], features: Tensor | None, needs: Needs) -> int:
+    """Samples share nothing, so those whose N x N matrices fit together go together."""
+    if not needs.pairs:
+        return PAIRS
+    patches = features[0, 0].numel() if needs.guide and features is not None else grid[0] * grid[1]
+    return max(1, PAIRS // max(1, patches**2))
 
 
 def open_last(batch: Batch, states: States, guide: Tensor | None = None) -> Opened:
