@@ -48,24 +48,32 @@ def features(opened: Opened) -> Tensor:
 
 def voted(window: Tensor, text: ExpertRows, scale: float, size: tuple[int, int] | None) -> Tensor:
     """Features (E, h, w) of a window -> fused probabilities (Q, h, w), or at `size` (Q, *size)."""
-    if size is not None:
-        return _fused(window, text, scale, size)
-    patches, (templates, queries) = window.flatten(1), text.table.shape[:2]
-    together = max(1, BYTES // (4 * templates * queries))
-    parts = [_fused(part[..., None], text, scale, None) for part in patches.split(together, 1)]
-    return torch.cat(parts, 1).view(-1, *window.shape[1:])
+    patches, (templates, queries) = window.flatten(1).T, text.table.shape[:2]  # (N, E)
+    if size is None:
+        together = max(1, BYTES // (4 * templates * queries))
+        parts = [_fused(part, text, lambda cosines: (cosines * scale).softmax(1).T) for part in patches.split(together)]
+        return torch.cat(parts, 1).unflatten(1, window.shape[1:])
+
+    def at_pixels(cosines: Tensor) -> Tensor:
+        made = (cosines * scale).softmax(1).T.unflatten(1, window.shape[1:])
+        return F.interpolate(made[None], size=size, mode="bilinear")[0]
+
+    return _fused(patches, text, at_pixels, everybody=True)
 
 
-def _fused(window: Tensor, text: ExpertRows, scale: float, size: tuple[int, int] | None) -> Tensor:
-    similar = torch.einsum("tqe,ehw->tqhw", text.table, window)
+def _fused(
+    patches: Tensor, text: ExpertRows, probability: Callable[[Tensor], Tensor], everybody: bool = False
+) -> Tensor:
+    """Patches (N, E) -> fused probabilities. `probability` makes them of cosines (N, Q).
 
-    def probability(cosines: Tensor) -> Tensor:
-        made = (cosines * scale).softmax(0)
-        return made if size is None else F.interpolate(made[None], size=size, mode="bilinear")[0]
+    Where the place of a vote is a patch, a panel that wins none need not be asked: hardly any of many words' does.
+    """
+    similar = torch.einsum("ne,tqe->tnq", patches, text.table)
 
     def voices() -> Iterator[Voice]:
         for panel in text.panels:
-            cosines = similar[panel.templates].mean(0) / panel.length[:, None, None]
-            yield Voice(probability(cosines), panel.experts)
+            cosines = similar[panel.templates].mean(0) / panel.length
+            if everybody or panel.experts[cosines.argmax(1)].any():
+                yield Voice(probability(cosines), panel.experts)
 
-    return fuse(voices(), probability(torch.einsum("qe,ehw->qhw", text.mean, window)))
+    return fuse(voices(), probability(patches @ text.mean.T))

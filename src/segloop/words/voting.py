@@ -52,8 +52,9 @@ class ExpertRows:
         return self.mean.device
 
     def to(self, *how: Any) -> "ExpertRows":
-        """As of a tensor."""
-        return ExpertRows(self.mean.to(*how), self.table.to(*how), self.chosen)
+        """As of a tensor: these very rows where nothing changes, with the panels that are known."""
+        mean = self.mean.to(*how)
+        return self if mean is self.mean else ExpertRows(mean, self.table.to(*how), self.chosen)
 
     def cpu(self) -> "ExpertRows":
         """As of a tensor."""
@@ -63,10 +64,12 @@ class ExpertRows:
     def panels(self) -> list[Panel]:
         """Each set of templates once, however many queries it is the expert of."""
         found = []
-        for own in dict.fromkeys(self.chosen):
-            experts = torch.tensor([one == own for one in self.chosen], device=self.device)
-            length = self.table[list(own)].mean(0).norm(dim=-1).clamp_min(1e-12)
-            found.append(Panel(list(own), experts, length))
+        rows = self.table.transpose(0, 1)
+        products = rows @ rows.mT  # (Q, T, T): the length of a mean is that of all pairs of its rows
+        for own in map(list, dict.fromkeys(self.chosen)):
+            experts = torch.tensor([list(one) == own for one in self.chosen], device=self.device)
+            length = products[:, own][:, :, own].mean((1, 2)).clamp_min(1e-24).sqrt()
+            found.append(Panel(own, experts, length))
         return found
 
     def rows(self, panel: Panel) -> Tensor:
