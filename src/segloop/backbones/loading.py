@@ -133,6 +133,17 @@ def load_weights(model_class: Any, folder: str, offline: bool = False, spare: tu
     return model.eval().requires_grad_(False)
 
 
+def library_class(name: str) -> Any:
+    """A class of transformers. Raises ModelError where the installed version does not have it."""
+    import transformers
+
+    found = getattr(transformers, name, None)
+    if found is None:
+        what = f"transformers {transformers.__version__} does not know {name}"
+        raise ModelError(what, "update it, `pip install -U transformers`, or give another model")
+    return found
+
+
 def _with_weights(folder: str, offline: bool, names: Sequence[str] = WEIGHTS) -> Path:
     """Where the weights of a resolved model lie, fetched where they are not. Raises ModelError for what is none."""
     if not (offline or hub_is_off()):

@@ -55,6 +55,12 @@ GUIDES = {
         "ViT-B/16, gated: ask for access on its hub page, then `hf auth login`",
     ),
     "sam": GuideRow("facebook/sam-vit-base", "sam", 16, "ViT-B, 1024 px input, grid 64x64, 256 channels: published"),
+    "radio": GuideRow(
+        "nvidia/C-RADIOv4-H",
+        "radio",
+        16,
+        "ViT-H/16, experimental: in no published table; weights in transformers' own format only, see their licence",
+    ),
     "mae": GuideRow("timm/vit_base_patch16_224.mae", "mae", 16, "ViT-B/16, the pretraining encoder: published"),
     "mae-visualize": GuideRow(
         "facebook/vit-mae-base",
