@@ -211,7 +211,7 @@ def test_other_types_are_refused_as_before(segloop, toy, street):
     (toy / "config.json").write_text('{"model_type": "siglip2"}')
     told = complaint(segloop("segment", street, *WORDS, "--clip", toy))
     kinds = " or ".join(map(repr, FAMILIES))
-    assert f"is of type 'siglip2', not {kinds}: SigLIP pools by a head of its own" in told
+    assert f"is of type 'siglip2', not {kinds}: it is a SigLIP 2 for sides of any ratio" in told
 
 
 def test_what_a_config_asks_for():

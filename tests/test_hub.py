@@ -123,9 +123,9 @@ def test_a_process_asks_once(hub, toy_clip):
 
 
 def test_weights_wait_until_the_kind_is_known(hub, run, toy_clip):
-    hub.add(NAME, toy_clip, "config.json", **{"config.json": b'{"model_type": "siglip"}'})
+    hub.add(NAME, toy_clip, "config.json", **{"config.json": b'{"model_type": "siglip2"}'})
     told = complaint(run())
-    assert "is of type 'siglip', not 'clip'" in told
+    assert "is of type 'siglip2', not 'clip'" in told
     assert not any("model.safetensors" in line for line in hub.asked)
 
 

@@ -181,7 +181,8 @@ def test_places_in_the_cache_that_are_no_model(toy_clip, tmp_path):
 # configs ---------------------------------------------------------------------------------------------------------
 
 KINDS = {
-    "siglip": ["is of type 'siglip', not 'clip' or", ": SigLIP", EXAMPLE],
+    "siglip2": ["is of type 'siglip2', not 'clip' or", "NaFlex", EXAMPLE],
+    "siglip_vision_model": ["the vision tower alone"],
     "clip_vision_model": ["the vision tower alone"],
     "clip_text_model": ["the text tower alone"],
     "clipseg": ["trained to segment"],

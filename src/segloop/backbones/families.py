@@ -14,11 +14,18 @@ from .kinds import no_clip
 from .loading import read_config, resolve
 from .openclip import open_openclip
 from .positions import PositionRule
+from .siglip import open_siglip
+from .tips import open_tips
 from .tower import Source, Tower
 from .vision import ADAPTERS
 
 OPENCLIP = "open_clip"
-FAMILIES: dict[str, Callable[[Source], Tower]] = {"clip": open_clip, OPENCLIP: open_openclip}
+FAMILIES: dict[str, Callable[[Source], Tower]] = {
+    "clip": open_clip,
+    OPENCLIP: open_openclip,
+    "siglip": open_siglip,
+    "tipsv2": open_tips,
+}
 """What `kind_of` reads in a config -> what opens such a folder. Raises ModelError."""
 
 

@@ -10,17 +10,17 @@ from .models import GUIDES
 
 OPENCLIP_CONFIG = CONFIGS[1]
 
-SIGLIP = "SigLIP pools by a head of its own and has no class token, which segloop does not open yet"
+VISION = "it is the vision tower alone, which encodes no text"
+NAFLEX = "it is a SigLIP 2 for sides of any ratio (NaFlex), and segloop opens those of one size, whose type is siglip"
 TRAINED = "it is trained to segment, and segloop opens plain CLIPs"
 DETECTOR = "it is trained to find boxes, and segloop opens plain CLIPs"
 BEGUN = "its towers are built otherwise, which segloop does not open yet"
 WHY = {  # model_type -> what it is
-    "clip_vision_model": "it is the vision tower alone, which encodes no text",
+    "clip_vision_model": VISION,
     "clip_text_model": "it is the text tower alone, which sees no photo",
-    "siglip": SIGLIP,
-    "siglip2": SIGLIP,
-    "siglip_vision_model": SIGLIP,
-    "siglip2_vision_model": SIGLIP,
+    "siglip2": NAFLEX,
+    "siglip_vision_model": VISION,
+    "siglip2_vision_model": VISION,
     "clipseg": TRAINED,
     "groupvit": TRAINED,
     "owlvit": DETECTOR,
