@@ -63,6 +63,7 @@ NO_CONFIG = {
         ["without open_clip_config.json; fetch that too", EXAMPLE],
     ),
     "adapter": ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, ["PEFT adapter", "merge_and_unload"]),
+    "dino.txt": ({"dinov3_vitl16_dinotxt_vision_head.pth": "x"}, ["is dino.txt", "never runs that", EXAMPLE]),
     "onnx": ({"model.onnx": "x"}, ["ONNX files only"]),
     "onnx below": ({"onnx/model.onnx": "x"}, ["ONNX files only"]),
     "gguf": ({"clip-q4.gguf": "GGUF"}, ["a GGUF file"]),

@@ -20,6 +20,7 @@ PEFT = "is a PEFT adapter without the model that it adapts"
 
 # Each row: a pattern that one of the files matches whole, what that makes of the folder, what to do. {like}: a hub id.
 NO_CONFIG: tuple[tuple[str, str, str], ...] = (
+    (r".*dino_?txt.*", "is dino.txt, which only code of its own opens, and segloop never runs that", "give {like}"),
     (r".*/open_clip_config\.json", "has its model in a folder of its own, {file}", "give that folder"),
     (r"open_clip_.*|.*/open_clip_.*", OPENCLIP, "fetch that too, or give {like}"),
     (r"model_index\.json", "is a diffusers pipeline, not a CLIP", "give {like}"),
