@@ -176,7 +176,7 @@ def test_the_recorded_maps(case: Case):
     difference = np.abs(fused.numpy() - arrays["fused"])
     assert (difference > tolerance["fused_max_abs"]).mean() <= tolerance["fused_may_exceed_fraction"]
     rule = segmenter.rule(vocabulary)
-    decision = segmenter.decided(photo, segmenter.parts(photo, tiles), rule)
+    decision = segmenter.decided(photo, segmenter.parts(photo, tiles, rule.query_index), rule)
     assert (decision.labels.numpy() == arrays["labels"]).mean() >= tolerance["label_agreement"]
 
 
