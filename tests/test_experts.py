@@ -21,6 +21,8 @@ from segloop.line.stages import open_last
 from segloop.line.steps import Photo
 from segloop.line.straight import straight_line
 from segloop.line.voting import features
+from segloop.maps import vote
+from segloop.maps.decide import Block, Rule, decide
 from segloop.maps.experts import Sureness, Voice, fuse, sureness
 from segloop.maps.windows import assemble, cut, layout
 from segloop.words.experts import Experts, read_experts
@@ -32,7 +34,7 @@ CASES = cases("G_text_experts")
 
 
 def probabilities(*shape: int, seed: int = 0) -> torch.Tensor:
-    return (4 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).softmax(-len(shape) + 1)
+    return (4 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).softmax(0)
 
 
 def voices(maps: torch.Tensor) -> list[Voice]:
@@ -303,6 +305,16 @@ def test_a_threshold_is_one_of_probabilities(toy_clip, ranked, street):
     unsure = plain.confidence_map < 0.8
     assert 0 < unsure.mean() < 1
     assert np.array_equal(thresholded.labels, np.where(unsure, 0, plain.labels))
+
+
+def test_regions_are_as_sure_as_the_experts():
+    """What a vote of masks says of its labels is the probability itself, not a softmax of it."""
+    maps = probabilities(3, 4, 5)
+    rule = Rule(torch.arange(3), 3, probabilities=True)
+    parts = lambda: [Block(slice(0, 4), slice(0, 3), maps)]  # noqa: E731
+    decision = decide(parts, (4, 5), rule)
+    torch.testing.assert_close(decision.confidence, maps.max(0).values)
+    torch.testing.assert_close(vote.sureness(decision.labels, parts, rule), maps.max(0).values)
 
 
 def test_evaluations_and_what_they_keep(ranked, evaluate, segloop, drawn, toy_clip, lines, tmp_path):
