@@ -22,7 +22,6 @@ CPU = torch.device("cpu")
 WORDS = ["road", "a Red car"]
 PATCH = 8
 SIDES = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
-METHODS = ["clip", "maskclip", "sclip", "clearclip", "naclip", "qq+kk"]
 
 
 def randomised(model):
@@ -141,14 +140,12 @@ def test_a_block_opened_and_closed_is_the_block(tower, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("method", METHODS)
-def test_methods(folders, street, name, method):
-    words = Vocabulary(["road", "sky", "tree"], templates="plain")
-    for asked in ({"method": method}, {"host": method}):
-        segmenter = Segmenter.from_pretrained(folders / name, **asked, crop=64, short_side=64, stride=32)
-        scores = segmenter(street, words, scores=True).scores
-        assert scores.shape == (3, 96, 128) and np.isfinite(scores).all()
-        assert segmenter.clip.size is None
+@pytest.mark.parametrize("asked", [{"method": "clip"}, {"method": "maskclip"}, {"host": "naclip"}, {"host": "qq+kk"}])
+def test_methods(folders, street, name, asked):
+    segmenter = Segmenter.from_pretrained(folders / name, **asked, crop=64, short_side=64, stride=64)
+    scores = segmenter(street, Vocabulary(["road", "sky", "tree"], templates="plain"), scores=True).scores
+    assert scores.shape == (3, 96, 128) and np.isfinite(scores).all()
+    assert segmenter.clip.size is None
 
 
 @pytest.mark.parametrize("name", MODELS)
