@@ -106,8 +106,8 @@ class Siglip:
     def cosines(self, tokens: Tensor, text: Tensor, beside: Beside = ()) -> Tensor:
         """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32.
 
-        The pooling head where a patch stands alone: attention over one token gives its value, whatever asks. More tokens,
-        each with its weight, join between the last norm, which each has for itself, and the head.
+        The pooling head where a patch stands alone: attention over one token gives its value, whatever asks. More
+        tokens, each with its weight, join between the last norm, which each has for itself, and the head.
         """
         head = self.model.vision_model.head
         pooling, width = head.attention, self.width

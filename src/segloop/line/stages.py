@@ -109,7 +109,7 @@ class Opened:
         block = self.batch.tower.open_block(x, self.batch.grid, index)
         if self.block.grid == self.batch.grid and self.block.has_class_token == block.has_class_token:
             return block
-        return _moved(replace(block, x=_opened_tokens(tower, x)), self.block.grid)
+        return _moved(replace(block, x=_opened_tokens(self.batch.tower, x)), self.block.grid)
 
     def cosines(self) -> Tensor:
         """(B, Q, h, w) float32 on the working grid. Raises OptionError where the Mix does not keep shapes."""
