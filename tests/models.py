@@ -12,6 +12,7 @@ from transformers import (
     Dinov2Config,
     Dinov2WithRegistersConfig,
     DINOv3ViTConfig,
+    RadioConfig,
     Sam2Config,
     SamConfig,
     ViTConfig,
@@ -78,6 +79,10 @@ GUIDES = {
     "mae": (
         "ViTMAEModel",
         ViTMAEConfig(**VIT, intermediate_size=48, image_size=64, patch_size=16, mask_ratio=0.0, layer_norm_eps=1e-6),
+    ),
+    "radio": (
+        "RadioModel",
+        RadioConfig(**VIT, mlp_ratio=2.0, max_img_size=96, patch_size=16, num_cls_tokens=3, num_registers=4),
     ),
 }
 MASKERS = {"sam": ("SamModel", SamConfig(**SAM)), "sam2": ("Sam2Model", Sam2Config(**SAM2))}

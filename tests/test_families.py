@@ -211,7 +211,7 @@ def test_other_types_are_refused_as_before(segloop, toy, street):
     (toy / "config.json").write_text('{"model_type": "siglip2"}')
     told = complaint(segloop("segment", street, *WORDS, "--clip", toy))
     kinds = " or ".join(map(repr, FAMILIES))
-    assert f"is of type 'siglip2', not {kinds}: SigLIP pools by a head of its own" in told
+    assert f"is of type 'siglip2', not {kinds}: it is a SigLIP 2 for sides of any ratio" in told
 
 
 def test_what_a_config_asks_for():
@@ -223,7 +223,7 @@ def test_what_a_config_asks_for():
 def test_a_folder_of_openclip_needs_its_row_only(toy, monkeypatch):
     (toy / "config.json").rename(toy / "open_clip_config.json")
     (toy / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 12}}')
-    with pytest.raises(ModelError, match="is one for OpenCLIP"):
+    with pytest.raises(ModelError, match="does not say how its CLIP is built, 'vision_cfg' is missing"):
         load_clip(str(toy), CPU, torch.float32)
     monkeypatch.setitem(FAMILIES, OPENCLIP, lambda source: source.config["model_cfg"]["embed_dim"])
     assert load_clip(str(toy), CPU, torch.float32) == 12

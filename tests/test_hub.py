@@ -10,8 +10,10 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import CLIPModel
 
 import models
+import openclip
 from command import WORDS, complaint, done
 from hub import COMMIT, Hub, closed_port, keep
 from segloop.backbones import hub as asking
@@ -121,9 +123,9 @@ def test_a_process_asks_once(hub, toy_clip):
 
 
 def test_weights_wait_until_the_kind_is_known(hub, run, toy_clip):
-    hub.add(NAME, toy_clip, "config.json", **{"config.json": b'{"model_type": "siglip"}'})
+    hub.add(NAME, toy_clip, "config.json", **{"config.json": b'{"model_type": "siglip2"}'})
     told = complaint(run())
-    assert "is of type 'siglip', not 'clip'" in told
+    assert "is of type 'siglip2', not 'clip'" in told
     assert not any("model.safetensors" in line for line in hub.asked)
 
 
@@ -378,13 +380,33 @@ def test_a_cache_that_cannot_be_written(hub, run, toy_clip, monkeypatch, tmp_pat
     assert "cannot be had (" in told and "cannot be written); set HF_HOME to a folder that can" in told
 
 
+def test_a_repository_of_openclip(hub, run, toy_clip, tmp_path, cache):
+    folder = openclip.write(tmp_path / "open", CLIPModel.from_pretrained(toy_clip))
+    words = {file: (toy_clip / file).read_bytes() for file in ("tokenizer.json", "tokenizer_config.json")}
+    hub.add(NAME, folder, **words, **{openclip.OLD: b"not asked for"})
+    hub.files[NAME]["config.json"] = b'{"architecture": "vit_base_patch8_clip_64"}'  # as timm adds it
+    naclip = ("--method", "naclip", "--json")
+    done(run(*naclip))
+    snapshot = cache / "models--some--clip/snapshots" / COMMIT
+    wanted = {"config.json", "open_clip_config.json", openclip.SAFE, *words}
+    assert {path.name for path in snapshot.iterdir()} == wanted
+    del hub.files[NAME]["config.json"]
+    for more in ((), ("--offline",)):
+        (snapshot / "config.json").unlink(missing_ok=True)
+        asking.answers.forget()
+        hub.asked.clear()
+        done(run(*naclip, "--out", f"again{len(more)}", *more))
+        assert not any(openclip.SAFE in line for line in hub.asked)
+    assert Path("again1/street.png").read_bytes() == Path("segloop-out/street.png").read_bytes()
+
+
 # models of the hub that segloop does not open -------------------------------------------------------------------
 
 
 def test_a_repository_for_openclip_alone(hub, run):
     hub.files["apple/some-CLIP-ViT-B-16"] = {"open_clip_config.json": b"{}", "open_clip_pytorch_model.bin": b"x"}
     told = complaint(run(clip="apple/some-CLIP-ViT-B-16"))
-    assert "is one for OpenCLIP, whose files segloop does not open yet; give openai/clip-vit-base-patch16" in told
+    assert "has no model_cfg; fetch it again, or give openai/clip-vit-base-patch16" in told
     hub.files["timm/vit_large_patch14_clip_336.openai"] = {
         "open_clip_config.json": b"{}",
         "config.json": b'{"architecture": "vit"}',

@@ -57,8 +57,13 @@ def safe(toy_clip) -> bytes:
 
 NO_CONFIG = {
     "nothing": ({}, ["is empty", "no config.json"]),
-    "openclip": ({"open_clip_config.json": "{}", "open_clip_pytorch_model.bin": "x"}, ["for OpenCLIP", EXAMPLE]),
+    "openclip": ({"open_clip_config.json": "{}"}, ["open_clip_config.json of", "has no model_cfg", EXAMPLE]),
+    "openclip weights": (
+        {"open_clip_pytorch_model.bin": "x"},
+        ["without open_clip_config.json; fetch that too", EXAMPLE],
+    ),
     "adapter": ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, ["PEFT adapter", "merge_and_unload"]),
+    "dino.txt": ({"dinov3_vitl16_dinotxt_vision_head.pth": "x"}, ["is dino.txt", "never runs that", EXAMPLE]),
     "onnx": ({"model.onnx": "x"}, ["ONNX files only"]),
     "onnx below": ({"onnx/model.onnx": "x"}, ["ONNX files only"]),
     "gguf": ({"clip-q4.gguf": "GGUF"}, ["a GGUF file"]),
@@ -82,7 +87,7 @@ NO_WEIGHTS = {
     "half bin": ({"pytorch_model.fp16.bin": "x"}, ["only a variant", f"rename it to {BIN}"]),
     "other name": ({"clip.safetensors": "x"}, ["has clip.safetensors and no model.safetensors", "rename it"]),
     "parts alone": ({"model-00001-of-00002.safetensors": "x"}, ["without model.safetensors.index.json"]),
-    "openclip": ({"open_clip_pytorch_model.bin": "x"}, ["for OpenCLIP", EXAMPLE]),
+    "openclip": ({"open_clip_pytorch_model.bin": "x"}, ["without open_clip_config.json", EXAMPLE]),
     "adapter": ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, ["PEFT adapter", "merge_and_unload"]),
     "unfinished": ({"model.safetensors.incomplete": "x"}, ["a download that did not end"]),
     "browser": ({"model.safetensors.crdownload": "x"}, ["a download that did not end"]),
@@ -105,7 +110,7 @@ def test_folders_without_weights(make, case):
 
 def test_the_name_of_a_folder_may_say_which_clip_it_is(make):
     message = told(make({"open_clip_config.json": "{}"}, whole=False, name="CLIP-ViT-B-16-laion2B-s34B-b88K"))
-    assert message.endswith("give laion/CLIP-ViT-B-16-laion2B-s34B-b88K, which transformers opens.")
+    assert message.endswith("or give laion/CLIP-ViT-B-16-laion2B-s34B-b88K.")
 
 
 SPOILT = {
@@ -177,13 +182,14 @@ def test_places_in_the_cache_that_are_no_model(toy_clip, tmp_path):
 # configs ---------------------------------------------------------------------------------------------------------
 
 KINDS = {
-    "siglip": ["is of type 'siglip', not 'clip': SigLIP", EXAMPLE],
+    "siglip2": ["is of type 'siglip2', not 'clip' or", "NaFlex", EXAMPLE],
+    "siglip_vision_model": ["the vision tower alone"],
     "clip_vision_model": ["the vision tower alone"],
     "clip_text_model": ["the text tower alone"],
     "clipseg": ["trained to segment"],
     "chinese_clip": ["built otherwise"],
     "dinov2": ["give it as --vision"],
-    "bert": ["is of type 'bert', not 'clip'"],
+    "bert": ["is of type 'bert', not 'clip' or"],
     None: ["names no model_type"],
 }
 
@@ -195,9 +201,12 @@ def test_models_of_another_kind(make, kind):
 
 
 CONFIGS = {
-    "openclip": ({"model_cfg": {}}, ["for OpenCLIP"]),
+    "openclip": ({"model_cfg": {}}, ["does not say how its CLIP is built, 'vision_cfg' is missing"]),
     "timm": ({"architecture": "resnet50"}, ["timm's resnet50, not a CLIP"]),
-    "timm clip": ({"architecture": "vit_large_patch14_clip_336"}, ["OpenCLIP", "openai/clip-vit-large-patch14-336"]),
+    "timm clip": (
+        {"architecture": "vit_large_patch14_clip_336"},
+        ["no text", "openai/clip-vit-large-patch14-336"],
+    ),
     "diffusers": ({"_class_name": "AutoencoderKL"}, ["a part of a diffusers pipeline"]),
     "own code": (
         {"model_type": "own", "auto_map": {"AutoModel": "x.Y"}},

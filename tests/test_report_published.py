@@ -82,8 +82,8 @@ def test_printed_gains_of_fsa_are_those_of_the_averages():
     assert gains == {"maskclip": 7.9, "sclip": 2.4, "clearclip": 0.7, "proxyclip": 1.0}
 
 
-def test_only_the_log_of_sfp_has_less_than_eight_numbers():
-    assert [row.source.key for row in published() if len(row.mIoU) < 8] == ["sfp-log"]
+def test_only_the_log_of_sfp_and_floss_have_less_than_eight_numbers():
+    assert {row.source.key for row in published() if len(row.mIoU) < 8} == {"sfp-log", "floss"}
 
 
 # beside runs -----------------------------------------------------------------------------------------------------
@@ -153,6 +153,17 @@ def test_lposs_stands_beside_a_third_partys_figures_on_its_own_clip(tmp_path):
     assert any("does not say whether of LPOSS or of LPOSS+" in note for note in made.notes)
     (row,) = lines(write_run(tmp_path / "b", 60.0, model="openai/clip-vit-base-patch16", **run))
     assert row["source"] == "no published figure"
+
+
+def test_experts_are_held_against_experts(tmp_path):
+    runs = {"method": "naclip", "dataset": "cityscapes", "vocabulary": "cityscapes/S"}
+    plain, voted = write_run(tmp_path / "a", 35.0, **runs), write_run(tmp_path / "b", 36.0, **runs, experts="0f")
+    assert [(row["source"], row["host published"]) for row in lines(plain)] == [
+        ("hosts and peers as published, OpenAI weights", "35.5")
+    ]
+    ((source, figure),) = [(row["source"], row["host published"]) for row in lines(voted)]
+    assert source.startswith("FLOSS's README") and figure == "37.0"
+    assert "templates ranked on photos of one's own" in deviations(load_run(voted))
 
 
 def test_peers_on_the_same_backbone_are_listed(tmp_path):

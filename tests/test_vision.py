@@ -23,6 +23,7 @@ from models import GUIDES as MODELS
 from models import guide_model as library
 from models import pixels
 from segloop.backbones import vision
+from segloop.backbones.loading import library_class
 from segloop.backbones.models import GUIDES
 from segloop.backbones.positions import resample_positions
 from segloop.backbones.vision import ADAPTERS, load_guide, renormalise
@@ -183,6 +184,24 @@ def test_rectangles_by_size(guide):
         same_as_library(guide(name)(x), library(name)(renormalise(x)).last_hidden_state[:, first:], 2, 7)
     x = pixels(2, 3, 32, 80)
     same_as_library(guide("dinov3")(x), library("dinov3")(renormalise(x)).last_hidden_state[:, 5:], 2, 5)
+
+
+def test_radio_takes_pixels_of_its_own(guide):
+    """Its mean and deviation, on rectangles, behind three class and four register tokens."""
+    model = library("radio")
+    for sides in ((64, 64), (32, 80)):
+        x = pixels(2, 3, *sides)
+        mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (CLIP.mean, CLIP.std))
+        grid = tuple(side // 16 for side in sides)
+        same_as_library(guide("radio")(x), model(x * std + mean).features, *grid)
+    assert guide("radio").kind == "radio"
+    remainder = guide("radio")(pixels(1, 3, 40, 70))
+    assert remainder.shape[-2:] == (2, 4)
+
+
+def test_a_transformers_that_is_too_old():
+    with pytest.raises(ModelError, match=r"transformers .* does not know TomorrowModel; update it"):
+        library_class("TomorrowModel")
 
 
 def test_reference_positions_of_dino(guide):

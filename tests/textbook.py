@@ -3,6 +3,7 @@
 Slow on purpose, and apart from segloop: only torch, and the modules of a transformers CLIPModel.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -244,3 +245,23 @@ def _on_guide_grid(
 
     mixed = fsa(host, values, readout, **constants) if feedback else host @ values
     return readout(mixed).mT.unflatten(-1, (rows, columns))
+
+
+def entropy_by_winner(scores):
+    """Class values (C, ...) -> for each class the entropies of the pixels that it wins (spec 2.14), pixel by pixel."""
+    found = [[] for _ in scores]
+    for values in scores.flatten(1).T.tolist():
+        winner = values.index(max(values))
+        found[winner].append(-sum(p * math.log(p + 1e-10) for p in values))
+    return found
+
+
+def best_vote(maps):
+    """Probabilities of every expert, the average last, (Q+1, Q, ...) -> (Q, ...), pixel by pixel (spec 2.14)."""
+    *experts, average = maps.flatten(2)
+    fused = average.clone()
+    for pixel in range(fused.shape[1]):
+        votes = {q: one[q, pixel].item() for q, one in enumerate(experts) if one[:, pixel].argmax().item() == q}
+        if votes:
+            fused[:, pixel] = experts[max(votes, key=votes.get)][:, pixel]
+    return fused.view_as(maps[-1])

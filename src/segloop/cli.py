@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import bench, demo, evaluate, inspect, label, prepare, report, scenes, segment, tables, tune
+from .commands import bench, demo, evaluate, experts, inspect, label, prepare, report, scenes, segment, tables, tune
 from .common import console
 from .errors import SegloopError
 
@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (segment.segment, segment.EXAMPLE),
     (label.label, label.EXAMPLE),
     (inspect.inspect, inspect.EXAMPLE),
+    (experts.experts, experts.EXAMPLE),
     (demo.demo, demo.EXAMPLE),
     (evaluate.evaluate, evaluate.EXAMPLE),
     (report.report, report.EXAMPLE),

@@ -18,7 +18,7 @@ from .models import SIZES
 from .pixels import normalisation_of
 from .positions import PositionRule, resample_positions
 from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
-from .tower import Beside, Source
+from .tower import Beside, Source, run_blocks
 
 CLIP_WORDS = 49408  # of the tokenizer that CLIP came with; what a smaller one breaks says nothing of languages
 
@@ -81,18 +81,14 @@ class Clip:
         where they are no numbers.
         """
         x = self._embed(pixels)
-        kept = {0: x} if 0 in keep else {}
-        for number in range(1, self.depth + 1 - open_blocks):
-            x = self.run_block(number, x)
-            if number in keep:
-                kept[number] = x
+        x, kept = run_blocks(self, x, keep, open_blocks)
         if not x.sum(dtype=torch.float32).isfinite():
             raise self._unsound()
         return x, kept
 
     def run_block(self, number: int, x: Tensor) -> Tensor:
         """Block `number` (from 1), as it was trained: (B, 1+N, D) -> (B, 1+N, D)."""
-        return _run_block(self.vision.encoder.layers[number - 1], x)
+        return ran(self.vision.encoder.layers[number - 1], x)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         parts = self.vision.embeddings
@@ -111,12 +107,12 @@ class Clip:
 
     def open_block(self, x: Tensor, grid: tuple[int, int], index: int = -1) -> LastBlock:
         """q, k and v of a block (-1: the last) for its input (B, 1+N, D) on `grid`."""
-        q, k, v = _project(self.vision.encoder.layers[index], x)
+        q, k, v = projected(self.vision.encoder.layers[index], x)
         return LastBlock(q, k, v, scale=q.shape[-1] ** -0.5, grid=grid)
 
     def close_block(self, mixed: Tensor, residual: Tensor | None, mlp: bool, index: int = -1) -> Tensor:
         """Mixed values (B, h, N, d) -> tokens U (B, N, D): W_o, then [+ residual], then [+ MLP] (spec 2.1)."""
-        return _finish(self.vision.encoder.layers[index], mixed, residual, mlp)
+        return finished(self.vision.encoder.layers[index], mixed, residual, mlp)
 
     def cosines(self, tokens: Tensor, text: Tensor, beside: Beside = ()) -> Tensor:
         """The dense head: tokens (B, N, D), unit text rows (Q, E) -> cosines (B, N, Q) float32, no temperature.
@@ -148,7 +144,8 @@ class Clip:
     @cached_property
     def tokenizer(self) -> Any:
         """Opened when text must be encoded, not before."""
-        return open_tokenizer(self.name, self.folder, self.model.config.text_config.vocab_size)
+        config = self.model.config
+        return open_tokenizer(self.name, self.folder, config.text_config.vocab_size, config)
 
     @property
     def context(self) -> int:
@@ -190,7 +187,7 @@ class Clip:
         return print_of(model.text_model, model.text_projection.weight, model.config.text_config, self.tokenizer)
 
 
-def _project(block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def projected(block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """LN1 and the three projections: (B, N, D) -> three (B, h, N, d)."""
     attention, y = block.self_attn, block.layer_norm1(x)
     heads = (attention.num_heads, attention.head_dim)
@@ -199,21 +196,22 @@ def _project(block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-def _finish(block: Any, mixed: Tensor, residual: Tensor | None, mlp: bool) -> Tensor:
+def finished(block: Any, mixed: Tensor, residual: Tensor | None, mlp: bool) -> Tensor:
+    """W_o [+ residual] [+ MLP]: (B, h, N, d) -> (B, N, D)."""
     tokens = block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
     if residual is not None:
         tokens = residual + tokens
     return tokens + block.mlp(block.layer_norm2(tokens)) if mlp else tokens
 
 
-def _run_block(block: Any, x: Tensor) -> Tensor:
+def ran(block: Any, x: Tensor) -> Tensor:
     """An ordinary block: (B, N, D) -> (B, N, D)."""
-    return _finish(block, F.scaled_dot_product_attention(*_project(block, x)), x, mlp=True)
+    return finished(block, F.scaled_dot_product_attention(*projected(block, x)), x, mlp=True)
 
 
 def open_clip(source: Source) -> Clip:
     """A folder of transformers' CLIP -> its tower. Raises ModelError."""
-    model = load_weights(_clip_class(), source.folder, source.offline)
+    model = load_weights(clip_class(), source.folder, source.offline)
     model.to(source.device)
     model.vision_model.to(source.dtype)
     model.visual_projection.to(source.dtype)
@@ -221,7 +219,8 @@ def open_clip(source: Source) -> Clip:
     return Clip(model, source.name, source.folder, source.device, source.dtype, source.positions, normalisation)
 
 
-def _clip_class() -> Any:
+def clip_class() -> Any:
+    """The CLIPModel of transformers. Raises ModelError where torchvision keeps it from opening."""
     try:
         from transformers import CLIPModel
     except (ImportError, RuntimeError) as error:

@@ -6,21 +6,23 @@ Names of files first, for folders and for what the hub lists alike; then the fir
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..errors import MissingModelError, ModelError
-from .kept import INDEX, WEIGHTS, hub_id, parts_of
+from .kept import CONFIGS, INDEX, OPENCLIP_WEIGHTS, WEIGHTS, hub_id, parts_of
 from .models import DEFAULT_CLIP
 from .names import same_clip
 
-OPENCLIP = "is one for OpenCLIP, whose files segloop does not open yet"
+OPENCLIP = "has weights of OpenCLIP without open_clip_config.json"
 PEFT = "is a PEFT adapter without the model that it adapts"
 
 # Each row: a pattern that one of the files matches whole, what that makes of the folder, what to do. {like}: a hub id.
 NO_CONFIG: tuple[tuple[str, str, str], ...] = (
-    (r"open_clip_.*|.*/open_clip_.*", OPENCLIP, "give {like}, which transformers opens"),
+    (r".*dino_?txt.*", "is dino.txt, which only code of its own opens, and segloop never runs that", "give {like}"),
+    (r".*/open_clip_config\.json", "has its model in a folder of its own, {file}", "give that folder"),
+    (r"open_clip_.*|.*/open_clip_.*", OPENCLIP, "fetch that too, or give {like}"),
     (r"model_index\.json", "is a diffusers pipeline, not a CLIP", "give {like}"),
     (r"adapter_config\.json", PEFT, "merge it into that model (merge_and_unload, save_pretrained) and give the result"),
     (r".*\.gguf", "holds a GGUF file, which segloop does not open", "give {like}"),
@@ -31,7 +33,7 @@ NO_WEIGHTS: tuple[tuple[str, str, str], ...] = (
     (r"(model|pytorch_model)\.(?!safetensors|bin)[\w-]+\.(safetensors|bin)", "has only a variant, {file}", "{rename}"),
     (r"model-\d+-of-\d+\.safetensors", "has {file} without model.safetensors.index.json", "fetch the index too"),
     (r"pytorch_model-\d+-of-\d+\.bin", "has {file} without pytorch_model.bin.index.json", "fetch the index too"),
-    (r"open_clip_.*\.(bin|safetensors|pt)", OPENCLIP, "give {like}, which transformers opens"),
+    (r"open_clip_.*\.(bin|safetensors|pt)", OPENCLIP, "fetch that too, or give {like}"),
     (r"adapter_model\..*|adapter_config\.json", PEFT, "merge it (merge_and_unload, save_pretrained), give the result"),
     (r".*\.(incomplete|part|crdownload|aria2|tmp)", "has a download that did not end, {file}", "fetch it again"),
     (r"tf_model\.h5|.*\.tflite", "has weights for TensorFlow only", "give {like}, which has safetensors"),
@@ -54,7 +56,7 @@ FIRST_BYTES: tuple[tuple[bytes, str, str], ...] = (  # of files that are not wha
     (b'{"error"', "an answer of the hub, not the file", "{fetch}"),
     (b"gguf", "a GGUF file", "give {like}, which has safetensors"),
 )
-TEXTS = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+TEXTS = (*CONFIGS, "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 
 def entries(folder: Path) -> set[str]:
@@ -111,25 +113,25 @@ def identity(folder: str) -> str:
     return folder.removeprefix("models--").replace("--", "/")
 
 
-def without_weights(name: str, folder: Path, listed: set[str]) -> ModelError:
-    """What a folder has in the place of weights; `listed` is what the hub has of it, where it was asked."""
+def without_weights(name: str, folder: Path, listed: set[str], names: Sequence[str] = WEIGHTS) -> ModelError:
+    """What a folder has in the place of weights `names`; `listed` is what the hub has of it, where it was asked."""
     here = hub_id(folder)
     what = f"model {here or name!r}"
     part = MissingModelError(f"of model {here!r} only a part is on this machine", f"fetch it with `hf download {here}`")
-    for index in WEIGHTS:
+    for index in names:
         missing = [part for part in parts_of(folder / index) if not (folder / part).is_file()]
         if missing and here:
             return part
         if missing:
             lost = f"{what} has not all files that {index} names: {len(missing)} are missing, first {missing[0]}"
             return ModelError(lost, again(name))
-    if not listed and (told := _lost(what, folder, WEIGHTS)):
+    if not listed and (told := _lost(what, folder, names)):
         return told
-    if told := _matched(NO_WEIGHTS, what, here or name, listed or entries(folder)):
+    if names[0] == WEIGHTS[0] and (told := _matched(NO_WEIGHTS, what, here or name, listed or entries(folder))):
         return told
     if here and not listed:
         return part
-    remedy = f"give {like(here)}" if here else "put model.safetensors beside its config.json"
+    remedy = f"give {like(here)}" if here else f"put {names[0]} beside its config"
     return ModelError(f"{what} has no weights", remedy)
 
 
@@ -197,7 +199,8 @@ def spoilt(name: str, path: Path) -> ModelError | None:
 
 def any_spoilt(name: str, folder: Path, files: Iterable[str] = ()) -> ModelError | None:
     """The first of these files, by default of texts and weights, that is something else."""
-    files = list(files) or [*TEXTS, *(part for one in WEIGHTS for part in (one, *parts_of(folder / one)))]
+    weights = (part for one in (*WEIGHTS, *OPENCLIP_WEIGHTS) for part in (one, *parts_of(folder / one)))
+    files = list(files) or [*TEXTS, *weights]
     return next((told for file in files if (folder / file).is_file() and (told := spoilt(name, folder / file))), None)
 
 

@@ -7,7 +7,7 @@ again, and a hub that cannot be reached costs one failed connection.
 import re
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import Any
 from ..common.system import FULL
 from ..errors import MissingModelError, ModelError, Notice
 from .folders import check_indexes, without_config
-from .kept import WEIGHTS, is_whole, kept_folder, parts_of
+from .kept import CONFIGS, WEIGHTS, has_config, has_weights, is_whole, kept_folder, parts_of, weights_folder
 from .pixels import PREPROCESSORS
 from .trouble import Trouble, trouble_of
 
 SMALL = {  # what is read beside the weights
-    "config.json",
+    *CONFIGS,
     "segloop.json",
     *PREPROCESSORS,
     "tokenizer.json",
@@ -91,9 +91,9 @@ def fetch(name: str) -> Path:
 
     key = (str(constants.HF_HUB_CACHE), name)
     known = answers.folders.get(key)
-    if known is None or not (known / "config.json").is_file():
+    if known is None or not has_config(known):
         known = answers.folders[key] = _fetched(name)
-    if not (known / "config.json").is_file():
+    if not has_config(known):
         raise without_config(name, files_of(str(known)))
     return known
 
@@ -124,18 +124,18 @@ def _fetched(name: str) -> Path:
     return kept
 
 
-def fetch_weights(folder: str) -> None:
+def fetch_weights(folder: str, names: Sequence[str] = WEIGHTS) -> None:
     """Bring the weights of a snapshot that `fetch` gave; nothing where they are there, or where the folder is another.
 
-    Raises ModelError where the hub has none that segloop opens, or they cannot be had.
+    They are the first of `names` that the hub has. Raises ModelError where they cannot be had.
     """
     listing = answers.listings.get(Path(folder))
     if listing is None:
         return
-    if is_whole(Path(folder)):
+    if has_weights(Path(weights_folder(folder, names)), names):
         _settle(listing)
         return
-    wanted = next((name for name in WEIGHTS if name in listing.sizes), None)
+    wanted = next((name for name in names if name in listing.sizes), None)
     if wanted is None:
         return
     place = Path(folder)
@@ -200,10 +200,11 @@ def _settle(listing: Listing) -> None:
     """Let the cache's `main` be this commit, now that it is whole: an offline run then opens the same."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    config = try_to_load_from_cache(listing.name, "config.json")
+    own = next((config for config in CONFIGS if config in listing.sizes), CONFIGS[0])
+    config = try_to_load_from_cache(listing.name, own)
     if not isinstance(config, str) or Path(config).parent.name != listing.commit:
         with suppress(Exception):  # a cache that cannot be written; offline, the newest whole snapshot is opened
-            hf_hub_download(listing.name, "config.json")
+            hf_hub_download(listing.name, own)
 
 
 def _remembered(name: str, error: Exception) -> Trouble:

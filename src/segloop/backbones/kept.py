@@ -1,10 +1,12 @@
 """What the hub's cache on this disk holds of a model: with it, an offline run is one with a local folder."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+OPENCLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+CONFIGS = ("config.json", "open_clip_config.json")  # transformers' (timm's, for guides), and OpenCLIP's
 INDEX = ".index.json"
 
 
@@ -31,17 +33,21 @@ def _snapshots(name: str) -> Iterator[Path]:
     from huggingface_hub.file_download import repo_folder_name
 
     try:
-        config = try_to_load_from_cache(name, "config.json")
+        known = [try_to_load_from_cache(name, config) for config in CONFIGS]
     except (HFValidationError, OSError):  # not a hub id at all, or a cache behind a closed door
         return
-    if isinstance(config, str):
-        yield Path(config).parent
+    yield from (Path(config).parent for config in known if isinstance(config, str))
     repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     try:
-        others = [config.parent for config in repository.glob("snapshots/*/config.json") if config.is_file()]
+        others = [folder for folder in repository.glob("snapshots/*") if has_config(folder)]
         yield from sorted(others, key=lambda folder: (-folder.stat().st_mtime, folder.name))
     except OSError:
         return
+
+
+def has_config(folder: Path) -> bool:
+    """Whether one of CONFIGS is there."""
+    return any((folder / config).is_file() for config in CONFIGS)
 
 
 def hub_id(folder: str | Path) -> str | None:
@@ -78,16 +84,17 @@ def kept_files(name: str) -> set[str]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder has weights, or they lie where the hub's own conversion put them."""
-    return has_weights(Path(weights_folder(str(folder))))
+    """Whether a folder has weights of any name, or they lie where the hub's own conversion put them."""
+    here = Path(folder)
+    return has_weights(Path(weights_folder(str(here)))) or has_weights(here, OPENCLIP_WEIGHTS)
 
 
-def weights_folder(folder: str) -> str:
+def weights_folder(folder: str, names: Sequence[str] = WEIGHTS) -> str:
     """Where a snapshot's weights lie: in itself, or in the snapshot of the hub's own conversion, which is another."""
     here = Path(folder)
-    if hub_id(folder) is None or has_weights(here):
+    if hub_id(folder) is None or has_weights(here, names):
         return folder
-    return next((str(other) for other in _conversions(here) if has_weights(other)), folder)
+    return next((str(other) for other in _conversions(here) if has_weights(other, names)), folder)
 
 
 def _conversions(snapshot: Path) -> Iterator[Path]:
@@ -96,14 +103,14 @@ def _conversions(snapshot: Path) -> Iterator[Path]:
     yield from (snapshot.parent / request.read_text().strip() for request in requests if request.is_file())
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether one of WEIGHTS is there; of an index, whether all the files that it names are."""
-    return bool(weight_files(folder))
+def has_weights(folder: Path, names: Sequence[str] = WEIGHTS) -> bool:
+    """Whether one of `names` is there; of an index, whether all the files that it names are."""
+    return bool(weight_files(folder, names))
 
 
-def weight_files(folder: Path) -> list[str]:
-    """The weights that are opened: a file of WEIGHTS, behind an index also its parts; empty where none is whole."""
-    sets = ([name, *parts_of(folder / name)] for name in WEIGHTS)
+def weight_files(folder: Path, names: Sequence[str] = WEIGHTS) -> list[str]:
+    """The weights that are opened: a file of `names`, behind an index also its parts; empty where none is whole."""
+    sets = ([name, *parts_of(folder / name)] for name in names)
     return next((files for files in sets if all((folder / file).is_file() for file in files)), [])
 
 

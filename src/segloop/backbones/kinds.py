@@ -4,20 +4,23 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..errors import ModelError
-from .folders import OPENCLIP, like
+from .folders import like
+from .kept import CONFIGS
 from .models import GUIDES
 
-SIGLIP = "SigLIP pools by a head of its own and has no class token, which segloop does not open yet"
+OPENCLIP_CONFIG = CONFIGS[1]
+
+VISION = "it is the vision tower alone, which encodes no text"
+NAFLEX = "it is a SigLIP 2 for sides of any ratio (NaFlex), and segloop opens those of one size, whose type is siglip"
 TRAINED = "it is trained to segment, and segloop opens plain CLIPs"
 DETECTOR = "it is trained to find boxes, and segloop opens plain CLIPs"
 BEGUN = "its towers are built otherwise, which segloop does not open yet"
 WHY = {  # model_type -> what it is
-    "clip_vision_model": "it is the vision tower alone, which encodes no text",
+    "clip_vision_model": VISION,
     "clip_text_model": "it is the text tower alone, which sees no photo",
-    "siglip": SIGLIP,
-    "siglip2": SIGLIP,
-    "siglip_vision_model": SIGLIP,
-    "siglip2_vision_model": SIGLIP,
+    "siglip2": NAFLEX,
+    "siglip_vision_model": VISION,
+    "siglip2_vision_model": VISION,
     "clipseg": TRAINED,
     "groupvit": TRAINED,
     "owlvit": DETECTOR,
@@ -68,11 +71,11 @@ def _untyped(what: str, name: str, config: dict[str, Any], files: set[str]) -> M
     """Configs of other libraries, which name no type."""
     if config.get("model_type"):
         return None
-    if "model_cfg" in config or any(file.startswith("open_clip_") for file in files):
-        return ModelError(f"{what} {OPENCLIP}", f"give {like(name)}, which transformers opens")
+    if OPENCLIP_CONFIG in files:
+        return ModelError(f"the {OPENCLIP_CONFIG} of {what} has no model_cfg", f"fetch it again, or give {like(name)}")
     if "_clip_" in str(config.get("architecture")):
         other = like(str(config["architecture"]) + name)
-        return ModelError(f"{what} {OPENCLIP}", f"give {other}, which transformers opens")
+        return ModelError(f"{what} is timm's vision tower of a CLIP, which encodes no text", f"give {other}")
     if "architecture" in config:
         return ModelError(f"{what} is timm's {config['architecture']}, not a CLIP", f"give {like(name)}")
     if "_class_name" in config:

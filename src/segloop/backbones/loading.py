@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ from torch import Tensor
 from ..errors import MachineError, MissingModelError, ModelError, memory_ran_out
 from .folders import again, any_spoilt, check_indexes, entries, single_file, without_config, without_weights
 from .hub import fetch, fetch_weights, files_of
-from .kept import hub_id, hub_is_off, is_hub_id, kept_files, kept_folder, weight_files, weights_folder
+from .kept import CONFIGS, WEIGHTS, hub_id, hub_is_off, is_hub_id, kept_files, kept_folder, weight_files, weights_folder
 from .models import DEFAULT_CLIP
 from .names import misnamed, nearest_model
 from .trouble import GATED, access
 
 TINY = Path(__file__).parent / "tiny"
-CONFIGS = ("config.json", "open_clip_config.json")  # the first that is there; guides have the first
 ATTENTION = "sdpa"  # torch's own; what a config names may be code that the library fetches from the hub
 TOWERS = {"text_model.": "text tower", "vision_model.": "vision tower"}
 
@@ -82,9 +81,9 @@ def _check_name(name: str, guide: bool) -> None:
         raise ModelError(what, f"check the path, or {meant}")
 
 
-def read_config(folder: str) -> dict[str, Any]:
-    """The config of a resolved model, config.json or OpenCLIP's. Raises ModelError where it cannot be read."""
-    path = next((path for name in CONFIGS if (path := Path(folder) / name).is_file()), Path(folder) / CONFIGS[0])
+def read_config(folder: str, names: Sequence[str] = CONFIGS) -> dict[str, Any]:
+    """The config of a resolved model, the first of `names` that is there. Raises ModelError where it cannot be read."""
+    path = next((path for name in names if (path := Path(folder) / name).is_file()), Path(folder) / names[0])
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError):
@@ -134,11 +133,22 @@ def load_weights(model_class: Any, folder: str, offline: bool = False, spare: tu
     return model.eval().requires_grad_(False)
 
 
-def _with_weights(folder: str, offline: bool) -> Path:
+def library_class(name: str) -> Any:
+    """A class of transformers. Raises ModelError where the installed version does not have it."""
+    import transformers
+
+    found = getattr(transformers, name, None)
+    if found is None:
+        what = f"transformers {transformers.__version__} does not know {name}"
+        raise ModelError(what, "update it, `pip install -U transformers`, or give another model")
+    return found
+
+
+def _with_weights(folder: str, offline: bool, names: Sequence[str] = WEIGHTS) -> Path:
     """Where the weights of a resolved model lie, fetched where they are not. Raises ModelError for what is none."""
     if not (offline or hub_is_off()):
-        fetch_weights(folder)
-    name, place = hub_id(folder) or folder, Path(weights_folder(folder))
+        fetch_weights(folder, names)
+    name, place = hub_id(folder) or folder, Path(weights_folder(folder, names))
     check_indexes(name, place)
     if (Path(folder) / "adapter_config.json").is_file():
         what = f"model {name!r} holds a PEFT adapter beside the model"
@@ -148,9 +158,9 @@ def _with_weights(folder: str, offline: bool) -> Path:
         method = quantised.get("quant_method", "") if isinstance(quantised, dict) else ""
         what = f"model {name!r} is quantised ({method or 'see its config.json'}), which segloop does not open"
         raise ModelError(what, "give the same model with plain weights; --dtype bfloat16 or float16 saves memory")
-    files = weight_files(place)
+    files = weight_files(place, names)
     if not files:
-        raise without_weights(name, place, files_of(folder))
+        raise without_weights(name, place, files_of(folder), names)
     if told := any_spoilt(name, place, files):
         raise told
     return place
@@ -191,19 +201,33 @@ def require_weights(name: str, missing: Iterable[str]) -> None:
         raise ModelError(what, "give a complete model folder; segloop never fills in random weights")
 
 
-def load_tensors(folder: str, offline: bool = False) -> dict[str, Tensor]:
-    """What the model.safetensors of a resolved model holds, in float32. Raises ModelError."""
+def load_tensors(folder: str, offline: bool = False, names: Sequence[str] = WEIGHTS[:1]) -> dict[str, Tensor]:
+    """What the first file of `names` that a resolved model has holds, in float32; a `.bin` by the restricted loader.
+
+    Raises ModelError.
+    """
+    name, place = hub_id(folder) or folder, _with_weights(folder, offline, names)
+    file = weight_files(place, names)[0]
+    try:
+        tensors = _opened(place / file)
+    except Exception as error:  # SafetensorError from a damaged file, several kinds from a pickle
+        if memory_ran_out(error):
+            raise MachineError(f"memory ran out while model {name!r} was opened", "use a smaller model") from error
+        raise _told(name, error) from error
+    odd = next((key for key, tensor in tensors.items() if not isinstance(tensor, Tensor)), None)
+    if odd is not None:
+        what = f"{file} of model {name!r} holds more than weights, such as {odd!r}"
+        raise ModelError(what, "give a file of weights alone: OpenCLIP's training keeps them as state_dict")
+    return {key: tensor.float() for key, tensor in tensors.items()}
+
+
+def _opened(path: Path) -> dict[str, Tensor]:
+    """A file of weights by its names."""
     from safetensors.torch import load_file
 
-    name, place = hub_id(folder) or folder, _with_weights(folder, offline)
-    if not (place / "model.safetensors").is_file():
-        what = f"model {name!r} has no model.safetensors, but {weight_files(place)[0]}"
-        raise ModelError(what, "give timm/vit_base_patch16_224.mae or a transformers folder")
-    try:
-        tensors = load_file(place / "model.safetensors")
-    except Exception as error:  # SafetensorError from a damaged file
-        raise ModelError(f"model {name!r} cannot be loaded ({_first_line(error)})", again(name)) from error
-    return {key: tensor.float() for key, tensor in tensors.items()}
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 @contextmanager

@@ -20,12 +20,15 @@ class ClipRow:
     size: str | None = None  # as the papers' tables call it; None: in no table
 
 
+EXPERIMENTAL = "experimental, in no published table"
 MODELS = {
     "tiny": ClipRow("patch 8, bundled", "grounds and colours of drawn scenes only: for a first look and for tests"),
     DEFAULT_CLIP: ClipRow("ViT-B/16, 224 px", "the published default", "ViT-B/16"),
     "openai/clip-vit-large-patch14": ClipRow("ViT-L/14, 224 px", "published", "ViT-L/14"),
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": ClipRow("ViT-H/14, 224 px", "published, exact GELU", "ViT-H/14"),
     "laion/CLIP-ViT-B-16-laion2B-s34B-b88K": ClipRow("ViT-B/16, 224 px", "LPOSS's, exact GELU", "ViT-B/16 (LAION-2B)"),
+    "google/siglip2-base-patch16-256": ClipRow("ViT-B/16, 256 px", EXPERIMENTAL),
+    "google/tipsv2-b14": ClipRow("ViT-B/14, 448 px", EXPERIMENTAL),
 }
 
 
@@ -55,6 +58,12 @@ GUIDES = {
         "ViT-B/16, gated: ask for access on its hub page, then `hf auth login`",
     ),
     "sam": GuideRow("facebook/sam-vit-base", "sam", 16, "ViT-B, 1024 px input, grid 64x64, 256 channels: published"),
+    "radio": GuideRow(
+        "nvidia/C-RADIOv4-H",
+        "radio",
+        16,
+        "ViT-H/16, experimental: in no published table; weights in transformers' own format only, see their licence",
+    ),
     "mae": GuideRow("timm/vit_base_patch16_224.mae", "mae", 16, "ViT-B/16, the pretraining encoder: published"),
     "mae-visualize": GuideRow(
         "facebook/vit-mae-base",

@@ -31,8 +31,8 @@ def normalisation_of(folder: str, usual: Normalisation = CLIP) -> Normalisation:
         said = said.get("image_processor", said)
         if said.get("do_normalize") is False:
             return UNIT
-        mean = _channels(said.get("image_mean", usual.mean))
-        std = _channels(said.get("image_std", usual.std))
+        mean = channels(said.get("image_mean", usual.mean))
+        std = channels(said.get("image_std", usual.std))
         if min(std) <= 0:
             raise ValueError("no deviation")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
@@ -59,7 +59,7 @@ def framed(pixels: Tensor, given: Normalisation, patch: int, wanted: Normalisati
     return (seen - mean) / std
 
 
-def _channels(given: Any) -> tuple[float, float, float]:
+def channels(given: Any) -> tuple[float, float, float]:
     """A number for each of red, green and blue. Raises TypeError, ValueError."""
     red, green, blue = map(float, given)
     if not all(map(isfinite, (red, green, blue))):

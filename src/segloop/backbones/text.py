@@ -16,8 +16,10 @@ LEGACY_END = 2  # what configs of the first releases have for eos_token_id; the 
 SHAPING = ("hidden_act", "layer_norm_eps", "num_attention_heads", "max_position_embeddings")  # not seen in the weights
 
 
-def open_tokenizer(name: str, folder: str, rows: int) -> Any:
+def open_tokenizer(name: str, folder: str, rows: int, config: Any = None) -> Any:
     """The tokenizer of a resolved CLIP whose text tower has `rows` tokens; it pads and cuts on the right.
+
+    `config` says of which type it is where the folder does not, as OpenCLIP's do not.
 
     Raises ModelError where there is none, where it does not open, or where it knows more tokens.
     """
@@ -27,7 +29,7 @@ def open_tokenizer(name: str, folder: str, rows: int) -> Any:
     if hub_id(folder):
         remedy = f"fetch them with `hf download {hub_id(folder)}`, or give Vocabulary(embeddings=...)"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False, local_files_only=True)
         tokenizer(["a trial"], truncation=False, verbose=False)
     except Exception as error:  # the library raises many kinds for files that are missing, damaged or none
         told = any_spoilt(name, Path(folder), TEXTS)

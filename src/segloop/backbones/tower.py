@@ -80,7 +80,7 @@ class Tower(Protocol):
 
     @property
     def first_patch(self) -> int:
-        """Number of the first patch among the tokens: 1 behind a class token, else 0."""
+        """Number of the first patch among the tokens: 1 behind a class token, else 0; 2 or more behind further ones."""
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:
         """(rows, columns) of whole patches in (B, 3, H, W); a remainder is dropped."""
@@ -107,3 +107,13 @@ class Tower(Protocol):
 
         More tokens, each with its weight, join between the head's layer norm, which each has for itself, and P.
         """
+
+
+def run_blocks(tower: Tower, x: Tensor, keep: Collection[int], open_blocks: int) -> tuple[Tensor, dict[int, Tensor]]:
+    """The input of block 1 through all blocks but the last `open_blocks`, and the outputs of those in `keep`."""
+    kept = {0: x} if 0 in keep else {}
+    for number in range(1, tower.depth + 1 - open_blocks):
+        x = tower.run_block(number, x)
+        if number in keep:
+            kept[number] = x
+    return x, kept

@@ -1,4 +1,4 @@
-"""Vision models that guide proxy attention: DINO, DINOv2, DINOv3, SAM, MAE (spec 2.5). Adding one is adding rows here.
+"""Vision models that guide proxy attention: DINO, DINOv2, DINOv3, SAM, MAE (spec 2.5), RADIO. A new one is a row here.
 
 Every guide takes windows as the pipeline has them for its CLIP, and answers with a map of features.
 """
@@ -19,7 +19,7 @@ from ..images import CLIP, IMAGENET, Normalisation
 from .finite import sound, unsound
 from .folders import entries
 from .kinds import no_guide
-from .loading import load_weights, read_config, resolve
+from .loading import library_class, load_weights, read_config, resolve
 from .mae import load_timm
 from .models import GUIDES
 from .positions import PositionRule, resample_positions
@@ -40,7 +40,7 @@ class Guide:
 
     @property
     def kind(self) -> str:
-        """dino, dinov2, dinov3, sam or mae; own for a function of the user's."""
+        """dino, dinov2, dinov3, sam, mae or radio; own for a function of the user's."""
         return self.adapter.kind
 
     @property
@@ -137,6 +137,19 @@ def _dinov2(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
     return _as_map(tokens[:, first:], grid)
 
 
+def _radio(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
+    """RADIO by the library, which gives pixels the mean and deviation of its own; class and register tokens dropped."""
+    model, (rows, columns) = guide.model, guide.grid(pixels)
+    patch = int(model.config.patch_size)
+    mean, std = (
+        torch.tensor(numbers, device=pixels.device)[:, None, None] for numbers in (IMAGENET.mean, IMAGENET.std)
+    )
+    levels = (pixels * std + mean)[..., : rows * patch, : columns * patch]  # of what it was trained on, 0 to 1
+    own = model.input_conditioner(levels).to(guide.dtype)
+    tokens = model.encoder(model.embeddings(own)).last_hidden_state
+    return _as_map(tokens[:, model.config.num_summary_tokens :], (rows, columns))
+
+
 def _sam(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
     """After the neck. One window at a time: each needs heads x 4096 x 4096 numbers in its global blocks."""
     side = guide.model.config.image_size
@@ -156,9 +169,7 @@ def _loader(model_class: str, *spare: str) -> Callable[[str, dict[str, Any], boo
     """Opens a class of the library; weights that begin with one of `spare` may be missing."""
 
     def load(name: str, config: dict[str, Any], offline: bool) -> Any:
-        import transformers
-
-        return load_weights(getattr(transformers, model_class), name, offline, spare)
+        return load_weights(library_class(model_class), name, offline, spare)
 
     return load
 
@@ -179,6 +190,7 @@ ADAPTERS: dict[str, Adapter] = {
     "dinov3_vit": Adapter("dinov3", _loader("DINOv3ViTModel", UNTRAINED), _dinov2),
     "sam": Adapter("sam", _loader("SamVisionModel"), _sam, resizes=True),
     "vit_mae": Adapter("mae", _loader("ViTMAEModel"), _mae, resizes=True),
+    "radio": Adapter("radio", _loader("RadioModel"), _radio),
     TIMM: Adapter("mae", load_timm, _mae, resizes=True),
 }
 """By the model_type of a folder's config. Short names of single models are in `models.GUIDES`."""

@@ -38,7 +38,8 @@ Background = Annotated[
 Templates = Annotated[
     str,
     typer.Option(
-        "--templates", help='openai80, openai7, single, plain; or "a photo of a {}.", or a file of such lines.'
+        "--templates",
+        help='openai80, openai7, single, plain; "a photo of a {}."; a file of such lines, or of `segloop experts`.',
     ),
 ]
 Clip = Annotated[str, typer.Option("--clip", help="Hub id, local Hugging Face folder, or tiny (bundled).")]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ..choice.method import Method
 
 
+TEMPLATES = """Templates of words (--templates): openai80, openai7, single, plain, lines of your own, or experts, which
+  `segloop experts` ranks on your photos without labels (FLOSS), for any method that ends in cosines"""
 One = Annotated[str | None, typer.Argument(metavar="METHOD", help="What it fixes for each data set.")]
 
 
@@ -56,6 +58,8 @@ def methods(one: One = None, json_lines: options.Json = False, debug: options.De
         console.tell(f"Hosts of fsa (--host): {', '.join(hosts)}")
         own = "your own: --method FILE.py:function"
         console.tell(f'Also any product of q, k and v, such as --method "qk+vv", and {own}')
+        console.tell("")
+        console.tell(TEMPLATES)
         console.tell("")
         console.tell("Grids of runs for segloop evaluate (--preset):")
         for name, grid in PRESETS.items():

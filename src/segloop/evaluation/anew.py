@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import NoneType
@@ -72,7 +72,12 @@ class KeptRun:
         if any(step.is_on and getattr(step, "wants_affinity", False) for step in steps.values()):
             what = "refine=sam looks at the photo with a network, and only cosines were kept"
             raise OptionError(what, "add --set refine=none, or evaluate anew")
-        settings, rule = self.run["settings"], rule_of(self.vocabulary, deciding)
+        settings = self.run["settings"]
+        voted = "experts" in settings
+        if voted and "logit_scale" in changes:
+            what = "setting 'logit_scale' shapes the probabilities that experts have voted for"
+            raise OptionError(what, "evaluate anew with it")
+        rule = replace(rule_of(self.vocabulary, deciding), probabilities=voted)
         normalisation = Normalisation.recorded(settings)
         method = str(settings.get("method"))
         refuse_scores(method, METHODS.get(method, PRODUCT), steps.values())

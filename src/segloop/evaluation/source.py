@@ -22,6 +22,7 @@ from ..maps.decide import Blocks, Rule
 from ..maps.refine import MapStep
 from ..maps.relabel import LabelStep
 from ..maps.windows import Layout, ScoreMap, assemble
+from ..words.voting import Text
 from .record import SCORE, SCORES
 
 SHOWN = 120  # letters of a library's reason
@@ -57,7 +58,7 @@ class Live:
     """The networks themselves."""
 
     segmenter: Segmenter
-    text: Tensor  # (Q, E)
+    text: Text  # (Q, E)
     rule: Rule
 
     @property

@@ -15,6 +15,7 @@ from ..line.steps import Photo, statistics
 from ..maps.decide import Rule, class_scores
 from ..maps.windows import ScoreMap
 from ..words.vocabulary import Vocabulary
+from ..words.voting import only_plain
 from .places import Point, Spot, Window, check_points, default_points, place, windows_of
 from .rows import matrix_rows, rows_of
 from .sides import Sides
@@ -109,7 +110,7 @@ def look(
     """
     ready = sides.host.prepare(photo)
     check_points(points, ready.target)
-    text = sides.host.text(vocabulary)
+    text = only_plain(sides.host.text(vocabulary), "inspect")
     maps = []
     for done, (name, segmenter) in enumerate(sides.named()):
         progress(done, STEPS)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..words.vocabulary import Vocabulary
+from ..words.voting import only_plain
 from .colours import heat, outline, view
 from .look import window_seen
 from .pictures import strength
@@ -34,7 +35,7 @@ def look_at(sides: Sides, photo: Any, vocabulary: Vocabulary, point: Point) -> P
     """Look at one point of a photo (as `Segmenter` takes it). Raises ImageError, OptionError outside the photo."""
     ready = sides.host.prepare(photo)
     check_points([point], ready.target)
-    text = sides.host.text(vocabulary)
+    text = only_plain(sides.host.text(vocabulary), "inspect")
     grid = sides.fsa.network.window(ready, 0, text).block.grid
     windows = windows_of(ready, grid)
     spot = place(ready, windows, point, "as asked")

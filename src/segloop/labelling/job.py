@@ -19,6 +19,7 @@ from ..results.segmentation import confidence_png, label_png
 from ..runs.inputs import images_in
 from ..sources.photos import Photo, Photos
 from ..words.vocabulary import Vocabulary
+from ..words.voting import Text
 from .large import Finished, finished, joined, read_by_bands
 from .outcomes import CONFIDENCE, LABELS, LAYOUT, Labelled, Labellings, Outcome, Unlabelled
 from .place import place_of
@@ -32,7 +33,7 @@ class Labelling:
 
     record: Labellings
     segmenter: Segmenter
-    text: Tensor  # (Q, E)
+    text: Text  # (Q, E)
     rule: Rule
     classes: list[str]
     photos: Photos

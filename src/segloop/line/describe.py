@@ -46,6 +46,7 @@ def described(
         "dtype": str(clip.dtype).removeprefix("torch."),
         **plan.constants,
         **({"rows": "given"} if vocabulary.is_given else {}),
+        **({"experts": vocabulary.experts.digest} if vocabulary.experts else {}),
         "vocabulary": vocabulary.source,
         **network.code,
         **regions,

@@ -33,6 +33,9 @@ class Fed:
     def _listening(self, batch: Batch, run: RunBlock) -> RunBlock:
         """Blocks before the last keep their own attention, input and MLP; what they would say is read by the head."""
         tower = batch.tower
+        if tower.first_patch > 1:
+            what = f"feedback_layers={self.fsa.feedback_layers} needs one class token, and {tower.name} has more"
+            raise OptionError(what, "leave feedback_layers out")
         first = tower.depth + 1 - self.fsa.feedback_layers
 
         def listen(number: int, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import ImageError, OptionError
 from ..maps.decide import Blocks, Decision, Rule, class_scores
 from ..results.filters import Filter
 from ..results.segmentation import Segmentation
@@ -39,6 +39,11 @@ def segmentation(
         settings={**settings, **filtered},
         confidence_map=sure,
     )
+
+
+def raised(photo: Any, error: ImageError) -> None:
+    """What happens to a photo that cannot be used where nobody else cares."""
+    raise error
 
 
 def scores_of(parts: Blocks, shape: tuple[int, int, int], rule: Rule) -> np.ndarray:

@@ -26,6 +26,7 @@ from ..common.world import recorded
 from ..errors import OptionError, UserError
 from ..images import patched_size
 from ..maps.propagation import PatchGraph
+from ..words.voting import Text, plain_rows
 from .branched import Branching
 from .fed import Fed
 from .photowide import window_features
@@ -33,12 +34,10 @@ from .propagated import Propagated
 from .purified import Purified
 from .rescued import Rescued
 from .spliced import Spliced
-from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last
+from .stages import Batch, Host, OnGuideGrid, Opened, Stage, gather_needs, open_last, samples_together
 from .steps import Cut
+from .voting import Give, scores
 from .whole import Joint, Whole, joint_of, windows_alone
-
-PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
-
 
 STAGES: Mapping[type, Callable[[Any], Any]] = {
     Guidance: OnGuideGrid,
@@ -75,6 +74,7 @@ class Network:
     memory: Memory | None = None  # shared with other plans on the same networks
     models: Mapping[str, Any] = field(default_factory=dict)  # networks besides, by the settings that named them
     frames: bool = False  # whether each network sees whole patches, black beyond the window, as in LPOSS's release
+    by_pixels: bool = False  # where experts vote, as published; else by patches
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -119,12 +119,13 @@ class Network:
 
     @torch.no_grad()
     def logits(
-        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None, features: Tensor | None = None
+        self, pixels: Tensor, text: Text, regions: Tensor | None = None, features: Tensor | None = None
     ) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
-        `regions` are ids of the pixels, (B, H, W) int64; a method over the whole photo takes each window as one.
-        `features` (B, C, H', W') are what a guide would say.
+        With rows of experts they are probabilities, where `by_pixels` at the windows' size. `regions` are ids of the
+        pixels, (B, H, W) int64; a method over the whole photo takes each window as one. `features` (B, C, H', W') are
+        what a guide would say.
         Raises UserError for other shapes, OptionError where an attention of your own changes the shape of values.
         """
         found = self.windows(pixels, text, regions, features)
@@ -135,35 +136,49 @@ class Network:
 
     @torch.no_grad()
     def windows(
-        self, pixels: Tensor, text: Tensor, regions: Tensor | None = None, features: Tensor | None = None
+        self,
+        pixels: Tensor,
+        text: Text,
+        regions: Tensor | None = None,
+        features: Tensor | None = None,
+        give: Give | None = None,
     ) -> Tensor:
-        """Cosines as of `logits`, or what windows hand over to a method over the whole photo: (B, C, h, w)."""
+        """Scores as of `logits`, or what windows hand over to a method over the whole photo: (B, C, h, w).
+
+        `give` takes something else of each opened block.
+        """
         if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
             what = f"of shape {tuple(pixels.shape)}" if isinstance(pixels, Tensor) else f"as {type(pixels).__name__}"
             raise UserError(f"pixels came {what}", "give a tensor (B, 3, H, W), CLIP-normalised")
-        batch, states, features = self.encoded(pixels, text, regions, features)
-        together = _samples_together(batch.grid, features, gather_needs(self.stages, self.clip.depth))
+        give = give or self._giving(text, (pixels.shape[-2], pixels.shape[-1]))
+        batch, states, features = self.encoded(pixels, plain_rows(text), regions, features)
+        together = samples_together(batch.grid, features, gather_needs(self.stages, self.clip.depth))
         found = []
         for start in range(0, max(1, len(pixels)), together):
             part = slice(start, start + together)
             some = {number: x[part] for number, x in states.items()}
             opened = open_last(batch.part(part), some, None if features is None else features[part])
-            found.append(self._given(opened))
+            found.append(self._given(opened, give))
         return torch.cat(found)
 
-    def _given(self, opened: Opened) -> Tensor:
+    def _giving(self, text: Text, size: tuple[int, int]) -> Give:
+        """What text takes of opened blocks, whose windows have this size in pixels."""
+        known, scale = text.to(self.clip.device, torch.float32), self.plan.deciding.logit_scale
+        return partial(scores, text=known, scale=scale, size=size if self.by_pixels else None)
+
+    def _given(self, opened: Opened, give: Give) -> Tensor:
         joint = self.joint
         for stage in self.stages:
             if joint and stage is joint:
                 return joint.hand(opened)
             opened = stage(opened)
-        return opened.cosines()
+        return give(opened)
 
     @torch.no_grad()
-    def joined(self, whole: Whole) -> Tensor:
-        """What the windows of a photo have handed over -> cosines: (1, Q, h, w) of the whole photo, or (n, Q, h, w).
+    def joined(self, whole: Whole, give: Give | None = None) -> Tensor:
+        """What the windows of a photo have handed over -> scores: (1, Q, h, w) of the whole photo, or (n, Q, h, w).
 
-        Raises OptionError for stages behind a method that gives no attention.
+        `give` as of `windows`. Raises OptionError for experts, and stages, behind a method that gives no attention.
         """
         joint = self.joint
         assert joint is not None
@@ -171,10 +186,14 @@ class Network:
         found = joint.join(replace(whole, guide_patch=patch, models=self.models))
         behind = dropwhile(lambda stage: stage is not joint, self.stages)
         if isinstance(found, Tensor):
+            if give or whole.read_by is not None:
+                what = f"experts came with method {self.plan.method}, which ends in scores of its own"
+                raise OptionError(what, "take another set of templates, or another method")
             return found.float()
         for stage in islice(behind, 1, None):
             found = stage(found)
-        return found.cosines()
+        text = whole.text if whole.read_by is None else whole.read_by
+        return (give or self._giving(text, whole.size))(found)
 
     @torch.no_grad()
     def opened(
@@ -247,11 +266,3 @@ class Network:
         if guide is None or self.memory is None:
             return guide(pixels, *how) if guide else None
         return self.memory.recall((id(guide), *how), pixels, lambda: guide(pixels, *how))
-
-
-def _samples_together(grid: tuple[int, int], features: Tensor | None, needs: Needs) -> int:
-    """Samples share nothing, so those whose N x N matrices fit together go together."""
-    if not needs.pairs:
-        return PAIRS
-    patches = features[0, 0].numel() if needs.guide and features is not None else grid[0] * grid[1]
-    return max(1, PAIRS // max(1, patches**2))

@@ -61,7 +61,7 @@ def open_network(
         twice = sees_photos_twice(plan.stages, plan.steps)
         besides["affinity"] = replace(sam, multiple=clip.patch, recent={} if twice else None)
     frames = reference and plan.row.pad == BLACK
-    return Network(clip, plan, guide, models.memory, besides, frames=frames)
+    return Network(clip, plan, guide, models.memory, besides, frames=frames, by_pixels=reference)
 
 
 def _check_windows(plan: Plan, clip: Tower, guide: Guide | None) -> None:

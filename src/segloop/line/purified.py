@@ -67,6 +67,8 @@ class Purified:
         sfp, tower, states = self.sfp, opened.batch.tower, opened.states
         if not tower.first_patch:
             raise OptionError(f"sfp needs a class token, which {tower.name} does not have", "take another method")
+        if tower.first_patch > 1:
+            raise OptionError(f"sfp needs one class token, and {tower.name} has more", "take another method")
         x = states[tower.depth - 1]
         seen = (x, states[sfp.layers.similarity], states[sfp.layers.detail])
         tokens, alike, fine = (_patches(tower, y) for y in seen)

@@ -26,14 +26,16 @@ from ..results.segmentation import Segmentation
 from ..words.embeddings import embed, origin
 from ..words.language import Say, noticed
 from ..words.vocabulary import Classes, Vocabulary, as_vocabulary
+from ..words.voting import Text
 from .bands import BandedPhoto, by_bands
 from .describe import described, in_a_line
-from .finishing import check_map, scores_of, segmentation, tell_alone
+from .finishing import check_map, raised, scores_of, segmentation, tell_alone
 from .masking import Masks, source_of, split, voting, with_masks
 from .network import Network
 from .opening import Fidelity, chosen, cutting, folder_settings, machine, open_network
 from .regions import parted
 from .steps import Cut, Photo, RegionSource, blocks, check_text, decided, full_map, prepare, rule_of, tiles
+from .voting import Give
 from .whole import whole_of
 
 Words = Vocabulary | Classes
@@ -119,7 +121,7 @@ class Segmenter:
         network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline)
         return cls(network, fidelity, batch, read, source)
 
-    def logits(self, pixels: Tensor, text: Tensor, masks: Tensor | None = None) -> Tensor:
+    def logits(self, pixels: Tensor, text: Text, masks: Tensor | None = None) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
 
         Pixels are taken as they are: no resize, no padding, a remainder below one patch is dropped. Text is cast,
@@ -196,9 +198,9 @@ class Segmenter:
 
         decided = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores, keep=keep)
         line = Line(self.prepare, partial(self.tiles, text=text), decided)
-        yield from line.results(photos, self._fill_a_batch, on_error or _raise)
+        yield from line.results(photos, self._fill_a_batch, on_error or raised)
 
-    def text(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Tensor:
+    def text(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Text:
         """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
 
         `progress(done, total)` counts queries that had to be encoded; `say` takes what is to know of the words.
@@ -232,17 +234,19 @@ class Segmenter:
         return by_bands(photo, self.plan.geometry, *how, refused=refused)
 
     @torch.no_grad()
-    def tiles(self, photos: Sequence[Cut], text: Tensor) -> list[Tensor]:
-        """Raw cosines of every window, (n, Q, h, w) float32 for each photo; `text` is (Q, E).
+    def tiles(self, photos: Sequence[Cut], text: Text, give: Give | None = None) -> list[Tensor]:
+        """Raw cosines of every window, (n, Q, h, w) float32 for each photo; `text` is (Q, E). Of experts, their votes.
 
-        A method over the whole photo may give one tile of all of it; `layout` tells where tiles lie.
+        A method over the whole photo may give one tile of all of it; `layout` tells where tiles lie. `give` takes
+        something else of each opened block.
         """
-        found = tiles(photos, partial(self.network.windows, text=text), self.batch, self.network.guides)
+        network = partial(self.network.windows, text=text, give=give)
+        found = tiles(photos, network, self.batch, self.network.guides)
         if self.network.joint is None:
             return found
         text = text.to(self.clip.device, torch.float32)
         wholes = (whole_of(photo, handed, text, self.clip) for photo, handed in zip(photos, found, strict=True))
-        return [self.network.joined(whole) for whole in wholes]
+        return [self.network.joined(whole, give) for whole in wholes]
 
     def layout(self, photo: Cut) -> Layout:
         """Where the tiles of a photo lie: those of its windows, or one over the whole photo."""
@@ -292,7 +296,3 @@ class Segmenter:
         """
         tell_alone(vocabulary.classes, self.told)
         return rule_of(vocabulary, self.plan.deciding, self.clip.device)
-
-
-def _raise(photo: Any, error: ImageError) -> None:
-    raise error

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from ..backbones.finite import HALVES
 from ..backbones.tower import Tower
 from ..choice.settings import Surroundings
 from ..errors import OptionError
+
+PAIRS = 2**26  # pairs of patches whose shared attention is held at once, in float32 256 MiB
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Opened:
         block = self.batch.tower.open_block(x, self.batch.grid, index)
         if self.block.grid == self.batch.grid and self.block.has_class_token == block.has_class_token:
             return block
-        return _moved(replace(block, x=x), self.block.grid)
+        return _moved(replace(block, x=_opened_tokens(self.batch.tower, x)), self.block.grid)
 
     def cosines(self) -> Tensor:
         """(B, Q, h, w) float32 on the working grid. Raises OptionError where the Mix does not keep shapes."""
@@ -140,12 +143,25 @@ def gather_needs(stages: Sequence[Needing], depth: int) -> Needs:
     return reduce(lambda found, stage: found | stage.needs(depth), stages, Needs(frozenset({depth - 1})))
 
 
+def samples_together(grid: tuple[int, int], features: Tensor | None, needs: Needs) -> int:
+    """Samples share nothing, so those whose N x N matrices fit together go together."""
+    if not needs.pairs:
+        return PAIRS
+    patches = features[0, 0].numel() if needs.guide and features is not None else grid[0] * grid[1]
+    return max(1, PAIRS // max(1, patches**2))
+
+
 def open_last(batch: Batch, states: States, guide: Tensor | None = None) -> Opened:
     """The last block as the tower has it: its own attention, input and MLP kept. `guide` is (B, C, H, W)."""
     tower = batch.tower
     x = states[tower.depth - 1]
-    block = replace(tower.open_block(x, batch.grid), guide=guide, x=x, regions=batch.regions)
+    block = replace(tower.open_block(x, batch.grid), guide=guide, x=_opened_tokens(tower, x), regions=batch.regions)
     return Opened(batch, states, block, x[:, tower.first_patch :], product("qk"), Surroundings(True, True))
+
+
+def _opened_tokens(tower: Tower, x: Tensor) -> Tensor:
+    """Those that an opened block has: the class token and the patches. Further tokens of some towers are not there."""
+    return x if tower.first_patch < 2 else torch.cat([x[:, :1], x[:, tower.first_patch :]], 1)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ..maps.refine import MapStep, ReadyStep
 from ..maps.relabel import LabelStep, Settled
 from ..maps.windows import Layout, ScoreMap, cut, cut_ids, layout, nearest_index
 from ..words.vocabulary import Vocabulary
+from ..words.voting import ExpertRows
 
 STRIP_BYTES = 4 * 2**20  # of cosines decided at once: on a CPU they stay in its cache
 BAND_BYTES = 64 * 2**20  # of cosines prepared at once
@@ -246,10 +247,10 @@ def decided(
 
 def check_text(text: Any, width: int) -> None:
     """Raises UserError for what are no text rows (Q, width)."""
-    if not isinstance(text, Tensor):
+    if not isinstance(text, Tensor | ExpertRows):
         rows = "segmenter.text(Vocabulary(words))"
         raise UserError(f"text is no tensor, but of {type(text).__name__}", f"make its rows: {rows}")
-    if text.ndim != 2 or text.shape[1] != width:
+    if len(text.shape) != 2 or text.shape[1] != width:
         what = f"text rows of shape {tuple(text.shape)} do not fit this CLIP"
         raise UserError(what, f"give rows of shape (Q, {width})")
 
@@ -265,7 +266,7 @@ def rule_of(vocabulary: Vocabulary, deciding: Deciding, device: torch.device | N
         what = f"the list has no background class, which {' and '.join(needing)} need{'s' * (len(needing) == 1)}"
         raise OptionError(what, first + off)
     index = torch.tensor(vocabulary.query_index, device=device)
-    return Rule(index, len(vocabulary.classes), deciding.logit_scale, threshold, area)
+    return Rule(index, len(vocabulary.classes), deciding.logit_scale, threshold, area, vocabulary.votes)
 
 
 def full_map(parts: Blocks, shape: tuple[int, int, int]) -> Tensor:

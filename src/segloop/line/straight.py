@@ -12,6 +12,7 @@ from torch import Tensor
 from ..maps.windows import assemble
 from ..words.embeddings import embed
 from ..words.vocabulary import Vocabulary
+from ..words.voting import only_plain
 from .segmenter import Segmenter
 from .stages import open_last
 from .steps import blocks, decided
@@ -26,7 +27,8 @@ def straight_line(segmenter: Segmenter, photo: Any, vocabulary: Vocabulary) -> T
     """
     network, plan = segmenter.network, segmenter.plan
 
-    text = embed(vocabulary, network.clip, step=plan.rows)  # 0: (Q, E) unit rows, one a query of all templates
+    rows = embed(vocabulary, network.clip, step=plan.rows)  # 0: (Q, E) unit rows, one a query of all templates
+    text = only_plain(rows, "the straight line")  # templates that are experts are read in `voting.py`
     ready = segmenter.prepare(photo)  # 1 to 3: read, resized, cut: ready.windows (n, 3, height, width)
 
     whole = network.guides(ready) if network.guides else None  # a guide that looks at the whole photo, cut likewise

@@ -13,6 +13,7 @@ from ..maps.decide import Blocks, Decision
 from ..results.filters import EVERYTHING
 from ..results.segmentation import Segmentation
 from ..words.vocabulary import Vocabulary
+from ..words.voting import only_plain
 from .fed import Fed
 from .finishing import segmentation
 from .gauges import Cost, cost, operations
@@ -60,7 +61,7 @@ class Way:
 
     def clip(self) -> None:
         """Blocks before the last."""
-        network, text = self.segmenter.network, self.segmenter.text(self.vocabulary)
+        network, text = self.segmenter.network, only_plain(self.segmenter.text(self.vocabulary), "bench")
         needs = gather_needs(network.stages, network.clip.depth)
         self.states = []
         for windows, regions in self._batches():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 GROUP = 16  # queries, of which the largest is found together
 MANY = 256  # queries, from which on groups are faster
+SMALLEST = torch.finfo(torch.float32).tiny  # of a probability, for its logarithm
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Rule:
     logit_scale: float = 40.0
     background_threshold: float | None = None  # strict: a best probability below it is class 0
     area_threshold: float | None = None  # a class with at most this share of the foreground is dropped
+    probabilities: bool = False  # what comes are probabilities of queries, such as experts vote for, and no cosines
+
+    def as_cosines(self, scores: Tensor) -> Tensor:
+        """Scores as cosines, of which the softmax makes these probabilities again."""
+        return scores.clamp_min(SMALLEST).log() / self.logit_scale if self.probabilities else scores
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ def _run(blocks: Blocks, size: tuple[int, int], rule: Rule, may_win: Tensor) -> 
 
 
 def _update(state: _Running, block: Block, rule: Rule, may_win: Tensor) -> None:
-    rows, owner, cosines = block.rows, rule.query_index[block.queries], block.cosines
+    rows, owner, cosines = block.rows, rule.query_index[block.queries], rule.as_cosines(block.cosines)
     of_ground = (owner == 0).nonzero()[:, 0]
     if len(of_ground):
         torch.maximum(state.ground[rows], cosines[of_ground].amax(0), out=state.ground[rows])
@@ -192,7 +198,7 @@ def class_scores(cosines: Tensor, rule: Rule) -> Tensor:
 
     The best synonym speaks for its class, so that the values of a pixel need not sum to 1.
     """
-    probability = (cosines * rule.logit_scale).softmax(0)
+    probability = (rule.as_cosines(cosines) * rule.logit_scale).softmax(0)
     pooled = probability.new_zeros(rule.classes, *cosines.shape[1:])
     owner = rule.query_index.to(cosines.device)[:, None, None].expand_as(probability)
     return pooled.scatter_reduce_(0, owner, probability, "amax")

@@ -97,7 +97,7 @@ def sureness(labels: Tensor, parts: Blocks, rule: Rule) -> Tensor:
     size = labels.shape
     every, own = (torch.full(size, -torch.inf, device=labels.device) for _ in range(2))
     for block in parts():
-        logits, rows = block.cosines * rule.logit_scale, block.rows
+        logits, rows = rule.as_cosines(block.cosines) * rule.logit_scale, block.rows
         mine = rule.query_index[block.queries, None, None] == labels[rows]
         every[rows] = torch.logaddexp(every[rows], logits.logsumexp(0))
         own[rows] = torch.maximum(own[rows], logits.masked_fill(~mine, -torch.inf).amax(0))

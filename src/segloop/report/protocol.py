@@ -48,13 +48,14 @@ def _words(run: Run, variant: str) -> list[str]:
     """The class list, compared word by word: some variants are one list under two names."""
     from ..words.vocabulary import Vocabulary
 
+    found = ["templates ranked on photos of one's own"] if "experts" in run.settings else []
     queries = Vocabulary.benchmark(run.dataset, variant).queries
     if run.queries == queries:
-        return []
+        return found
     own, published = run.settings.get("vocabulary"), f"{run.dataset}/{variant}"
     if own == published:
-        return [f"other words than those of class list {published}"]
-    return [f"class list {own or 'of its own'} instead of {published}"]
+        return [*found, f"other words than those of class list {published}"]
+    return [*found, f"class list {own or 'of its own'} instead of {published}"]
 
 
 def _constants(run: Run, size: str) -> list[str]:

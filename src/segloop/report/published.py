@@ -36,6 +36,7 @@ class Figures:
     title: str
     backbone: str
     feedback: bool  # whether it is the +FSA row
+    experts: bool  # whether templates are experts (FLOSS)
     guide: str | None  # None: it takes none, or the table does not say which
     uses: tuple[str, ...]  # other models
     mIoU: dict[str, float]  # by data set
@@ -164,8 +165,9 @@ def _couples(group: Sequence[Row]) -> list[tuple[Row | None, Row | None]]:
 def _by_source(row: Row, column: str) -> dict[Paper, tuple[float | None, float | None]]:
     """(host, +FSA) figures of each source that has one of them."""
     found: dict[Paper, list[float | None]] = {}
+    voted = any("experts" in run.settings for run in row.runs.values())
     for figures in published():
-        fits = figures.method == row.base and figures.backbone == row.backbone
+        fits = figures.method == row.base and figures.backbone == row.backbone and figures.experts == voted
         if not fits or (figures.guide is not None and figures.guide != row.vision):
             continue
         value = figures.average if column == AVERAGE else figures.mIoU.get(column)
@@ -182,6 +184,7 @@ def _figures(row: dict, sources: dict[str, Paper]) -> Figures:
         title=row.get("title") or names.method_title(row["method"], guide, feedback),
         backbone=row["backbone"],
         feedback=feedback,
+        experts=row.get("experts", False),
         guide=guide,
         uses=tuple(row.get("uses", ())),
         mIoU=row["mIoU"],

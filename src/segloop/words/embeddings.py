@@ -21,9 +21,11 @@ from torch.nn import functional as F
 from ..common.files import regular, write_whole
 from ..common.records import constants_of
 from ..errors import ModelError, Notice, OptionError, SegloopError
+from .experts import AGAIN
 from .language import Say, noticed, tell_of_language, tell_of_rest, tell_of_signs
 from .rows import MEAN, RowStep, is_alone, step_name
 from .vocabulary import Vocabulary, check_number
+from .voting import ExpertRows, Text
 
 TEXTS_PER_CALL = 512
 MANY = 5000  # queries, from which on a photo takes minutes
@@ -60,8 +62,10 @@ def embed(
     progress: Callable[[int, int], None] | None = None,
     step: RowStep = MEAN,
     say: Say = noticed,
-) -> Tensor:
+) -> Text:
     """The rows of all queries, from the cache (`cache_dir`, default `cache_root()`) or encoded: (Q, E) float32.
+
+    Where the vocabulary has experts, their rows too. A Notice tells where another model has ranked them.
 
     `progress(done, total)` counts encoded queries; where they take long, a Notice says how long, and others how far
     they are; so does one where photos will take long. What is to know of the words themselves, as of names that the
@@ -77,17 +81,42 @@ def embed(
         what = f"every pixel is compared with {words} words: a photo may take many minutes"
         warnings.warn(what, Notice, stacklevel=2)
     if vocabulary.embeddings is not None and vocabulary.is_given:
-        return vocabulary.embeddings.float()
+        return vocabulary.embeddings.to(torch.float32)
     _tell_what_is_cut(vocabulary, encoder, say)
     if vocabulary.source is None:  # published lists are as they are
         tell_of_rest(vocabulary.classes, vocabulary.words(), vocabulary.background, say)
         tell_of_signs(vocabulary.queries, say)
         if hasattr(encoder, "pieces"):  # of a model that was taught English
             tell_of_language(vocabulary.queries, encoder.pieces, say)
+    if vocabulary.experts and vocabulary.experts.text_tower not in (None, encoder.fingerprint):
+        say(f"templates were ranked for the words of another model: {AGAIN} and this model")
+    table = template_table(vocabulary, encoder, cache_dir, progress, step if not vocabulary.experts else by_template)
+    if vocabulary.experts:
+        mean = unit_rows(step, table, vocabulary.queries)
+        return ExpertRows.of(mean, table.transpose(0, 1), vocabulary.expert_templates())
+    return table[:, 0] if is_alone(step) else unit_rows(step, table, vocabulary.queries)
+
+
+def template_table(
+    vocabulary: Vocabulary,
+    encoder: TextEncoder,
+    cache_dir: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    step: RowStep | None = None,
+) -> Tensor:
+    """Unit rows (Q, T, E) float32 of all queries in every template; what is kept for a step that is alone, (Q, 1, E).
+
+    From the cache or encoded, as of `embed`.
+    """
+    step = step or by_template
     cache = Cache(Path(cache_dir or cache_root()) / "text", encoder.fingerprint, vocabulary.templates, step)
     kept = _gathered(vocabulary.queries, cache, encoder, progress)
-    table = torch.stack([kept[query] for query in vocabulary.queries])
-    return table[:, 0] if is_alone(step) else unit_rows(step, table, vocabulary.queries)
+    return torch.stack([kept[query] for query in vocabulary.queries])
+
+
+def by_template(table: Tensor) -> Tensor:
+    """The step of who wants all rows (Q, T, E); it is not alone, so that they are kept. Its row is the mean's."""
+    return table.mean(1)
 
 
 def origin(encoder: TextEncoder, step: RowStep = MEAN) -> tuple[str, RowStep]:

@@ -5,11 +5,21 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..errors import VocabularyError, nearest
+from .experts import Experts, read_experts
 from .lists import template_sets
 from .read import read_lines
 
 MOST = 1000  # templates
 HOLDER = re.compile(r"\{[^{}]*\}|\[\w*\]|<\w*>|\$\{?\w+\}?|%s|_{2,}")  # what others write where the name goes
+
+
+def spoken(given: str | Sequence[str] | Experts) -> tuple[tuple[str, ...], Experts | None]:
+    """Templates as of `templates_of`, and the experts where they, or a file of them, came. Raises VocabularyError."""
+    if isinstance(given, str) and given.lower().endswith(".json"):
+        given = read_experts(given)
+    if isinstance(given, Experts):
+        return templates_of(given.templates), given
+    return templates_of(given), None
 
 
 def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -44,5 +54,5 @@ def _template_lines(given: str, known: Iterable[str]) -> list[str]:
     if HOLDER.search(given) or " " in given.strip():  # a sentence, whose placeholder is another
         return [given]
     what = f"there is no template set {given!r}"
-    own = 'write {} for the name, as in "a photo of a {}.", or name a file of such lines'
+    own = 'write {} for the name, as in "a photo of a {}.", or name a file of such lines, or of experts (.json)'
     raise VocabularyError(what, f"{nearest(given, known)}; or {own}")

@@ -5,7 +5,7 @@ Lists are read without torch; only embeddings given by hand need it. Text become
 
 from __future__ import annotations
 
-import operator
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..common.keys import BENCHMARKS
-from ..errors import VocabularyError
+from ..errors import Notice, VocabularyError
 from .entries import label_and_words, line_of, names_of, synonyms
+from .experts import AGAIN, Experts
 from .lists import benchmark_names, benchmark_queries, class_list, expanded, template_sets
 from .read import parse_classes, read_class_file
-from .templates import templates_of
+from .templates import spoken
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .voting import Text
 
 # fmt: off
 __all__ = ["BENCHMARKS", "Vocabulary", "benchmark_names", "benchmark_queries", "parse_classes", "read_class_file",
            "template_sets"]
 # fmt: on
 MOST_CLASSES = 2**16 - 1  # in a map of 16 bits, whose largest number is void
-UNIT_TOLERANCE = 1e-3  # half precision rounds a unit row by less
 SHOWN = 24  # letters of a name in a repr
 Classes = Iterable[str] | Mapping[str, str | Sequence[str]]
 
@@ -46,7 +48,8 @@ class Vocabulary:
     query_index: tuple[int, ...] = field(repr=False)  # (Q,) class of each query
     background: Literal[0] | None  # the class that thresholds and the area rule fall back to
     templates: tuple[str, ...] = field(repr=False)  # each holds one "{}"
-    embeddings: Tensor | None = field(repr=False)  # (Q, E) float32 unit rows, where given
+    experts: Experts | None = field(repr=False)  # templates that speak for single classes
+    embeddings: Text | None = field(repr=False)  # (Q, E) float32 unit rows where given, or those of experts
     source: str | None  # "voc21/P" of a published list, for run records
     made_by: Any = field(repr=False)  # what encoded the embeddings, by ==; None for those that were given
 
@@ -55,14 +58,15 @@ class Vocabulary:
         classes: Classes,
         *,
         background: Literal[0] | bool | None = None,
-        templates: str | Sequence[str] = "openai80",
-        embeddings: Tensor | None = None,
+        templates: str | Sequence[str] | Experts = "openai80",
+        embeddings: Text | None = None,
         query_index: Sequence[int] | Tensor | None = None,
     ) -> None:
         """Parse `classes`; `background` is None (none), 0 (class 0 is it) or True (add one of general words).
 
         `embeddings` (Q, E) are unit rows instead of text, `query_index` (Q,) the class of each (default: one
-        row a class, in order). `templates` is a named set, a template, a text file of one a line, or a list of them.
+        row a class, in order); rows (Q+1, Q, E) are those of each query's expert, and of the average last (FLOSS, spec
+        2.14). `templates` is a named set, a template, a text file of one a line, a list of them, or a file of experts.
         Raises VocabularyError.
         """
         names, words = _split_classes(classes)
@@ -77,31 +81,44 @@ class Vocabulary:
             raise VocabularyError(what, "put the background class first and pass background=0")
         rows = None
         if embeddings is not None:
-            rows, index = _given_rows(embeddings, query_index, names)
+            from .given import given_rows
+
+            rows, index = given_rows(embeddings, query_index, names)
             words = [[names[c]] for c in index]
         elif query_index is not None:
             what = "query_index came without embeddings, whose rows it sorts into classes"
             raise VocabularyError(what, "give both, or separate synonyms with | in the class names")
         else:
             index = _owners(words)
+        said, experts = spoken(templates)
         self._settle(
             classes=names,
             queries=_flat(words),
             query_index=index,
             background=None if background is None else 0,
-            templates=templates_of(templates),
+            templates=said,
+            experts=experts if rows is None else None,
             embeddings=rows,
             source=None,
             made_by=None,
         )
+        self._check_experts()
 
     def _settle(self, **fields: Any) -> None:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
+    def _check_experts(self) -> None:
+        """Raises VocabularyError for a class without an expert; a Notice tells of words that it was not ranked with."""
+        self.expert_templates()
+        others = self.experts.other_words(self.classes, self.words()) if self.experts else []
+        if others:
+            what = f"templates were ranked with other words for {', '.join(map(repr, others[:3]))}"
+            warnings.warn(f"{what}{' ...' if others[3:] else ''}: {AGAIN}", Notice, stacklevel=4)
+
     @classmethod
     def benchmark(
-        cls, key: str | Path, variant: str = "P", *, templates: str | Sequence[str] = "openai80"
+        cls, key: str | Path, variant: str = "P", *, templates: str | Sequence[str] | Experts = "openai80"
     ) -> Vocabulary:
         """The published list of a data set, word for word (spec 0.5), under the data set's own names (spec 7).
 
@@ -112,26 +129,29 @@ class Vocabulary:
         """
         words = benchmark_queries(key, variant)
         self = cls.__new__(cls)
+        said, experts = spoken(templates)
         self._settle(
             classes=benchmark_names(key),
             queries=_flat(words),
             query_index=_owners(words),
             background=class_list(key).get("background"),
-            templates=templates_of(templates),
+            templates=said,
+            experts=experts,
             embeddings=None,
             source=f"{key.stem if isinstance(key, Path) else key}/{variant}",
             made_by=None,
         )
+        self._check_experts()
         return self
 
-    def with_embeddings(self, rows: Tensor, made_by: Any = None) -> Vocabulary:
+    def with_embeddings(self, rows: Text, made_by: Any = None) -> Vocabulary:
         """The same classes with rows (Q, E): what `made_by` made of these words, else rows of your own.
 
         Rows of your own are not those of a published list, so they lose its name (`source`).
         """
         made = type(self).__new__(type(self))
-        source = self.source if made_by else None
-        made._settle(**{**self.__dict__, "embeddings": rows, "source": source, "made_by": made_by})
+        own = {} if made_by else {"source": None, "experts": None}
+        made._settle(**{**self.__dict__, "embeddings": rows, "made_by": made_by, **own})
         return made
 
     def __repr__(self) -> str:
@@ -145,6 +165,16 @@ class Vocabulary:
     def is_given(self) -> bool:
         """Whether rows were given instead of words; nothing then encodes the words."""
         return self.embeddings is not None and self.made_by is None
+
+    @property
+    def votes(self) -> bool:
+        """Whether maps are voted by experts; their scores are then probabilities, not cosines."""
+        return self.experts is not None or bool(getattr(self.embeddings, "votes", False))
+
+    def expert_templates(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the templates of each query's expert, Q lists; empty without experts."""
+        own = self.experts.of(self.classes) if self.experts else ()
+        return tuple(own[owner] for owner in self.query_index) if own else ()
 
     def lines(self) -> list[str]:
         """One line a class, its queries between bars, as a class file has them; labels of a published list left out."""
@@ -226,46 +256,3 @@ def _general_words(words: list[list[str]]) -> list[str]:
         what = "background=True adds a class 'background', and there is one in the list"
         raise VocabularyError(what, "put it first and pass background=0")
     return [word for word in expanded(["@background26"]) if word not in taken] or ["background"]
-
-
-def _given_rows(
-    embeddings: Tensor, query_index: Sequence[int] | Tensor | None, classes: list[str]
-) -> tuple[Tensor, tuple[int, ...]]:
-    """Rows given instead of text, checked and copied: (Q, E) float32 and the class of each."""
-    import torch
-
-    try:
-        rows = torch.as_tensor(embeddings).detach().to(torch.float32, copy=True)
-    except (TypeError, ValueError, RuntimeError) as error:
-        what = f"embeddings came as {type(embeddings).__name__}, not as numbers"
-        raise VocabularyError(what, "give a tensor (Q, E)") from error
-    if rows.ndim != 2:
-        raise VocabularyError(f"embeddings came with shape {tuple(rows.shape)}", "give one row a query, (Q, E)")
-    index = _given_index(query_index, len(rows), classes)
-    if not rows.isfinite().all():
-        raise VocabularyError("embeddings hold numbers that are not finite", "encode the text again in float32")
-    length = rows.norm(dim=-1)
-    far = (length - 1).abs() > UNIT_TOLERANCE
-    if far.any():
-        worst = int(far.nonzero()[0])
-        what = f"row {worst} of the embeddings has length {length[worst]:.4g}, not 1"
-        raise VocabularyError(what, "normalise: torch.nn.functional.normalize(embeddings, dim=-1)")
-    return rows, index
-
-
-def _given_index(query_index: Sequence[int] | Tensor | None, rows: int, classes: list[str]) -> tuple[int, ...]:
-    try:
-        index = tuple(map(operator.index, range(len(classes)) if query_index is None else query_index))
-    except TypeError as error:
-        raise VocabularyError("query_index is not a list of whole numbers", "give the class of each row") from error
-    if len(index) != rows:
-        what = f"{rows} rows of embeddings came for {len(index)} {'classes' if query_index is None else 'places'}"
-        raise VocabularyError(what, "give query_index, the class of each row")
-    for owner in index:
-        if not 0 <= owner < len(classes):
-            what = f"query_index holds {owner}, and there are {len(classes)} classes"
-            raise VocabularyError(what, f"count classes from 0 to {len(classes) - 1}")
-    empty = sorted(set(range(len(classes))) - set(index))
-    if empty:
-        raise VocabularyError(f"class {classes[empty[0]]!r} has no row", "give each class at least one row")
-    return index
