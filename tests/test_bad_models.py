@@ -66,9 +66,9 @@ def test_a_config_that_is_none(refused, model):
 
 
 def test_another_kind_of_model(refused, model):
-    configure(model, model_type="siglip")
+    configure(model, model_type="blip")
     told = refused(model)
-    assert "is of type 'siglip', not 'clip'" in told and "openai/clip-vit-base-patch16" in told
+    assert "is of type 'blip', not 'clip'" in told and "openai/clip-vit-base-patch16" in told
 
 
 def test_no_weights(refused, model):

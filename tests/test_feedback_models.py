@@ -14,7 +14,7 @@ from segloop import Segmenter
 from segloop.attention.feedback import FSA, class_distribution, kl, prune, sharpen, similarity
 from segloop.attention.operators import Shared, proxy_weights
 from segloop.errors import OptionError
-from segloop.line import network
+from segloop.line import stages
 from segloop.line.stages import BlockReadout, on_guide_grid
 from tolerances import NETWORK, close_but_for_flips
 
@@ -170,7 +170,7 @@ def test_windows_that_do_not_fit_together_go_one_by_one(opened, monkeypatch):
     segmenter = opened(method="fsa", vision="dino")
     together = segmenter.logits(x, text)
     for pairs in (1, 2 * 96**2):
-        monkeypatch.setattr(network, "PAIRS", pairs)
+        monkeypatch.setattr(stages, "PAIRS", pairs)
         within_allowance(segmenter.logits(x, text), together)
 
 

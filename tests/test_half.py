@@ -16,7 +16,7 @@ from segloop.backbones.half import first_that_fits, fits, trial_windows
 from segloop.backbones.vision import load_guide
 from segloop.errors import ModelError, OptionError
 from segloop.images import CLIP, Normalisation
-from segloop.line import segmenter
+from segloop.line import opening
 from tolerances import U
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,7 +144,7 @@ def test_an_error_of_the_network_is_no_fit():
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """`auto` chooses as on CUDA, computed here."""
-    monkeypatch.setattr(segmenter, "pick_dtypes", lambda dtype, device, fidelity: pick_dtypes(dtype, CUDA, fidelity))
+    monkeypatch.setattr(opening, "pick_dtypes", lambda dtype, device, fidelity: pick_dtypes(dtype, CUDA, fidelity))
 
 
 def test_a_segmenter_takes_float16_unless_a_network_overflows(loud, as_on_a_gpu):

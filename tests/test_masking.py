@@ -370,7 +370,7 @@ def test_evaluate_with_masks_live_and_from_scores(evaluate, segloop, exact, draw
     done(segloop(*anew, "voted", "--out", "off", "--set", "mask_vote=off"))
     assert run("off")["metrics"] == run("plain")["metrics"]
     told = segloop("report", "plain", "voted").stdout
-    assert "Not like with like" in told and "mask vote no" in told
+    assert "Not like with like" in told and "mask vote off" in told
     told = complaint(segloop(*anew, "plain", "--out", "none", "--set", "mask_vote=true"))
     assert "mask_vote needs masks of regions; name them with --masks" in told
     told = complaint(segloop(*anew, "plain", "--out", "none", "--set", "mask_vote=off", "--masks", exact))

@@ -209,7 +209,7 @@ def test_photos_of_a_batch_do_not_meet(choice, monkeypatch):
     together = one.logits(pixels, text)
     for i in range(3):
         close(one.logits(pixels[i : i + 1], text), together[i : i + 1])
-    monkeypatch.setattr("segloop.line.network.PAIRS", 1)
+    monkeypatch.setattr("segloop.line.stages.PAIRS", 1)
     close(one.logits(pixels, text), together)
 
 

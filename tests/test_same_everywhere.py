@@ -22,7 +22,7 @@ from segloop import Segmenter, Vocabulary
 from segloop.attention import feedback, outliers
 from segloop.attention import operators as attention
 from segloop.inspection import rows
-from segloop.line import network
+from segloop.line import stages
 from tolerances import NETWORK, close_but_for_flips, flips
 from tolerances import network as sums_of
 
@@ -172,7 +172,7 @@ def test_batches_and_threads_say_the_same(opened, method, photo, others, batch, 
     with threads_of(1):
         alone = said(segmenter, photo, words)
     with threads_of(threads), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "PAIRS", pairs)  # of what is larger, samples go one by one: another batch
+        patch.setattr(stages, "PAIRS", pairs)  # of what is larger, samples go one by one: another batch
         among = replace(segmenter, batch=batch)
         found = Said(among.cosines(photo, words), among([*others, photo], words)[-1].labels)
     difference = (found.cosines - alone.cosines).abs()

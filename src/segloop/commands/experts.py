@@ -8,7 +8,6 @@ import typer
 
 from ..common import console
 from ..common.console import friendly, say, tell
-from ..common.earlier import check_replaced, json_of
 from ..common.strict import one_line
 from ..common.visible import counted, shortened
 from ..errors import ImageError, OptionError
@@ -47,6 +46,7 @@ def experts(asked: Asked) -> None:
     that is segmented later, then add --templates experts.json to segment, label and evaluate.
     """
     with friendly(asked.debug):
+        from ..common.earlier import check_replaced, json_of
         from ..images import expand_photos
 
         vocabulary = asked.words.vocabulary()
