@@ -232,6 +232,7 @@ def ray_cluster():
             yield ray.get_runtime_context().gcs_address
 
 
+@pytest.mark.soak
 def test_actors_count_the_same(evaluate, ray_cluster, many, tmp_path, one_thread):
     for name, options in (("alone", ()), ("actors", RAY)):
         result = evaluate("--out", tmp_path / name, "--shard", 8, *options, data=many)
