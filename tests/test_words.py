@@ -301,8 +301,9 @@ def test_a_column_that_is_not_used_is_told(tmp_path):
 
 def test_a_list_without_quotes_is_told(segloop, street):
     for loose in (("grass,", "sand"), ("grass", "sand")):
-        told = complaint(segloop("segment", street, "--clip", "tiny", "--classes", *loose))
-        assert "'sand'" in told and "put the list in quotes" in told
+        for command in ("segment", "inspect"):
+            told = complaint(segloop(command, street, "--clip", "tiny", "--classes", *loose))
+            assert "'sand'" in told and "put the list in quotes" in told
     assert "put the list in quotes" in complaint(segloop("segment", street, "--clip", "tiny", "--classes", "grass,"))
     result = segloop("label", street, "--clip", "tiny", "--classes", "grass,", "sand")
     assert result.exit_code == 2

@@ -40,7 +40,10 @@ class Asked:
 def inspect(asked: Asked) -> None:
     """Show what feedback changes in a photo, and where outlier tokens sit: a page, its pictures, its numbers."""
     with friendly(asked.debug), leaving_nothing(asked.out):
+        from .places import check_no_words
+
         out, networks = asked.out, asked.networks
+        check_no_words(asked.photo, asked.words.classes)
         source, points = _photo(asked.photo, out, networks.bands, networks.stretch), _points(asked.point)
         vocabulary = asked.words.vocabulary()
         changes = options.overrides(networks.sets)
