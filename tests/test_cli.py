@@ -224,6 +224,11 @@ def test_reference_fidelity_is_float32(segment, meadow):
 # the other commands --------------------------------------------------------------------------------------------
 
 
+def test_methods_are_lines_without_escapes(segloop):
+    told = segloop("methods").stdout
+    assert "\\u000a" not in told and "segloop experts" in told
+
+
 def test_methods_and_models(segloop):
     for command, key, expected in (("methods", "method", "naclip"), ("models", "model", "tiny")):
         rows = [json.loads(line) for line in done(segloop(command, "--json")).stdout.splitlines()]

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ..choice.method import Method
 
 
-TEMPLATES = """Templates of words (--templates): openai80, openai7, single, plain, lines of your own, or experts, which
-  `segloop experts` ranks on your photos without labels (FLOSS), for any method that ends in cosines"""
+TEMPLATES = (
+    "Templates of words (--templates): openai80, openai7, single, plain, lines of your own, or experts, which "
+    "`segloop experts` ranks on your photos without labels (FLOSS), for any method that ends in cosines"
+)
 One = Annotated[str | None, typer.Argument(metavar="METHOD", help="What it fixes for each data set.")]
 
 
