@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.types import LastBlock
-from ..errors import ModelError, UserError
+from ..errors import ModelError
 from ..images import CLIP, Normalisation
-from .finite import sound, unsound
+from .heads import checked_grid, dense_cosines, no_numbers, normed
 from .loading import load_weights
 from .models import SIZES
 from .pixels import normalisation_of
 from .positions import PositionRule, resample_positions
-from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of
+from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of, tokens_over
 from .tower import Beside, Source, run_blocks
 
 CLIP_WORDS = 49408  # of the tokenizer that CLIP came with; what a smaller one breaks says nothing of languages
@@ -83,7 +83,7 @@ class Clip:
         x = self._embed(pixels)
         x, kept = run_blocks(self, x, keep, open_blocks)
         if not x.sum(dtype=torch.float32).isfinite():
-            raise self._unsound()
+            raise no_numbers(self)
         return x, kept
 
     def run_block(self, number: int, x: Tensor) -> Tensor:
@@ -92,12 +92,7 @@ class Clip:
 
     def _embed(self, pixels: Tensor) -> Tensor:
         parts = self.vision.embeddings
-        grid = self.grid(pixels)
-        if 0 in grid:
-            height, width = pixels.shape[-2:]
-            raise UserError(f"{height}x{width} pixels hold no patch of {self.patch}", "give at least one patch")
-        if not pixels.sum().isfinite():
-            raise UserError("the pixels are not all finite numbers", "give CLIP-normalised (B, 3, H, W)")
+        grid = checked_grid(self, pixels)
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=cudnn.enabled, allow_tf32=cudnn.allow_tf32 and self.positions == "exact"):
             patches = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
@@ -119,27 +114,8 @@ class Clip:
 
         More tokens, each with its weight, join between the head's layer norm, which each has for itself, and P.
         """
-        normed = self.vision.post_layernorm(tokens)
-        for weight, others in beside:
-            normed = normed + weight * self.vision.post_layernorm(others)
-        features = self.model.visual_projection(normed).float()
-        length = features.norm(dim=-1, keepdim=True)
-        cosines = features / length.clamp_min(1e-12) @ text.T
-        self._check(text, length, cosines)
-        return cosines
-
-    def _check(self, text: Tensor, length: Tensor, cosines: Tensor) -> None:
-        """Raises ModelError where the network gives no numbers or no direction, UserError for such text rows."""
-        if not len(length) or sound(length.amin(), length, cosines):
-            return
-        if not text.isfinite().all():
-            row = (~text.isfinite()).any(1).nonzero()[0].item()
-            raise UserError(f"text row {row} is not made of finite numbers", "give unit rows (Q, E)")
-        raise self._unsound()
-
-    def _unsound(self) -> ModelError:
-        seeing = {key: weight for key, weight in self.model.state_dict().items() if key.startswith("vis")}
-        return unsound(self.name, seeing, self.dtype)
+        features = self.model.visual_projection(normed(self.vision.post_layernorm, tokens, beside))
+        return dense_cosines(self, features, text)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -154,8 +130,7 @@ class Clip:
 
     def tokens_cut(self, texts: list[str]) -> list[int]:
         """How many tokens of each sentence `encode_text` does not read, 0 for most."""
-        whole = self.tokenizer(texts, padding=False, truncation=False, verbose=False)["input_ids"]
-        return [max(0, len(ids) - self.context) for ids in whole]
+        return tokens_over(self.tokenizer, texts, self.context)
 
     def pieces(self, words: list[str]) -> list[int]:
         """How many tokens each word breaks into: many for words that are not English; 0 where that says nothing."""

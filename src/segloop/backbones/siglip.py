@@ -15,15 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.types import LastBlock
-from ..errors import ModelError, Notice, UserError
+from ..errors import ModelError, Notice
 from ..images import Normalisation
 from .clip import finished, projected, ran
-from .finite import sound, unsound
 from .folders import like
+from .heads import checked_grid, dense_cosines, no_numbers, normed
 from .loading import library_class, load_weights
 from .pixels import normalisation_of
 from .positions import resample_positions
-from .text import check_texts, open_tokenizer, print_of
+from .text import open_tokenizer, padded, print_of, tokens_over
 from .tower import Beside, Source, run_blocks
 
 HALVES = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # where the folder does not say
@@ -77,17 +77,14 @@ class Siglip:
 
         Positions are resampled by size. Raises UserError for pixels without a patch, ModelError for no numbers.
         """
-        grid = self.grid(pixels)
-        if 0 in grid:
-            height, width = pixels.shape[-2:]
-            raise UserError(f"{height}x{width} pixels hold no patch of {self.patch}", "give at least one patch")
+        grid = checked_grid(self, pixels)
         parts = self.model.vision_model.embeddings
         table = resample_positions(parts.position_embedding.weight, grid, "exact", first_patch=0)
         x = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
         x = x + table.to(x)
         x, kept = run_blocks(self, x, keep, open_blocks)
         if not x.sum(dtype=torch.float32).isfinite():
-            raise self._unsound()
+            raise no_numbers(self)
         return x, kept
 
     def run_block(self, number: int, x: Tensor) -> Tensor:
@@ -111,20 +108,10 @@ class Siglip:
         """
         head = self.model.vision_model.head
         pooling, width = head.attention, self.width
-        norm = self.model.vision_model.post_layernorm
-        x = norm(tokens) + sum(weight * norm(others) for weight, others in beside)
+        x = normed(self.model.vision_model.post_layernorm, tokens, beside)
         values = F.linear(x, pooling.in_proj_weight[2 * width :], pooling.in_proj_bias[2 * width :])
         x = pooling.out_proj(values)
-        features = (x + head.mlp(head.layernorm(x))).float()
-        length = features.norm(dim=-1, keepdim=True)
-        cosines = features / length.clamp_min(1e-12) @ text.T
-        if len(length) and not sound(length.amin(), length, cosines):
-            raise self._unsound()
-        return cosines
-
-    def _unsound(self) -> ModelError:
-        seeing = {key: weight for key, weight in self.model.state_dict().items() if key.startswith("vis")}
-        return unsound(self.name, seeing, self.dtype)
+        return dense_cosines(self, x + head.mlp(head.layernorm(x)), text)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -139,9 +126,7 @@ class Siglip:
 
     def tokens_cut(self, texts: list[str]) -> list[int]:
         """How many tokens of each sentence `encode_text` does not read, 0 for most."""
-        lower = [text.lower() for text in texts]
-        whole = self.tokenizer(lower, padding=False, truncation=False, verbose=False)["input_ids"]
-        return [max(0, len(ids) - self.context) for ids in whole]
+        return tokens_over(self.tokenizer, [text.lower() for text in texts], self.context)
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
@@ -150,10 +135,7 @@ class Siglip:
 
         Raises ModelError for a tokenizer that is missing, UserError for a text that holds its end-of-text token.
         """
-        check_texts(texts, self.tokenizer)
-        lower = [text.lower() for text in texts]
-        how = {"padding": "max_length", "truncation": True, "max_length": self.context, "return_tensors": "pt"}
-        ids = self.tokenizer(lower, **how)["input_ids"].to(self.device)
+        ids = padded(self.tokenizer, texts, self.context)["input_ids"].to(self.device)
         return self.model.text_model(input_ids=ids).pooler_output
 
     @cached_property

@@ -63,6 +63,22 @@ def check_texts(texts: list[str], tokenizer: Any) -> None:
         raise UserError(f"{found!r} holds {end}, at which CLIP stops to read", "write it without")
 
 
+def tokens_over(tokenizer: Any, texts: list[str], context: int) -> list[int]:
+    """How many tokens of each text lie beyond a context of so many, 0 for most."""
+    whole = tokenizer(texts, padding=False, truncation=False, verbose=False)["input_ids"]
+    return [max(0, len(ids) - context) for ids in whole]
+
+
+def padded(tokenizer: Any, texts: list[str], context: int) -> Any:
+    """Texts in small letters as token ids (n, context), cut or padded to it, for towers that were trained so.
+
+    Raises UserError for a text that holds the end-of-text token.
+    """
+    check_texts(texts, tokenizer)
+    lower = [text.lower() for text in texts]
+    return tokenizer(lower, padding="max_length", truncation=True, max_length=context, return_tensors="pt")
+
+
 def pooled(name: str, states: Tensor, ids: Tensor, end: int) -> Tensor:
     """States (n, L, D) at the first `end` of the ids (n, L) -> (n, D). Raises ModelError where a text has none.
 

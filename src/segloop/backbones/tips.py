@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention.types import LastBlock
-from ..errors import ModelError, Notice, UserError
+from ..errors import Notice
 from ..images import Normalisation
-from .finite import sound, unsound
+from .heads import checked_grid, dense_cosines, no_numbers, normed
 from .loading import library_class, load_weights
 from .pixels import normalisation_of
 from .siglip import EXPERIMENTAL
-from .text import check_texts, open_tokenizer, print_of
+from .text import open_tokenizer, padded, print_of, tokens_over
 from .tower import Beside, Source, run_blocks
 
 AS_THEY_ARE = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # pixels between 0 and 1, where the folder does not say
@@ -74,15 +74,12 @@ class Tips:
 
         Positions are the library's. Raises UserError for pixels without a patch, ModelError for no numbers.
         """
-        rows, columns = self.grid(pixels)
-        if not (rows and columns):
-            height, width = pixels.shape[-2:]
-            raise UserError(f"{height}x{width} pixels hold no patch of {self.patch}", "give at least one patch")
+        rows, columns = checked_grid(self, pixels)
         whole = pixels[..., : rows * self.patch, : columns * self.patch]
         x = self.model.vision_model.embeddings(whole.to(self.dtype))
         x, kept = run_blocks(self, x, keep, open_blocks)
         if not x.sum(dtype=torch.float32).isfinite():
-            raise self._unsound()
+            raise no_numbers(self)
         return x, kept
 
     def _block(self, index: int) -> Any:
@@ -122,17 +119,7 @@ class Tips:
 
         More tokens, each with its weight, join behind the norm, which each has for itself.
         """
-        norm = self.model.vision_model.layernorm
-        features = (norm(tokens) + sum(weight * norm(others) for weight, others in beside)).float()
-        length = features.norm(dim=-1, keepdim=True)
-        cosines = features / length.clamp_min(1e-12) @ text.T
-        if len(length) and not sound(length.amin(), length, cosines):
-            raise self._unsound()
-        return cosines
-
-    def _unsound(self) -> ModelError:
-        seeing = {key: weight for key, weight in self.model.state_dict().items() if key.startswith("vis")}
-        return unsound(self.name, seeing, self.dtype)
+        return dense_cosines(self, normed(self.model.vision_model.layernorm, tokens, beside), text)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -147,9 +134,7 @@ class Tips:
 
     def tokens_cut(self, texts: list[str]) -> list[int]:
         """How many tokens of each sentence `encode_text` does not read, 0 for most."""
-        lower = [text.lower() for text in texts]
-        whole = self.tokenizer(lower, padding=False, truncation=False, verbose=False)["input_ids"]
-        return [max(0, len(ids) - self.context) for ids in whole]
+        return tokens_over(self.tokenizer, [text.lower() for text in texts], self.context)
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> Tensor:
@@ -157,10 +142,7 @@ class Tips:
 
         Raises ModelError for a tokenizer that is missing, UserError for a text that holds its end-of-text token.
         """
-        check_texts(texts, self.tokenizer)
-        lower = [text.lower() for text in texts]
-        how = {"padding": "max_length", "truncation": True, "max_length": self.context, "return_tensors": "pt"}
-        batch = self.tokenizer(lower, **how).to(self.device)
+        batch = padded(self.tokenizer, texts, self.context).to(self.device)
         return self.model.text_model(batch["input_ids"], attention_mask=batch["attention_mask"]).pooler_output
 
     @cached_property
