@@ -13,7 +13,7 @@ import models
 from conftest import toy_tokenizer
 from segloop import Segmenter, Vocabulary
 from segloop.backbones.families import load_clip
-from segloop.errors import ModelError, Notice, OptionError
+from segloop.errors import ModelError, Notice, OptionError, UserError
 from segloop.images import Normalisation
 from tolerances import NETWORK
 
@@ -154,6 +154,18 @@ def test_a_guide(folders, street, name, tmp_path_factory):
     how = {"host": "proxyclip", "vision": guide, "crop": 0, "short_side": 64}
     segmenter = Segmenter.from_pretrained(folders / name, **how)
     assert segmenter(street, Vocabulary(["road", "sky"], templates="plain")).labels.shape == (96, 128)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_and_pixels_that_are_no_numbers_are_told_as_such(folders, name):
+    segmenter = Segmenter.from_pretrained(folders / name, method="clip", dtype="float32")
+    pixels, text = models.pixels(1, 3, 64, 64), models.text_rows(2, 32)
+    bad = text.clone()
+    bad[1, 0] = torch.nan
+    with pytest.raises(UserError, match="text row 1 is not made of finite numbers"):
+        segmenter.logits(pixels, bad)
+    with pytest.raises(UserError, match="pixels are not all finite"):
+        segmenter.logits(pixels.index_fill(3, torch.tensor([5]), torch.nan), text)
 
 
 @pytest.mark.parametrize("name", MODELS)
