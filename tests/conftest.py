@@ -2,8 +2,10 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,34 @@ settings.load_profile("segloop")
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES = [("c", "a"), ("ca", "r</w>"), ("r", "o"), ("ro", "a"), ("roa", "d</w>"), ("s", "k"), ("sk", "y</w>")]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What fixtures draw depends on the test alone, not on what ran before it in the same process."""
+    seed(f"{item.nodeid} fixtures")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """What the test draws."""
+    seed(item.nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> None:
+    """Fixtures that tests share are drawn alike, whichever test comes first."""
+    if fixturedef.scope != "function":
+        seed(f"{fixturedef.baseid} {fixturedef.argname}")
+
+
+def seed(name: str) -> None:
+    """Every generator that is nobody's own starts at a number of this name."""
+    number = zlib.crc32(name.encode())
+    random.seed(number)
+    np.random.seed(number)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(number)
 
 
 @pytest.fixture(autouse=True, scope="session")

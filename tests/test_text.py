@@ -227,7 +227,7 @@ def test_seventy_thousand_classes_are_answered_at_once(segloop, street, tmp_path
 def test_long_encoding_is_told_where_no_bar_is_seen(segloop, evaluate, street, toy_clip, monkeypatch, tmp_path):
     clock = iter(range(0, 10**6, 5))
     monkeypatch.setattr(embeddings.time, "monotonic", lambda: next(clock))
-    (tmp_path / "words.txt").write_text("".join(f"thing {n}\n" for n in range(40)))
+    (tmp_path / "words.txt").write_text("".join(f"pebble {n}\n" for n in range(40)))
     result = segloop("segment", street, "--clip", toy_clip, "--classes-file", "words.txt", "--templates", "plain")
     assert result.exit_code == 0
     first, *more = result.stderr.splitlines()
