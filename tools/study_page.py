@@ -122,11 +122,11 @@ def ailments(last: dict[str, float]) -> list[str]:
     plain, other, probe = last["clip"], last[best], last["probe"]
     flat, most, outliers = last["entropy"], last["top 1 %"], last["largest norm"] / last["norm"]
     return [
-        f"Plain reading (`clip`) reaches {plain:.1f} mIoU on 24 scenes at the end of training, the best other reading of",
-        f"the same last block (`{best}`) {other:.1f}, a linear probe of what enters that block {probe:.1f}. Its query-key",
-        f"attention is nearly flat (entropy {flat:.2f} of 1): it mixes patches over the whole window. The 1 % of patches",
-        f"that get most attention get {most:.1f} % of it, and the largest norm of a patch is {outliers:.1f} times the",
-        "median: outlier tokens, which large CLIPs have, are not what ails it.",
+        f"At the end of training plain reading (`clip`) reaches {plain:.1f} mIoU on 24 scenes, the best other reading",
+        f"of the same last block (`{best}`) {other:.1f}, a linear probe of what enters that block {probe:.1f}. Its",
+        f"query-key attention is nearly flat (entropy {flat:.2f} of 1): it mixes patches over the whole window. The",
+        f"1 % of patches that get most attention get {most:.1f} % of it, and the largest norm of a patch is",
+        f"{outliers:.1f} times the median: outlier tokens, which large CLIPs have, are not what ails it.",
     ]
 
 
