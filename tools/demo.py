@@ -9,6 +9,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OUT = Path("demo-out")
 SCENES = ("scene-1.png", "scene-2.png", "scene-3.png")  # what the bundled model can read
 PHOTO = "astronaut.jpg"  # what it cannot
+FED, AILING = 0, "tiny-clip8"  # on which scene feedback is shown, and of which model
+SEEN = ["grass", "sand", "water", "brick", "wood", "snow", "red", "green", "blue", "yellow", "purple", "orange"]
+FEEDBACK = "\nthe same scene with plain CLIP attention and with feedback (a model that was trained on captions alone):"
 GROUNDS = ["grass", "sand", "water", "red circle | red"]
 PEOPLE = ["person", "flag", "rocket | space shuttle", "wall | studio backdrop"]
 
@@ -28,9 +31,34 @@ def main(clip: str) -> None:
             picture = result.save(OUT / Path(name).stem, ["overlay", "png", "json"])[0]
             shares = ", ".join(f"{word} {share:.0%}" for word, share in result.share.items())
             print(f"examples/{name}: {shares}\n  {picture.resolve()}")
+        if clip == "tiny":
+            print(f"{FEEDBACK}\n  {feedback().resolve()}")
     except SegloopError as error:
         sys.exit(f"error: {error}")
     print(f"\n{BEYOND if clip == 'tiny' else ''}{YOURS.format(clip=clip)}")
+
+
+def feedback() -> Path:
+    """A scene, plain CLIP attention and feedback on it, side by side: what the method is about."""
+    import numpy as np
+    from PIL import Image
+
+    from segloop import Segmenter
+    from segloop.results.overlay import draw_overlay
+
+    photo = EXAMPLES / SCENES[FED]
+    views = [Image.open(photo).convert("RGB")]
+    for options in ({"method": "clip"}, {"host": "clip"}):
+        result = Segmenter.from_pretrained(AILING, **options)(photo, SEEN)
+        drawn = draw_overlay(np.asarray(views[0]), result.labels, result.classes, alpha=0.75, legend=False)
+        views.append(drawn.resize(views[0].size))
+    width, height = views[0].size
+    sheet = Image.new("RGB", (3 * (width + 8) - 8, height), "white")
+    for number, view in enumerate(views):
+        sheet.paste(view, (number * (width + 8), 0))
+    path = OUT / "feedback.png"
+    sheet.save(path)
+    return path
 
 
 BEYOND = f"""tiny, the bundled model, knows six grounds and eight colours of such drawn scenes, and nothing of
