@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from common import Patience, Ratio, add_patience, circumstances, patience_of, processor_class, ratios, scaled
+from common import SMALL, Patience, Ratio, add_patience, circumstances, patience_of, processor_class, ratios, scaled
 from segloop.common.files import write_whole
 
 RECORD = Path(__file__).with_name("record.json")
@@ -68,11 +68,11 @@ def noted(record: Record, name: str, kind: str, ratio: Ratio, facts: Mapping[str
 
 
 def compared(
-    record: Record, name: str, better: str, kind: str, measure: Callable[[bool], Ratio], fast_half: bool = True
+    record: Record, name: str, better: str, kind: str, measure: Callable[[bool], Ratio], runs_here: bool = True
 ) -> Judged:
     """A ratio against its record; `measure(again)` is called only where there is one, once more where it is worse."""
     then = recorded(record, name, kind)
-    if not fast_half:
+    if not runs_here:
         return Judged(name, None, then, f"skipped: half precision is not fast on {processor_class()}")
     if then is None:
         where = "" if kind == ANY else f" for {kind}"
@@ -100,47 +100,72 @@ def measured(guarded: Any, patience: Patience, again: bool = False) -> Ratio:
     return scaled(found[""], sides.factor)
 
 
+def elsewhere(record: Record, name: str, kind: str, machine: Mapping[str, Any]) -> str:
+    """In what the record's machine was another; empty if in nothing."""
+    kept = record.get(name, {}).get(kind, {}).get("machine", {})
+    other = [
+        f"{key} {kept[key]}" for key in ("cpu", "class", "threads", "torch") if kept.get(key, None) != machine[key]
+    ]
+    return f", with {', '.join(other)}" if kept and other else ""
+
+
+def wrote(record: Record, file: Path, chosen: Mapping[str, Any], patience: Patience) -> None:
+    """Measure all that runs here, each written as soon as it is known."""
+    for name, row in chosen.items():
+        if row.in_half and not fast_half():
+            print(f"{name}: {row.what}: skipped: half precision is not fast here")
+            continue
+        now = measured(row, patience)
+        record = noted(record, name, kind_of(row.of_processor, processor_class()), now, circumstances())
+        write_whole(file, (json.dumps(record, indent=1) + "\n").encode())
+        print(f"{name}: {row.what}: {now.told()}: written", flush=True)
+
+
+def judge(record: Record, chosen: Mapping[str, Any], patience: Patience) -> list[Judged]:
+    """Every ratio against its record, told as it comes."""
+    found = []
+    for name, row in chosen.items():
+        kind = kind_of(row.of_processor, processor_class())
+        runs_here = fast_half() or not row.in_half
+        one = compared(record, name, row.better, kind, lambda again, row=row: measured(row, patience, again), runs_here)
+        found.append(one)
+        where = elsewhere(record, name, kind, circumstances()["machine"])
+        told = f"{one.now.told()}, recorded {one.then.told()}{where}: " if one.now and one.then else ""
+        print(f"{name}: {row.what}: {told}{one.verdict}", flush=True)
+    return found
+
+
+def fast_half() -> bool:
+    """Whether half precision is the default here."""
+    return processor_class() in ("AVX512-bf16", "AMX")
+
+
 def main() -> None:
     """Measure, compare or write."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the record is of processors
     from guarded import GUARDED
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(GUARDED), help="names, joined by commas")
+    parser.add_argument("--only", help="names, joined by commas")
     parser.add_argument("--write", action="store_true", help="write the record anew")
     parser.add_argument("--record", type=Path, default=RECORD)
     add_patience(parser, Patience(most=20, minutes=3))
     options = parser.parse_args()
-    unknown = set(options.only.split(",")) - set(GUARDED)
-    if unknown:
+    names = options.only.split(",") if options.only else list(GUARDED)
+    if unknown := set(names) - set(GUARDED):
         parser.error(f"no ratio is called {', '.join(sorted(unknown))}; there are {', '.join(GUARDED)}")
-    record = read_record(options.record)
-    chosen = {name: GUARDED[name] for name in options.only.split(",")}
-    processor, patience = processor_class(), patience_of(options)
-    fast_half = processor in ("AVX512-bf16", "AMX")
-    print(f"{len(chosen)} ratios, {options.minutes:g} minutes at most for each, on {processor}")
-    found = []
-    for name, row in chosen.items():
-        kind = kind_of(row.of_processor, processor)
-        runs_here = fast_half or not row.in_half
-        if options.write and runs_here:
-            now = measured(row, patience)
-            record = noted(record, name, kind, now, circumstances())
-            write_whole(options.record, (json.dumps(record, indent=1) + "\n").encode())
-            print(f"{name}: {row.what}: {now.told()}: written", flush=True)
-        elif not options.write:
-            one = compared(
-                record, name, row.better, kind, lambda again, row=row: measured(row, patience, again), runs_here
-            )
-            found.append(one)
-            told = f"{one.now.told()}, recorded {one.then.told()}: " if one.now and one.then else ""
-            print(f"{name}: {row.what}: {told}{one.verdict}", flush=True)
+    if SMALL and options.record == RECORD:
+        parser.error("small networks have no part in the record: name another --record")
+    record = {name: kept for name, kept in read_record(options.record).items() if name in GUARDED}
+    chosen = {name: GUARDED[name] for name in names}
+    print(f"{len(chosen)} ratios, {options.minutes:g} minutes at most for each, on {processor_class()}", flush=True)
     if options.write:
+        wrote(record, options.record, chosen, patience_of(options))
         return
+    found = judge(record, chosen, patience_of(options))
     worse = [one.name for one in found if one.verdict == "worse"]
-    print(
-        f"worse: {', '.join(worse)}" if worse else "nothing is worse" if ending(found) == 0 else "nothing was compared"
-    )
+    said = {0: "nothing is worse", 1: f"worse: {', '.join(worse)}", 2: "nothing was compared"}
+    print(said[ending(found)])
     print(json.dumps({"benchmark": "guard", "ratios": {one.name: asdict(one) for one in found}, **circumstances()}))
     sys.exit(ending(found))
 

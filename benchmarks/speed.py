@@ -191,9 +191,8 @@ def barred(
         bars[f"default on {kind} ({half}), {DEFAULT[kind]:g} times"] = verdict(fast, DEFAULT[kind])
     else:
         bars[f"default on {kind}"] = "none is set for this kind of processor"
-    for name, one in found.items():
-        if name.startswith("engine"):
-            bars[f"{name}, {INT8:g} times on AVX2"] = verdict(one, INT8) if kind == "AVX2" else f"this is {kind}"
+    if kind == "AVX2" and "engine int8" in found:
+        bars[f"engine int8 on AVX2, {INT8:g} times"] = verdict(found["engine int8"], INT8)
     for name, one in shares.items():
         bars[f"encoders, {name}, {SHARES[name]:g} of the matrix rate"] = verdict(one, SHARES[name])
     bars[f"labels of scenes as float32's, {AGREEMENT:.0%}"] = "holds" if pixels >= AGREEMENT else "missed"

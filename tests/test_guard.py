@@ -201,6 +201,7 @@ def test_all_ratios_are_here(benchmark):
     assert set(record) <= set(RATIOS)
 
 
+@pytest.mark.filterwarnings("ignore:.thing. may not be English")
 @pytest.mark.parametrize("name", [name for name in RATIOS if "half" not in name])
 def test_both_sides_of_a_ratio_run(benchmark, tmp_path, name):
     row = benchmark("guarded").GUARDED[name]
