@@ -97,6 +97,7 @@ class Patience:
     least: int = 6  # rounds; fewer have no interval of 95 %
     most: int = 60  # rounds
     minutes: float = 60.0
+    cpu: bool = False  # count the processor's time, not the clock's
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,19 @@ def ratios(
     tasks: Mapping[str, Callable[[], Any]],
     pairs: Mapping[str, tuple[str, str]],
     patience: Patience,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> tuple[dict[str, float], dict[str, Ratio]]:
     """Median seconds of each task, and the ratio of seconds of each pair (over, under), with its interval.
 
     Tasks take turns, each second round backwards, until every interval is at most `patience.until` of its ratio to
     either side, or patience ends. The interval is looked at after every round, which makes it a little less sure.
     """
+    wall = clock or time.perf_counter
+    clock = clock or (time.process_time if patience.cpu else time.perf_counter)
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
         task()
-    begun = clock()
+    begun = wall()
     for done in range(1, patience.most + 1):
         for name in list(tasks) if done % 2 else reversed(tasks):
             start = clock()
@@ -147,7 +150,7 @@ def ratios(
             times[name].append(clock() - start)
         found = {pair: paired(times[over], times[under]) for pair, (over, under) in pairs.items()}
         narrow = done >= SURE and all(one.half_width <= patience.until for one in found.values())
-        late = clock() - begun >= 60 * patience.minutes
+        late = wall() - begun >= 60 * patience.minutes
         if (narrow and done >= patience.least) or late:
             break
     limit = f"{patience.minutes:g} minutes" if late else f"{done} rounds"
@@ -182,12 +185,13 @@ def add_patience(parser: argparse.ArgumentParser, usual: Patience) -> None:
     parser.add_argument("--until", type=float, default=usual.until, help="half width of intervals, share of the ratio")
     parser.add_argument("--most", type=int, default=usual.most, help="rounds at most")
     parser.add_argument("--minutes", type=float, default=usual.minutes, help="at most, for each comparison")
+    parser.add_argument("--cpu", action="store_true", help="the processor's seconds, where others keep it busy")
 
 
 def patience_of(arguments: argparse.Namespace) -> Patience:
     """What they say; `--repeats` above `--most` counts for both."""
     least = max(1, arguments.repeats)
-    return Patience(arguments.until, least, max(least, arguments.most), arguments.minutes)
+    return Patience(arguments.until, least, max(least, arguments.most), arguments.minutes, arguments.cpu)
 
 
 def median_interval(ordered: list[float]) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def recorded(record: Record, name: str, kind: str) -> Ratio | None:
 
 def noted(record: Record, name: str, kind: str, ratio: Ratio, facts: Mapping[str, Any]) -> Record:
     """The record with this ratio; those of other kinds of processor stay."""
-    kept = {"ratio": asdict(ratio), "machine": facts["machine"], "date": facts["date"]}
+    kept = {"ratio": asdict(ratio), **{key: facts[key] for key in ("machine", "date", "command")}}
     return {**record, name: {**record.get(name, {}), kind: kept}}
 
 
@@ -101,12 +101,10 @@ def measured(guarded: Any, patience: Patience, again: bool = False) -> Ratio:
 
 
 def elsewhere(record: Record, name: str, kind: str, machine: Mapping[str, Any]) -> str:
-    """In what the record's machine was another; empty if in nothing."""
-    kept = record.get(name, {}).get(kind, {}).get("machine", {})
-    other = [
-        f"{key} {kept[key]}" for key in ("cpu", "class", "threads", "torch") if kept.get(key, None) != machine[key]
-    ]
-    return f", with {', '.join(other)}" if kept and other else ""
+    """In what the machine of a ratio in the record was another; empty if in nothing."""
+    kept = record[name][kind]["machine"]
+    other = [key for key in ("cpu", "class", "threads", "torch") if kept.get(key) != machine.get(key)]
+    return f", with {', '.join(f'{key} {kept.get(key)}' for key in other)}" if other else ""
 
 
 def wrote(record: Record, file: Path, chosen: Mapping[str, Any], patience: Patience) -> None:
@@ -129,8 +127,10 @@ def judge(record: Record, chosen: Mapping[str, Any], patience: Patience) -> list
         runs_here = fast_half() or not row.in_half
         one = compared(record, name, row.better, kind, lambda again, row=row: measured(row, patience, again), runs_here)
         found.append(one)
-        where = elsewhere(record, name, kind, circumstances()["machine"])
-        told = f"{one.now.told()}, recorded {one.then.told()}{where}: " if one.now and one.then else ""
+        told = ""
+        if one.now and one.then:
+            where = elsewhere(record, name, kind, circumstances()["machine"])
+            told = f"{one.now.told()}, recorded {one.then.told()}{where}: "
         print(f"{name}: {row.what}: {told}{one.verdict}", flush=True)
     return found
 

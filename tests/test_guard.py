@@ -208,3 +208,14 @@ def test_both_sides_of_a_ratio_run(benchmark, tmp_path, name):
     patience = benchmark("common").Patience(least=1, most=1)
     found = benchmark("guard").measured(row, patience)
     assert np.isfinite(found.value) and found.value > 0 and row.better in ("more", "less")
+
+
+def test_another_machine_is_named(benchmark):
+    guard, ratio = benchmark("guard"), benchmark("common").Ratio(1, 1, 1, 6)
+    facts = {"machine": {"cpu": "old", "class": "AVX2", "threads": 2, "torch": "1"}, "date": "", "command": ""}
+    record = guard.noted({}, "a", "any", ratio, facts)
+    assert guard.elsewhere(record, "a", "any", facts["machine"]) == ""
+    assert (
+        guard.elsewhere(record, "a", "any", {**facts["machine"], "cpu": "new", "threads": 4})
+        == ", with cpu old, threads 2"
+    )
