@@ -105,7 +105,8 @@ def source(record: Mapping[str, Any]) -> str:
     """What every figure names: command, day, machine."""
     machine = record["machine"]
     kind = f", {machine['class']}" if machine.get("class") else ""
-    on = f"{machine['threads']} threads of {machine['cpu']}{kind}, torch {machine['torch']}"
+    count = machine["threads"]
+    on = f"{count} thread{'s' * (count != 1)} of {machine['cpu']}{kind}, torch {machine['torch']}"
     return f"`{record['command']}`, {record['date']}, {on}."
 
 
@@ -194,7 +195,7 @@ def sweep_part(sweep: Sweep, record: Mapping[str, Any]) -> str:
     ]
     rounds = sorted({len(one) for one in record["points"].values()})
     many = " to ".join(str(count) for count in dict.fromkeys((rounds[0], rounds[-1])))
-    told = f"Medians of {many} rounds. {source(record)}"
+    told = f"{'One round' if many == '1' else f'Medians of {many} rounds'}. {source(record)}"
     return "\n\n".join([f"### {sweep.title}", sweep.about, table(columns, rows), told]) + "\n"
 
 
