@@ -118,9 +118,14 @@ class Ratio:
     def told(self, scale: float = 1.0, less: float = 0.0, digits: int = 2, unit: str = "") -> str:
         """`scale` times what lies above `less`, with its interval and whether that is as narrow as was asked for."""
         value, low, high = (f"{scale * (one - less):.{digits}f}" for one in (self.value, self.low, self.high))
-        interval = f"{value}{unit} ({low} to {high}, {self.rounds} rounds)"
-        few = "; too few for 95 %, all lie there" if self.rounds < SURE else ""
-        return interval + few + (f"; stopped at {self.limit} with ± {self.half_width:.1%}" if self.limit else "")
+        sure = self.rounds >= SURE
+        told = f"{value}{unit} ({low} to {high}, {counted(self.rounds)}{'' if sure else ', too few for 95 %'})"
+        return told + (f"; stopped at {self.limit} with ± {self.half_width:.1%}" if self.limit and sure else "")
+
+
+def counted(rounds: int) -> str:
+    """In words."""
+    return f"{rounds} round{'s' * (rounds != 1)}"
 
 
 SURE = 6  # rounds from which order statistics hold a median in 95 % of cases
@@ -153,7 +158,7 @@ def ratios(
         late = wall() - begun >= 60 * patience.minutes
         if (narrow and done >= patience.least) or late:
             break
-    limit = f"{patience.minutes:g} minutes" if late else f"{done} rounds"
+    limit = f"{patience.minutes:g} minutes" if late else counted(done)
     wide = [pair for pair, one in found.items() if done < SURE or one.half_width > patience.until]
     found |= {pair: replace(found[pair], limit=limit) for pair in wide}
     return {name: statistics.median(seconds) for name, seconds in times.items()}, found
@@ -171,7 +176,9 @@ def scaled(ratio: Ratio, factor: float) -> Ratio:
 
 
 def verdict(ratio: Ratio, bar: float, better: str = "more") -> str:
-    """Whether a bar holds: by the whole interval, or only by its middle."""
+    """Whether a bar holds by the whole interval."""
+    if ratio.rounds < SURE:
+        return "not to be told: too few rounds"
     worst, best = (ratio.low, ratio.high) if better == "more" else (-ratio.high, -ratio.low)
     bar = bar if better == "more" else -bar
     if worst >= bar:

@@ -1,11 +1,11 @@
 """What feedback costs: FSA on ProxyCLIP with DINO ViT-B/8 at 336 pixels, against its host and its textbook form.
 
-    python benchmarks/feedback.py [--until 0.05] [--most 60] [--minutes 60]
+    python benchmarks/feedback.py [--until 0.05] [--most 60] [--minutes 10]
 
 Both sides take turns until the interval of their ratio is narrower than --until to either side, and narrower in all
-than the bar, or until --most rounds or --minutes are over, which is then said. N = 1764 patches, 12 heads, ViT-B/16
-and ViT-B/8 with random weights at true size, 21 and 171 classes. The textbook stage holds an N x N x Q tensor for the
-divergence, sorts whole rows, and multiplies N x N matrices for every head.
+than the bar, or until --most rounds or --minutes are over for one of them, which is then said. N = 1764 patches, 12
+heads, ViT-B/16 and ViT-B/8 with random weights at true size, 21 and 171 classes. The textbook stage holds an N x N x Q
+tensor for the divergence, sorts whole rows, and multiplies N x N matrices for every head.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def stages(patience: Patience, rows: list[tuple[str, str]], record: dict) -> Non
         record["stage"][queries] = {"seconds": seconds, **asdict(times)}
         judged = f" (bar {bar}: {verdict(times, bar)})" if bar else ""
         each = f"textbook {seconds['textbook']:.2f} s, segloop {seconds['segloop']:.3f} s"
-        rows.append((f"stage, {queries} classes", f"{each}: {times.told(digits=1)} times{judged}"))
+        rows.append((f"stage, {queries} classes", f"{each}: {times.told(digits=1, unit=' times')}{judged}"))
 
 
 def stage_tasks(queries: int) -> dict[str, Callable[[], Tensor]]:
@@ -208,7 +208,7 @@ def run(patience: Patience) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_patience(parser, Patience())
+    add_patience(parser, Patience(minutes=10))
     parser.add_argument("--peak", nargs=2, metavar=("WHO", "CLASSES"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:

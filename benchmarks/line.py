@@ -112,7 +112,7 @@ def run(patience: Patience) -> None:
     seconds, found = ratios(tasks, pairs, patience)
     rows = []
     for name, value in seconds.items():
-        times = f"   {found[name].told()} times the textbook's speed" if name in found else ""
+        times = "   " + found[name].told(unit=" times the textbook's speed") if name in found else ""
         rows.append((name, f"{value:6.3f} s a photo{times}"))
     for dtype in precisions:
         growth, bar = found[f"growth, {dtype}"], GROWTH_BARS.get(dtype, 2.5)

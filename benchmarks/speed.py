@@ -169,9 +169,14 @@ def run(number: int, together: int, patience: Patience, engine: str | None) -> N
     precise = {"default": f" ({half})"}
     rows = [("textbook, float32", f"{seconds['textbook']:.3f} s a photo")]
     for name, one in found.items():
-        text = f"{seconds[name]:.3f} s a photo, {one.told()} times the textbook's speed"
-        rows.append((f"segloop, {name}{precise.get(name, '')}", f"{text}; {alike[name]:.4%} of its labels"))
-    rows += [(f"encoders, {name}", f"{one.told()} of the matrix rate") for name, one in shares.items()]
+        times = one.told(unit=" times the textbook's speed")
+        rows.append(
+            (
+                f"segloop, {name}{precise.get(name, '')}",
+                f"{seconds[name]:.3f} s a photo, {times}; {alike[name]:.4%} of its labels",
+            )
+        )
+    rows += [(f"encoders, {name}", one.told(unit=" of the matrix rate")) for name, one in shares.items()]
     rows += [(f"labels of {half} as float32's, scenes", f"{pixels:.4%}")]
     bars = barred(found, shares, pixels, half)
     rows += [(f"bar: {name}", text) for name, text in bars.items()]

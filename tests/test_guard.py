@@ -80,7 +80,7 @@ def test_wild_ratios_end_at_the_limit_and_say_so(benchmark):
     assert "stopped at 9 rounds with ± 75.0%" in found[""].told()
     _, found = measured(benchmark("common"), [60, 120, 240], [60], minutes=14)
     assert (found[""].rounds, found[""].limit) == (5, "14 minutes")
-    assert "too few for 95 %" in found[""].told()
+    assert "5 rounds, too few for 95 %)" in found[""].told()
 
 
 def test_few_rounds_are_never_narrow(benchmark):
@@ -115,6 +115,11 @@ def test_intervals_hold_the_median_as_often_as_they_say(benchmark, count):
 def test_verdicts_go_by_the_whole_interval(benchmark, low, high, better, told):
     common = benchmark("common")
     assert common.verdict(common.Ratio((low + high) / 2, low, high, 6), 1.6, better) == told
+
+
+def test_too_few_rounds_have_no_verdict(benchmark):
+    common = benchmark("common")
+    assert common.verdict(common.Ratio(9, 9, 9, 5), 1.6) == "not to be told: too few rounds"
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("AVX2", "holds"), ("AVX512-bf16", "holds"), ("AMX", "missed")])
