@@ -117,7 +117,7 @@ def run(patience: Patience) -> None:
     for dtype in precisions:
         growth, bar = found[f"growth, {dtype}"], GROWTH_BARS.get(dtype, 2.5)
         told = f"{growth.told()} (bar {bar}: {verdict(growth, bar, 'less')})"
-        rows.append((f"847 against 21 classes, {dtype}", told))
+        rows.append((f"{CLASSES[1]} against {CLASSES[0]} classes, {dtype}", told))
     peaks = {}
     for who in ("idle", "segloop", "textbook"):
         for queries in CLASSES[: 1 if who == "idle" else 2]:

@@ -45,6 +45,7 @@ SCRIPTS = {
     "evaluate": Script(4, ("--images", "12"), ("--images", "2", "--repeats", "1")),
     "label": Script(45, small=("--images", "2", "--repeats", "1", "--photos", "210", "--no-ray")),
     "methods": Script(8, ("--repeats", "1")),
+    **{name: Script(10) for name in ("engines", "pruning", "large") if (BENCHMARKS / f"{name}.py").is_file()},
 }
 
 
