@@ -1,14 +1,20 @@
 """What the benchmarks share: models of true size with random weights, fair timing, peak memory of a process."""
 
+import argparse
+import contextlib
 import json
 import math
+import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -17,7 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MODELS = Path(gettempdir()) / "segloop-benchmark-models"
+SMALL = bool(os.environ.get("SEGLOOP_SMALL_BENCHMARKS"))  # towers of four narrow blocks, to try a script: no figures
+MODELS = Path(gettempdir()) / ("segloop-benchmark-models" + ("-small" if SMALL else ""))
+NARROW = {"hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 3}
 
 
 def clip_folder(tokenizer: bool = False) -> Path:
@@ -37,7 +45,9 @@ def clip_folder(tokenizer: bool = False) -> Path:
         from transformers import CLIPConfig, CLIPModel
 
         torch.manual_seed(0)
-        config = CLIPConfig(text_config={"num_hidden_layers": 1}, vision_config={"patch_size": 16}, projection_dim=512)
+        vision = {"patch_size": 16, **(NARROW if SMALL else {})}
+        text = {"num_hidden_layers": 1, **({"hidden_size": 64, "num_attention_heads": 2} if SMALL else {})}
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=512)
         CLIPModel(config).save_pretrained(folder)
     return folder
 
@@ -49,7 +59,7 @@ def dino_folder() -> Path:
         from transformers import ViTConfig, ViTModel
 
         torch.manual_seed(0)
-        ViTModel(ViTConfig(patch_size=8, image_size=224)).save_pretrained(folder)
+        ViTModel(ViTConfig(patch_size=8, image_size=224, **(NARROW if SMALL else {}))).save_pretrained(folder)
     return folder
 
 
@@ -80,32 +90,115 @@ def side_by_side(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str,
 
 
 @dataclass(frozen=True)
-class Extra:
-    """What one task takes more than another, in percent of the other: pair by pair, so that drift cancels."""
+class Patience:
+    """When a ratio has been measured often enough."""
 
-    seconds: dict[str, float]  # medians
-    percent: float  # median of the pairs
-    low: float  # interval of that median, 95 % or a little more
+    until: float = 0.05  # half width of its interval, as a share of it
+    least: int = 6  # rounds; fewer have no interval of 95 %
+    most: int = 60  # rounds
+    minutes: float = 60.0
+    cpu: bool = False  # count the processor's time, not the clock's
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How a task's seconds compare with another's, round by round, so that drift cancels."""
+
+    value: float  # median of the rounds
+    low: float  # interval of that median, 95 % or a little more from six rounds on
     high: float
-    pairs: int
+    rounds: int
+    limit: str = ""  # what ended the rounds before the interval was narrow: "60 rounds"; empty if it was
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval, as a share of the ratio."""
+        return (self.high - self.low) / 2 / self.value
+
+    def told(self, scale: float = 1.0, less: float = 0.0, digits: int = 2, unit: str = "") -> str:
+        """`scale` times what lies above `less`, with its interval and whether that is as narrow as was asked for."""
+        value, low, high = (f"{scale * (one - less):.{digits}f}" for one in (self.value, self.low, self.high))
+        sure = self.rounds >= SURE
+        told = f"{value}{unit} ({low} to {high}, {counted(self.rounds)}{'' if sure else ', too few for 95 %'})"
+        return told + (f"; stopped at {self.limit} with ± {self.half_width:.1%}" if self.limit and sure else "")
 
 
-def extra(tasks: dict[str, Callable[[], Any]], width: float, least: int, most: int = 60) -> Extra:
-    """Time the second of two tasks against the first until the interval is at most `width` percent wide."""
+def counted(rounds: int) -> str:
+    """In words."""
+    return f"{rounds} round{'s' * (rounds != 1)}"
+
+
+SURE = 6  # rounds from which order statistics hold a median in 95 % of cases
+
+
+def ratios(
+    tasks: Mapping[str, Callable[[], Any]],
+    pairs: Mapping[str, tuple[str, str]],
+    patience: Patience,
+    clock: Callable[[], float] | None = None,
+) -> tuple[dict[str, float], dict[str, Ratio]]:
+    """Median seconds of each task, and the ratio of seconds of each pair (over, under), with its interval.
+
+    Tasks take turns, each second round backwards, until every interval is at most `patience.until` of its ratio to
+    either side, or patience ends. The interval is looked at after every round, which makes it a little less sure.
+    """
+    wall = clock or time.perf_counter
+    clock = clock or (time.process_time if patience.cpu else time.perf_counter)
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
         task()
-    while True:
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            times[name].append(time.perf_counter() - start)
-        first, second = times.values()
-        found = sorted(100 * (b / a - 1) for a, b in zip(first, second, strict=True))
-        low, high = median_interval(found)
-        if len(found) >= max(6, least) and (high - low <= width or len(found) >= most):
-            medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-            return Extra(medians, statistics.median(found), low, high, len(found))
+    begun = wall()
+    for done in range(1, patience.most + 1):
+        for name in list(tasks) if done % 2 else reversed(tasks):
+            start = clock()
+            tasks[name]()
+            times[name].append(clock() - start)
+        found = {pair: paired(times[over], times[under]) for pair, (over, under) in pairs.items()}
+        narrow = done >= SURE and all(one.half_width <= patience.until for one in found.values())
+        late = wall() - begun >= 60 * patience.minutes
+        if (narrow and done >= patience.least) or late:
+            break
+    limit = f"{patience.minutes:g} minutes" if late else counted(done)
+    wide = [pair for pair, one in found.items() if done < SURE or one.half_width > patience.until]
+    found |= {pair: replace(found[pair], limit=limit) for pair in wide}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}, found
+
+
+def paired(over: Sequence[float], under: Sequence[float]) -> Ratio:
+    """Seconds of two tasks in the same rounds -> their ratio."""
+    found = sorted(a / b for a, b in zip(over, under, strict=True))
+    return Ratio(statistics.median(found), *median_interval(found), len(found))
+
+
+def scaled(ratio: Ratio, factor: float) -> Ratio:
+    """The ratio in another unit."""
+    return replace(ratio, value=factor * ratio.value, low=factor * ratio.low, high=factor * ratio.high)
+
+
+def verdict(ratio: Ratio, bar: float, better: str = "more") -> str:
+    """Whether a bar holds by the whole interval."""
+    if ratio.rounds < SURE:
+        return "not to be told: too few rounds"
+    worst, best = (ratio.low, ratio.high) if better == "more" else (-ratio.high, -ratio.low)
+    bar = bar if better == "more" else -bar
+    if worst >= bar:
+        return "holds"
+    return "missed" if best < bar else "not to be told: the bar lies within the interval"
+
+
+def add_patience(parser: argparse.ArgumentParser, usual: Patience) -> None:
+    """Options that say how long to repeat."""
+    parser.add_argument("--repeats", type=int, default=usual.least, help="rounds at least")
+    parser.add_argument("--until", type=float, default=usual.until, help="half width of intervals, share of the ratio")
+    parser.add_argument("--most", type=int, default=usual.most, help="rounds at most")
+    parser.add_argument("--minutes", type=float, default=usual.minutes, help="at most, for each comparison")
+    parser.add_argument("--cpu", action="store_true", help="the processor's seconds, where others keep it busy")
+
+
+def patience_of(arguments: argparse.Namespace) -> Patience:
+    """What they say; `--repeats` above `--most` counts for both."""
+    least = max(1, arguments.repeats)
+    return Patience(arguments.until, least, max(least, arguments.most), arguments.minutes, arguments.cpu)
 
 
 def median_interval(ordered: list[float]) -> tuple[float, float]:
@@ -130,6 +223,18 @@ def peak_mib() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
+def forget_peak() -> None:
+    """Count what the process takes at most from here on; where the system does not let us, from its start."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def held_mib() -> float:
+    """MiB that this process takes now."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     name = platform.processor() or platform.machine()
@@ -138,12 +243,32 @@ def machine() -> dict[str, Any]:
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return {"cpu": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {
+        "cpu": name,
+        "class": processor_class(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": version("transformers"),
+        "segloop": version("segloop"),
+    }
+
+
+def processor_class() -> str:
+    """AMX, AVX512-bf16, or what torch has its kernels for (AVX512, AVX2, DEFAULT): what bfloat16's speed hangs on."""
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX512-bf16" if torch.cpu._is_avx512_bf16_supported() else torch.backends.cpu.get_cpu_capability()
 
 
 def report(rows: list[tuple[str, str]], record: dict[str, Any]) -> None:
-    """Lines for people, then one JSON line."""
+    """Lines for people, then one JSON line, which has them too."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
-    print(json.dumps({**record, "machine": machine()}))
+    print(json.dumps({**record, "rows": rows, **circumstances()}))
+
+
+def circumstances() -> dict[str, Any]:
+    """What every figure names: machine, day, command."""
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    return {"machine": machine(), "date": date.today().isoformat(), "command": command}

@@ -1,19 +1,36 @@
 """What feedback costs: FSA on ProxyCLIP with DINO ViT-B/8 at 336 pixels, against its host and its textbook form.
 
-    python benchmarks/feedback.py [--repeats 5]
+    python benchmarks/feedback.py [--until 0.05] [--most 60] [--minutes 10]
 
-N = 1764 patches, 12 heads, ViT-B/16 and ViT-B/8 with random weights at true size, 21 and 171 classes. The textbook
-stage holds an N x N x Q tensor for the divergence, sorts whole rows, and multiplies N x N matrices for every head.
+Both sides take turns until the interval of their ratio is narrower than --until to either side, and narrower in all
+than the bar, or until --most rounds or --minutes are over for one of them, which is then said. N = 1764 patches, 12
+heads, ViT-B/16 and ViT-B/8 with random weights at true size, 21 and 171 classes. The textbook stage holds an N x N x Q
+tensor for the divergence, sorts whole rows, and multiplies N x N matrices for every head.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common import clip_folder, dino_folder, extra, peak_mib, peak_of, report, side_by_side, text_rows
+from common import (
+    SMALL,
+    Patience,
+    add_patience,
+    clip_folder,
+    dino_folder,
+    patience_of,
+    peak_mib,
+    peak_of,
+    ratios,
+    report,
+    side_by_side,
+    text_rows,
+    verdict,
+)
 from segloop import FSA, Segmenter
 from segloop.attention.operators import Shared, proxy_weights
 from segloop.line.network import Network
@@ -21,9 +38,11 @@ from segloop.line.stages import BlockReadout, on_guide_grid
 
 CLASSES = (21, 171)
 BARS = {("float32", 21): 6, ("float32", 171): 8, ("bfloat16", 21): 12}  # percent of the host's time
+STAGE_BARS = {21: 15}  # times the textbook's speed
+SIDE, LARGE = (14, 20) if SMALL else (42, 64)  # patches of DINO's grid, and of SAM's
 
 
-def window(size: int = 336) -> Tensor:
+def window(size: int = 8 * SIDE) -> Tensor:
     """A smooth CLIP-normalised window (1, 3, H, W)."""
     noise = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
     return F.interpolate(noise, size=(size, size), mode="bicubic")
@@ -92,7 +111,7 @@ def ours_stage(mix: Shared, values: Tensor, z: Tensor, readout: BlockReadout) ->
     return FSA()(Evaluated(mix, values, z), values, readout)
 
 
-def shares(repeats: int, rows: list[tuple[str, str]], record: dict) -> None:
+def shares(patience: Patience, rows: list[tuple[str, str]], record: dict) -> None:
     """Host against host + FSA."""
     for dtype in dict.fromkeys(("float32", "auto")):
         host, fed = networks(dtype)
@@ -101,75 +120,72 @@ def shares(repeats: int, rows: list[tuple[str, str]], record: dict) -> None:
             continue
         record["share"][name] = {}
         for queries in CLASSES:
-            text = text_rows(queries)
-            bar = BARS.get((name, queries))
-            found = extra(
-                {
-                    "host": lambda host=host, text=text: host.logits(PIXELS, text),
-                    "fed": lambda fed=fed, text=text: fed.logits(PIXELS, text),
-                },
-                bar or 12,
-                repeats,
-            )
-            record["share"][name][queries] = asdict(found)
-            interval = f"{found.percent:.1f} % ({found.low:.1f} to {found.high:.1f}, {found.pairs} pairs)"
-            text_row = f"host {found.seconds['host']:.3f} s, with FSA {found.seconds['fed']:.3f} s, share {interval}"
-            rows.append((f"{name}, {queries} classes", text_row + (f" (bar {bar} %)" if bar else "")))
+            text, bar = text_rows(queries), BARS.get((name, queries))
+            enough = replace(patience, until=min(patience.until, (bar or 12) / 200))
+            tasks = {
+                "host": lambda host=host, text=text: host.logits(PIXELS, text),
+                "fed": lambda fed=fed, text=text: fed.logits(PIXELS, text),
+            }
+            seconds, found = ratios(tasks, {"share": ("fed", "host")}, enough)
+            share = found["share"]
+            record["share"][name][queries] = {"seconds": seconds, **asdict(share)}
+            times = f"host {seconds['host']:.3f} s, with FSA {seconds['fed']:.3f} s"
+            judged = f" (bar {bar} %: {verdict(share, 1 + bar / 100, 'less')})" if bar else ""
+            rows.append((f"{name}, {queries} classes", f"{times}, share {share.told(100, 1, 1, ' %')}{judged}"))
 
 
-def stages(repeats: int, rows: list[tuple[str, str]], record: dict) -> None:
+def stages(patience: Patience, rows: list[tuple[str, str]], record: dict) -> None:
     """The feedback stage alone, against the textbook's."""
-    host, _ = networks("float32")
     for queries in CLASSES:
-        mix, values, readout = stage_inputs(host, text_rows(queries))
-        z = mix(values)
-        torch.testing.assert_close(
-            ours_stage(mix, values, z, readout), textbook_stage(mix.weights[0], values, z, readout)
-        )
-        seconds = side_by_side(
-            {
-                "textbook": lambda m=mix, v=values, z=z, r=readout: textbook_stage(m.weights[0], v, z, r),
-                "segloop": lambda m=mix, v=values, z=z, r=readout: ours_stage(m, v, z, r),
-            },
-            max(1, repeats // 2),
-        )
-        times = seconds["textbook"] / seconds["segloop"]
-        record["stage"][queries] = {**seconds, "times": times}
-        bar = " (bar 15)" if queries == 21 else ""
-        rows.append(
-            (
-                f"stage, {queries} classes",
-                f"textbook {seconds['textbook']:.2f} s, segloop {seconds['segloop']:.3f} s: {times:.0f} times{bar}",
-            )
-        )
+        seconds, found = ratios(stage_tasks(queries), {"stage": ("textbook", "segloop")}, patience)
+        times, bar = found["stage"], STAGE_BARS.get(queries)
+        record["stage"][queries] = {"seconds": seconds, **asdict(times)}
+        judged = f" (bar {bar}: {verdict(times, bar)})" if bar else ""
+        each = f"textbook {seconds['textbook']:.2f} s, segloop {seconds['segloop']:.3f} s"
+        rows.append((f"stage, {queries} classes", f"{each}: {times.told(digits=1, unit=' times')}{judged}"))
 
 
-def large_stage(rows: list[tuple[str, str]], record: dict, count: int = 4096) -> None:
+def stage_tasks(queries: int) -> dict[str, Callable[[], Tensor]]:
+    """Both forms of the stage on the same inputs, which are seen to agree."""
+    host, _ = networks("float32")
+    mix, values, readout = stage_inputs(host, text_rows(queries))
+    z = mix(values)
+    tasks = {
+        "textbook": lambda: textbook_stage(mix.weights[0], values, z, readout),
+        "segloop": lambda: ours_stage(mix, values, z, readout),
+    }
+    torch.testing.assert_close(tasks["segloop"](), tasks["textbook"]())
+    return tasks
+
+
+def large_stage(rows: list[tuple[str, str]], record: dict) -> None:
     """Ours at SAM's grid; the textbook's memory there by arithmetic."""
     host, _ = networks("float32")
+    count, heads = LARGE**2, int(host.clip.model.config.vision_config.num_attention_heads)
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, 256, 64, 64, generator=generator) + 1
-    values = torch.randn(1, 12, count, 64, generator=generator)
+    features = torch.randn(1, 256, LARGE, LARGE, generator=generator) + 1
+    width = int(host.clip.model.config.vision_config.hidden_size)
+    values = torch.randn(1, heads, count, width // heads, generator=generator)
     mix = Shared(proxy_weights(features))
     z = mix(values)
     for queries in CLASSES:
         readout = BlockReadout(host.clip, text_rows(queries), None, mlp=False)
         found = side_by_side({"segloop": lambda r=readout: ours_stage(mix, values, z, r)}, 2)["segloop"]
-        need = (2 * count**2 * queries + 3 * 12 * count**2) * 4 / 2**30
+        need = (2 * count**2 * queries + 3 * heads * count**2) * 4 / 2**30
         record["large"][queries] = {"seconds": found, "textbook_gib": need}
         rows.append(
             (f"stage, N = {count}, {queries} classes", f"segloop {found:.2f} s; the textbook needs {need:.0f} GiB")
         )
 
 
-def peaks(rows: list[tuple[str, str]], record: dict, count: int = 1764) -> None:
+def peaks(rows: list[tuple[str, str]], record: dict, count: int = SIDE**2) -> None:
     """Peak memory of host and host + FSA, each in processes of its own: the least of three, for allocators wander."""
     for queries in (21, 847):
         found = {who: min(peak_of(__file__, who, str(queries)) for _ in range(3)) for who in ("host", "fed")}
-        extra = found["fed"] - found["host"]
+        added = found["fed"] - found["host"]
         bar = (4 * count**2 + 4 * count * queries) * 4 / 2**20
-        record["peak_mib"][queries] = {**found, "extra": extra, "bar": bar}
-        rows.append((f"peak memory, {queries} classes", f"FSA adds {extra:.0f} MiB to its host's (bar {bar:.0f})"))
+        record["peak_mib"][queries] = {**found, "extra": added, "bar": bar}
+        rows.append((f"peak memory, {queries} classes", f"FSA adds {added:.0f} MiB to its host's (bar {bar:.0f})"))
 
 
 def peak(who: str, queries: int) -> None:
@@ -179,12 +195,12 @@ def peak(who: str, queries: int) -> None:
     print(peak_mib())
 
 
-def run(repeats: int) -> None:
+def run(patience: Patience) -> None:
     """All of it."""
     rows: list[tuple[str, str]] = []
     record: dict = {"benchmark": "feedback", "share": {}, "stage": {}, "large": {}, "peak_mib": {}}
-    shares(repeats, rows, record)
-    stages(repeats, rows, record)
+    shares(patience, rows, record)
+    stages(patience, rows, record)
     large_stage(rows, record)
     peaks(rows, record)
     report(rows, record)
@@ -192,10 +208,10 @@ def run(repeats: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="at least; more until an interval is below its bar")
+    add_patience(parser, Patience(minutes=10))
     parser.add_argument("--peak", nargs=2, metavar=("WHO", "CLASSES"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
         peak(arguments.peak[0], int(arguments.peak[1]))
     else:
-        run(arguments.repeats)
+        run(patience_of(arguments))

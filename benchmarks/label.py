@@ -14,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def main() -> None:
 
 def timed(folder: Path, images: int, repeats: int, dtype: str) -> dict[str, float]:
     """Median seconds of the whole labelling and of its windows through the network alone."""
+    return side_by_side(sides(folder, images, dtype), repeats)
+
+
+def sides(folder: Path, images: int, dtype: str) -> dict[str, Callable[[], None]]:
+    """The whole labelling of so many photos, written to `folder`, and its windows through the network alone."""
     write_photos(folder / "data", images)
     photos = photos_of(str(folder / "data" / "images"))
     clip = clip_folder(tokenizer=True)
@@ -84,7 +90,7 @@ def timed(folder: Path, images: int, repeats: int, dtype: str) -> dict[str, floa
         for batch in batches:
             segmenter.tiles(batch, words.embeddings)
 
-    return side_by_side({"label": whole, "network": network}, repeats)
+    return {"label": whole, "network": network}
 
 
 def things() -> Vocabulary:

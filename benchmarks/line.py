@@ -1,23 +1,41 @@
 """The straight line against a textbook loop: seconds a photo and peak memory, side by side in one run.
 
-    python benchmarks/line.py [--repeats 3]
+    python benchmarks/line.py [--until 0.1] [--most 12]
 
-A 500x375 photo, short side 336, windows of 224 with stride 112 (6 windows), ViT-B/16 with random weights at true
-size, SCLIP attention, 21 and 847 classes, text already embedded. The textbook runs one window at a time, stores
-every attention matrix and every full-size map, as the releases do.
+All take turns until the intervals of their ratios are narrow enough or rounds are over, which is then said. A 500x375
+photo, short side 336, windows of 224 with stride 112 (6 windows), ViT-B/16 with random weights at true size, SCLIP
+attention, 21 and 847 classes, text already embedded. The textbook runs one window at a time, stores every attention
+matrix and every full-size map, as the releases do.
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common import clip_folder, peak_mib, peak_of, photo, report, side_by_side, text_rows
+from common import (
+    SMALL,
+    Patience,
+    add_patience,
+    clip_folder,
+    patience_of,
+    peak_mib,
+    peak_of,
+    photo,
+    ratios,
+    report,
+    text_rows,
+    verdict,
+)
 from segloop import Segmenter, Vocabulary
 from segloop.images import normalise, resize_uint8
 
-CLASSES = (21, 847)
+CLASSES = (21, 47 if SMALL else 847)
+GROWTH_BARS = {"float32": 1.5}  # 847 classes over 21; 2.5 in half precision
 
 
 def textbook_window(model, pixels: Tensor, text: Tensor) -> Tensor:
@@ -59,7 +77,7 @@ def textbook(model, image, text: Tensor) -> Tensor:
 
 def ours(dtype: str, batch: int) -> Segmenter:
     """Segloop on the same weights."""
-    return Segmenter.from_pretrained(clip_folder(), method="sclip", dtype=dtype, batch=batch)
+    return Segmenter.from_pretrained(clip_folder(), method="sclip", dtype=dtype, batch=batch, device="cpu")
 
 
 def vocabulary(queries: int) -> Vocabulary:
@@ -67,38 +85,47 @@ def vocabulary(queries: int) -> Vocabulary:
     return Vocabulary([f"class {i}" for i in range(queries)], embeddings=text_rows(queries))
 
 
-def run(repeats: int) -> None:
+def photo_tasks(queries: int, segmenters: dict[str, Segmenter]) -> dict[str, Callable[[], Any]]:
+    """The textbook and every segmenter on one photo."""
+    image, words, text = photo(), vocabulary(queries), text_rows(queries)
+    model = next(iter(segmenters.values())).clip.model
+    tasks: dict[str, Callable[[], Any]] = {"textbook": lambda: textbook(model, image, text)}
+    return tasks | {name: lambda one=one: one(image, words) for name, one in segmenters.items()}
+
+
+def run(patience: Patience) -> None:
     """Time everything in turns, then measure peaks in processes of their own."""
-    image = photo()
-    segmenters = {(dtype, batch): ours(dtype, batch) for dtype in ("float32", "auto") for batch in (1, 8)}
-    model = segmenters["float32", 1].clip.model
-    half = str(segmenters["auto", 1].clip.dtype).removeprefix("torch.")
-    tasks = {}
+    opened = [(dtype, batch, ours(dtype, batch)) for dtype in ("float32", "auto") for batch in (1, 8)]
+    named = [(str(one.clip.dtype).removeprefix("torch."), batch, one) for _, batch, one in opened]
+    segmenters = {f"segloop {dtype}, batch {batch}": one for dtype, batch, one in named}
+    tasks, pairs = {}, {}
     for queries in CLASSES:
-        words, text = vocabulary(queries), text_rows(queries)
-        tasks[f"textbook, {queries} classes"] = lambda text=text: textbook(model, image, text)
-        for (dtype, batch), segmenter in segmenters.items():
-            name = f"segloop {half if dtype == 'auto' else dtype}, batch {batch}, {queries} classes"
-            tasks[name] = lambda segmenter=segmenter, words=words: segmenter(image, words)
-    seconds = side_by_side(tasks, repeats)
+        for name, task in photo_tasks(queries, segmenters).items():
+            tasks[f"{name}, {queries} classes"] = task
+        pairs |= {
+            f"{name}, {queries} classes": (f"textbook, {queries} classes", f"{name}, {queries} classes")
+            for name in segmenters
+        }
+    precisions = list(dict.fromkeys(dtype for dtype, _, _ in named))
+    few, many = (f"batch 8, {queries} classes" for queries in CLASSES)
+    pairs |= {f"growth, {dtype}": (f"segloop {dtype}, {many}", f"segloop {dtype}, {few}") for dtype in precisions}
+    seconds, found = ratios(tasks, pairs, patience)
     rows = []
     for name, value in seconds.items():
-        times = seconds[f"textbook, {name.split(', ')[-1]}"] / value
-        rows.append((name, f"{value:6.3f} s a photo   {times:4.1f} times the textbook's speed"))
-    growth = {}
-    for dtype in ("float32", half):
-        few, many = (seconds[f"segloop {dtype}, batch 8, {queries} classes"] for queries in CLASSES)
-        growth[dtype] = many / few
-        rows.append(
-            (f"847 against 21 classes, {dtype}", f"{many / few:.2f} (bar {1.5 if dtype == 'float32' else 2.5})")
-        )
+        times = "   " + found[name].told(unit=" times the textbook's speed") if name in found else ""
+        rows.append((name, f"{value:6.3f} s a photo{times}"))
+    for dtype in precisions:
+        growth, bar = found[f"growth, {dtype}"], GROWTH_BARS.get(dtype, 2.5)
+        told = f"{growth.told()} (bar {bar}: {verdict(growth, bar, 'less')})"
+        rows.append((f"{CLASSES[1]} against {CLASSES[0]} classes, {dtype}", told))
     peaks = {}
     for who in ("idle", "segloop", "textbook"):
         for queries in CLASSES[: 1 if who == "idle" else 2]:
             peaks[f"{who} {queries}"] = peak_of(__file__, who, str(queries))
             above = peaks[f"{who} {queries}"] - peaks["idle 21"]
             rows.append((f"peak memory, {who}, {queries} classes", f"{above:6.0f} MiB above the loaded model"))
-    report(rows, {"benchmark": "line", "seconds": seconds, "growth": growth, "peak_mib": peaks})
+    kept = {name: asdict(one) for name, one in found.items()}
+    report(rows, {"benchmark": "line", "seconds": seconds, "ratios": kept, "peak_mib": peaks})
 
 
 def peak(who: str, queries: int) -> None:
@@ -113,10 +140,10 @@ def peak(who: str, queries: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
+    add_patience(parser, Patience(until=0.1, most=12, minutes=15))
     parser.add_argument("--peak", nargs=2, metavar=("WHO", "CLASSES"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
         peak(arguments.peak[0], int(arguments.peak[1]))
     else:
-        run(arguments.repeats)
+        run(patience_of(arguments))
