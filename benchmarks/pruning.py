@@ -116,9 +116,7 @@ def inner(tokens: list[int], repeats: int) -> dict:
         for name, (smallest, certain) in kept.items():
             both = sure & certain
             assert torch.equal(smallest[both], reference[both]), name
-        found[str(count)] = {
-            name: {"ms": 1000 * min(times[name]), "left": left[name]} for name in SELECTIONS
-        }
+        found[str(count)] = {name: {"ms": 1000 * min(times[name]), "left": left[name]} for name in SELECTIONS}
     return found
 
 
