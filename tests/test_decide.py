@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from segloop.maps import decide as decide_module
 from segloop.maps.decide import GROUP, MANY, Block, Rule, _largest, class_scores, decide
 from segloop.maps.refine import PAMR
 from tolerances import U
@@ -177,3 +178,15 @@ def test_pamr_equals_its_stacked_form(dilations):
 def test_pamr_on_a_flat_image_is_finite_and_keeps_constants():
     maps = torch.full((1, 2, 9, 9), 0.25)
     torch.testing.assert_close(pamr(torch.ones(1, 3, 9, 9), maps, 10, (1, 2)), maps)
+
+
+def test_rows_with_all_queries_are_not_remembered(monkeypatch):
+    """Of 48 megapixels, what pixels remember would be twice the labels; here it is that of one strip."""
+    heights, fresh = [], decide_module._fresh
+    monkeypatch.setattr(decide_module, "_fresh", lambda size, rule: heights.append(size[0]) or fresh(size, rule))
+    cosines = torch.rand(6, 20, 9, generator=torch.Generator().manual_seed(0))
+    rule = Rule(INDEX, 4, 40.0, 0.4, 0.3)
+    strips = decide(by_rows(cosines, 5), (20, 9), rule)
+    assert set(heights) == {5}
+    whole = decide(by_queries(cosines, 4), (20, 9), rule)
+    assert set(heights) == {5, 20} and torch.equal(strips.labels, whole.labels)

@@ -1,5 +1,6 @@
 """Which similarities stay: alike for equal ones, in any block and order, in float32 where that is certain."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from torch import Tensor
 import textbook
 from segloop.attention import feedback, pruning
 from segloop.attention.feedback import FSA, Feedback, class_distribution, similarity
-from segloop.attention.pruning import TIES, prune, settle_most
+from segloop.attention.pruning import TIES, prune
 from tolerances import FED, U, close_but_for_flips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,9 +94,20 @@ def test_what_is_kept_does_not_depend_on_the_block(kind, width, divergence):
 # --- what float32 settles ---
 
 
+SETTLE = {"sort": pruning._settle_by_sort, "bins": pruning._settle_by_bins}
+
+
+@pytest.fixture(params=SETTLE)
+def settle(request, monkeypatch):
+    """Both ways to settle a row, of which a processor takes one."""
+    monkeypatch.setattr(pruning, "BY_BINS", request.param == "bins")
+    return SETTLE[request.param]
+
+
+@pytest.mark.parametrize("settle_most", SETTLE.values(), ids=SETTLE)
 @MANY
 @given(st.integers(1, 300), st.sampled_from([0, 1, 2, 7]), st.integers(6, 15), seeds, masses)
-def test_what_float32_is_certain_of_is_so(count, levels, digits, seed, mass):
+def test_what_float32_is_certain_of_is_so(settle_most, count, levels, digits, seed, mass):
     k = divergences(count, levels, 10.0**-digits, seed).clamp_min_(0)
     exact, rough = similarity(k.clone()), similarity(k.float())
     assert (rough.double() - exact).abs().max() < pruning.ROUNDED
@@ -103,10 +115,10 @@ def test_what_float32_is_certain_of_is_so(count, levels, digits, seed, mass):
     assert torch.equal((rough >= smallest)[certain], prune(exact, mass)[certain])
 
 
-def test_most_rows_need_no_float64():
+def test_most_rows_need_no_float64(settle):
     exact = similarity(divergences(1764, 0, 0, seed=2).repeat(25, 1)[:, torch.randperm(1764, generator=generator(3))])
     exact = exact * torch.linspace(0.3, 1, 100, dtype=torch.float64)[:, None]
-    assert settle_most(exact.float(), 0.45)[1].float().mean() > 0.9
+    assert settle(exact.float(), 0.45)[1].float().mean() > 0.9
 
 
 def test_sums_of_few_terms_are_good_to_float64():
@@ -115,10 +127,60 @@ def test_sums_of_few_terms_are_good_to_float64():
         torch.testing.assert_close(pruning._sum(rows), rows.double().sum(-1, True), rtol=32 * U[torch.float32], atol=0)
 
 
-def test_rows_with_nan_are_not_certain_and_keep_what_is_largest():
+@pytest.mark.parametrize("kind", ["noise", "flat", "two", "four"])
+def test_both_ways_give_the_same_bits(monkeypatch, kind):
+    p = class_distribution(torch.cat([cosines(kind, 300, 9, seed=seed) for seed in (1, 2)]), None, 20, 35)
+    found = []
+    for by_bins in (False, True):
+        monkeypatch.setattr(pruning, "BY_BINS", by_bins)
+        new = Feedback(p, 3.0, 0.45)
+        found.append(torch.cat([new.matrix(slice(0, 2), slice(i, i + 100), torch.float32) for i in (0, 100, 200)], 1))
+    assert torch.equal(*found)
+
+
+CROWDED = 0.5 + 1e-4 * torch.rand(3, 400, generator=generator(9))
+CROWDED[:, 0] = 1
+
+
+@pytest.mark.parametrize(
+    ("s", "mass"),
+    [
+        (CROWDED, 0.45),  # a bin that holds most of a row
+        (torch.ones(3, 400), 0.45),
+        (torch.tensor([[1.0, 0.5, 0.2]]), 0.05),  # the largest alone is too much
+        (torch.tensor([[1.0, 0.5, 0.2]]), 1.0),
+        (torch.ones(2, 1), 0.45),
+    ],
+)
+def test_rows_of_which_bins_do_not_tell_are_sorted(monkeypatch, s, mass):
+    rows, by_sort = [], pruning._settle_by_sort
+    monkeypatch.setattr(pruning, "_settle_by_sort", lambda s, mass: rows.append(len(s)) or by_sort(s, mass))
+    smallest, certain = pruning._settle_by_bins(s, mass)
+    expected, sure = by_sort(s, mass)
+    assert rows == [len(s)] and torch.equal(smallest, expected) and torch.equal(certain, sure)
+
+
+def test_the_way_is_chosen_by_what_numpy_says_of_the_processor(monkeypatch):
+    core = getattr(np, "_core", None) or np.core
+    for version, features, sorts in (
+        ("2.4.0", {"SSE42"}, False),
+        ("2.4.0", {"SSE42", "X86_V3"}, True),
+        ("2.0.0", {"AVX2"}, True),
+        ("1.26.4", {"AVX2"}, False),
+        ("1.26.4", {"AVX2", "AVX512_SKX"}, True),
+        ("2.0.0", {"ASIMD"}, True),
+    ):
+        known = dict.fromkeys(("SSE42", "AVX2", "AVX512_SKX", "X86_V3", "ASIMD"), False) | dict.fromkeys(features, True)
+        monkeypatch.setattr(core._multiarray_umath, "__cpu_features__", known)
+        monkeypatch.setattr(np, "__version__", version)
+        assert pruning.sorts_in_vectors() is sorts
+        monkeypatch.undo()
+
+
+def test_rows_with_nan_are_not_certain_and_keep_what_is_largest(settle):
     s = similarity(divergences(40, 0, 0, seed=4))
     s[1, 7] = torch.nan
-    assert settle_most(s.float(), 0.45)[1].tolist()[1] is False
+    assert settle(s.float(), 0.45)[1].tolist()[1] is False
     assert prune(s, 0.45)[1].nonzero().tolist() == [[0]]
     p = cosines("noise", 20, 5, seed=1).softmax(-1).double()
     p[:, 3] = torch.nan

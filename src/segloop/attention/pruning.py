@@ -8,14 +8,28 @@ mistake is settled there.
 
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from .binned import cut_by_bins
 
 TIES = {torch.float64: 1e-9, torch.float32: 4e-6}
 """What counts as equal: absolute for similarities, relative for sums. In float32 K is good to 3e-6 (spec 3.5)."""
 
 ROUNDED = 2.0**-22  # a similarity made in float32 of an exact K: three roundings of 2^-24, and one to spare
 SUMMED = 3e-6  # relative, of sums of exponentials of those: 2^-22, two units of an exponential's last place, 32 terms
+
+
+def sorts_in_vectors() -> bool:
+    """Whether numpy's sort of float32 works in vectors here: AVX-512 since numpy 1.25, AVX2 and ARM since 2.0."""
+    core = getattr(np, "_core", None) or np.core
+    has = {name for name, there in core._multiarray_umath.__cpu_features__.items() if there}
+    first = int(np.__version__.partition(".")[0])
+    return bool(has & ({"AVX512_SKX", "X86_V4"} | ({"AVX2", "X86_V3", "ASIMD"} if first >= 2 else set())))
+
+
+BY_BINS = not sorts_in_vectors()
 
 
 @cache
@@ -56,6 +70,10 @@ def settle_most(s: Tensor, mass: float) -> tuple[Tensor, Tensor]:
     entries stay that `prune` keeps of the float64 similarities; the others have to ask it.
     """
     s = s.detach()
+    return _settle_by_bins(s, mass) if BY_BINS and s.device.type == "cpu" else _settle_by_sort(s, mass)
+
+
+def _settle_by_sort(s: Tensor, mass: float) -> tuple[Tensor, Tensor]:
     falling = _sorted(-s).neg_()
     weights = falling.exp()
     limit = mass * _sum(weights)
@@ -64,8 +82,27 @@ def settle_most(s: Tensor, mass: float) -> tuple[Tensor, Tensor]:
     kept = fitting.clamp_min(1)
     smallest, next_one = falling.gather(-1, torch.cat([kept - 1, kept.clamp_max(s.shape[-1] - 1)], -1)).split(1, -1)
     around = running.gather(-1, torch.cat([kept - 1, fitting.clamp_max(running.shape[-1] - 1)], -1))
-    certain = ((around - limit).abs() > SUMMED * limit) & (smallest - next_one > 2 * ROUNDED + TIES[torch.float64])
-    return smallest, certain.all(-1)
+    return smallest, _certain(smallest, next_one, around, limit)
+
+
+def _settle_by_bins(s: Tensor, mass: float) -> tuple[Tensor, Tensor]:
+    """The same; rows of which bins do not tell are sorted."""
+    rows = s.reshape(-1, s.shape[-1])
+    weights = rows.exp()
+    limit = mass * _sum(weights)
+    cut = cut_by_bins(rows, weights, limit[:, 0])
+    smallest = cut.smallest[:, None]
+    certain = _certain(smallest, cut.next_one[:, None], torch.stack([cut.inside, cut.beyond], -1), limit)
+    if not cut.found.all():
+        left = ~cut.found
+        smallest[left], certain[left] = _settle_by_sort(rows[left], mass)
+    return smallest.view(*s.shape[:-1], 1), certain.view(s.shape[:-1])
+
+
+def _certain(smallest: Tensor, next_one: Tensor, around: Tensor, limit: Tensor) -> Tensor:
+    """(..., 1) each, and (..., 2) the sums on both sides of the cut -> bool (...)."""
+    apart = smallest - next_one > 2 * ROUNDED + TIES[torch.float64]
+    return (((around - limit).abs() > SUMMED * limit) & apart).all(-1)
 
 
 def _sum(rows: Tensor, terms: int = 32) -> Tensor:

@@ -28,7 +28,7 @@ class Asked:
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Medians are taken over so many.")] = 5
     threads: options.Threads = None
     networks: options.Networks
-    batch: options.Batch = 8
+    batch: options.Batch = None
     json_lines: options.Json = False
     debug: options.Debug = False
 

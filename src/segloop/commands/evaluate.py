@@ -86,7 +86,7 @@ class Asked:
         typer.Option("--from-scores", metavar="RUN", help="Decide a run with --scores anew, without the network."),
     ] = None
     workers: options.Workers
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
+    batch: options.BestBatch = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Images done or lost together; 16.")] = None
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of torch, in each process.")] = None
     dry_run: Annotated[

@@ -32,7 +32,7 @@ class Asked:
     out: Annotated[Path, typer.Option("--out", help="The file of experts.")] = Path("experts.json")
     count: Annotated[int, typer.Option("--count", min=1, help="Templates that speak for a class.")] = 4
     networks: options.Networks
-    batch: options.Batch = 8
+    batch: options.Batch = None
     threads: options.Threads = None
     json_lines: options.Json = False
     debug: options.Debug = False

@@ -31,7 +31,7 @@ class Asked:
     ] = None
     out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("segloop-out")
     networks: options.Networks
-    batch: options.Batch = 8
+    batch: options.Batch = None
     json_lines: options.Json = False
     debug: options.Debug = False
 

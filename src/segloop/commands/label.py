@@ -51,7 +51,7 @@ class Asked:
     kept: options.Kept
     networks: options.Networks
     regions: options.Masks = None
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")] = None
+    batch: options.BestBatch = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Photos done or lost together; 64.")] = None
     threads: options.Threads = None
     workers: options.Workers
@@ -84,7 +84,7 @@ def label(asked: Asked) -> None:
         photos = photos_of(asked.source, asked.column, asked.out, asked.fps)
         asked, crew = _with_crew(asked)
         settled = _settled(asked)
-        networks = settled.networks.said(settled.batch or 8, changes, asked.regions)
+        networks = settled.networks.said(settled.batch, changes, asked.regions)
         if asked.dry_run:
             _tell_forecast(photos, networks.open(), vocabulary, asked.json_lines)
             return

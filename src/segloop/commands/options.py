@@ -68,7 +68,11 @@ Fidelity = Annotated[str, typer.Option("--fidelity", help="default, or reference
 Sets = Annotated[list[str] | None, typer.Option("--set", help="field=value, such as stride=56; none is off.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Windows that go through the network together.")]
+Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Windows that go together; 8.")]
+BestBatch = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, help="Windows that go together; 8, and of 200 photos and more what is best here."),
+]
 Masks = Annotated[
     str | None,
     typer.Option(
@@ -166,7 +170,7 @@ class Networks:
     dtype: Dtype = "auto"
     offline: Offline = False
 
-    def said(self, batch: int, changes: dict[str, Any], masks: str | None = None) -> "PlainNetworks":
+    def said(self, batch: int | None, changes: dict[str, Any], masks: str | None = None) -> "PlainNetworks":
         """The same in plain values; `changes` are fields of --set, `masks` is what --masks says.
 
         Raises OptionError for an attention that is none, and for settings of masks without any.
@@ -182,7 +186,7 @@ class Networks:
         return PlainNetworks(**own, batch=batch, changes=changes, masks=masks)
 
     def open(
-        self, batch: int, changes: dict[str, Any], threads: int | None = None, masks: str | None = None
+        self, batch: int | None, changes: dict[str, Any], threads: int | None = None, masks: str | None = None
     ) -> "Segmenter":
         """`Segmenter.from_pretrained`, its libraries kept quiet; `threads` are torch's, others as of `said`."""
         if threads:

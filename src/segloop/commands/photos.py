@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common import console
+from ..common.ahead import behind, threads
 from ..common.attempts import attempt
 from ..common.earlier import FAILED, failure_lines, is_a
 from ..common.files import write_whole
@@ -20,6 +21,8 @@ from ..results.segmentation import FORMATS, Segmentation
 from ..words.vocabulary import Vocabulary
 from .finished import Finished, opened
 from .places import is_too_long, of_a_photo, of_the_run
+
+READERS = WRITERS = 2  # threads: one decodes, or writes, while the other waits for the disk
 
 if TYPE_CHECKING:
     from ..line.segmenter import Segmenter  # at run time it brings torch, seconds before a wrong option is told
@@ -54,8 +57,11 @@ def run_segment(job: SegmentRun) -> int:
     finished = _finished(job, vocabulary) if len(job.stems) > 1 else None
     photos = _still_to_do(job, finished, on_error)
     _tell_of_others(job, finished, photos)
-    results = job.segmenter.stream(photos, vocabulary, scores=False, keep=job.keep, on_error=on_error)
+    many = len(photos) > 1
+    results = job.segmenter.stream(photos, vocabulary, keep=job.keep, on_error=on_error, readers=READERS if many else 0)
+    save = partial(_saved, job)
     with ExitStack() as stack:
+        saved = behind(stack.enter_context(threads(WRITERS)), save, results, _weight) if many else map(save, results)
         collections = [
             stack.enter_context(together.collect(job.out / together.name, vocabulary.classes))
             for together in of_the_run(job.formats)
@@ -63,13 +69,18 @@ def run_segment(job: SegmentRun) -> int:
         try:
             with console.progress("photos", len(photos)) as advance:
                 done = 0
-                for result in results:
-                    kept = attempt(partial(_keep, job, result, collections, finished), result.source)
+                for result, paths in saved:
+                    kept: ImageError | None
+                    if isinstance(paths, ImageError):
+                        kept = paths
+                    else:
+                        kept = attempt(partial(_keep, job, result, paths, collections, finished), result.source)
                     if isinstance(kept, ImageError):
                         on_error(result.source, kept)
                     else:
                         done += 1
                     advance(done + len(failed))
+                    del result  # nothing of it stays beside the next one
         finally:
             if failed:
                 write_whole(report, failure_lines((photo, error.what, error.remedy) for photo, error in failed))
@@ -147,10 +158,26 @@ def _encoded(job: SegmentRun) -> Vocabulary:
         return job.segmenter.encoded(job.vocabulary, progress=advance)
 
 
-def _keep(job: SegmentRun, result: Segmentation, collections: Sequence[Collection], finished: Finished | None) -> None:
+def _weight(result: Segmentation) -> int:
+    arrays = (result.image, result.labels, result.confidence_map)
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def _saved(job: SegmentRun, result: Segmentation) -> tuple[Segmentation, list[Path] | ImageError]:
+    """The result and its own files, or why they cannot be; in threads."""
+    stem = job.stems[Path(result.source or "")]
+    return result, attempt(partial(result.save, stem, list(of_a_photo(job.formats))), result.source)
+
+
+def _keep(
+    job: SegmentRun,
+    result: Segmentation,
+    paths: Sequence[Path],
+    collections: Sequence[Collection],
+    finished: Finished | None,
+) -> None:
     photo = Path(result.source or "")
     stem = job.stems[photo]
-    paths = result.save(stem, list(of_a_photo(job.formats)))
     for collection in collections:
         collection.add(result.source or "", result.labels)
     if finished:

@@ -31,7 +31,7 @@ class Asked:
     kept: options.Kept
     networks: options.Networks
     regions: options.Masks = None
-    batch: options.Batch = 8
+    batch: options.BestBatch = None
     threads: options.Threads = None
     json_lines: options.Json = False
     overwrite: Annotated[
@@ -64,7 +64,11 @@ def segment(asked: Asked) -> None:
         check_files_of_the_run(asked.out, wanted, vocabulary.classes, asked.overwrite)
         console.ensure_folder(asked.out)
         check_results(named, asked.out, wanted, asked.overwrite)
+        from ..line.measured import measured  # with torch: after everything that is quickly told
+
         segmenter = asked.networks.open(asked.batch, changes, asked.threads, asked.regions)
+        if not asked.batch:
+            segmenter = measured(segmenter, len(named), console.say)
         own = (asked.networks.method, asked.networks.host)
         lines, overwrite = asked.json_lines, asked.overwrite
         job = SegmentRun(segmenter, vocabulary, named, asked.out, wanted, lines, overwrite, keep, own)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..errors import ImageError, TooLargeError, memory_ran_out
+from .ahead import ahead, threads
 from .visible import shortened
 
 Ready = TypeVar("Ready")
@@ -37,6 +38,8 @@ class Line(Generic[Ready, Middle, Result]):
     prepare: Callable[[Any], Ready]
     through: Callable[[Sequence[Ready]], Sequence[Middle]]
     finish: Callable[[Ready, Middle], Result]
+    readers: int = 0  # threads that do the first step before its turn; 0: it waits for that
+    weigh: Callable[[Ready], int] = lambda ready: 0  # bytes of what the first step gives
 
     def results(
         self,
@@ -46,16 +49,29 @@ class Line(Generic[Ready, Middle, Result]):
     ) -> Iterator[Result]:
         """Results in the photos' order, the second step for as many as are `enough`; other photos go to `failed`."""
         waiting: list[tuple[Any, Ready]] = []
-        for photo in photos:
-            ready = attempt(partial(self.prepare, photo), photo)
+        for photo, ready in self._prepared(photos):
             if isinstance(ready, ImageError):
                 failed(photo, ready)
             else:
                 waiting.append((photo, ready))
+            del ready  # no photo that is done stays beside the next one
             if enough([one for _, one in waiting]):
                 yield from self._finished(waiting, failed)
                 waiting = []
         yield from self._finished(waiting, failed)
+
+    def _prepared(self, photos: Iterable[Any]) -> Iterator[tuple[Any, Ready | ImageError]]:
+        def prepared(photo: Any) -> tuple[Any, Ready | ImageError]:
+            return photo, attempt(partial(self.prepare, photo), photo)
+
+        def weight(found: tuple[Any, Ready | ImageError]) -> int:
+            return 0 if isinstance(found[1], ImageError) else self.weigh(found[1])
+
+        if not self.readers:
+            yield from map(prepared, photos)
+            return
+        with threads(self.readers) as pool:
+            yield from ahead(pool, prepared, photos, weight)
 
     def _finished(
         self, waiting: Sequence[tuple[Any, Ready]], failed: Callable[[Any, ImageError], None]

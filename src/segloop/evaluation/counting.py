@@ -69,9 +69,9 @@ class Counting:
         photo = self.source.read(item)
         return Compared(photo, self.data.truth(item, photo.target))
 
-    def windows(self, photo: Compared) -> int:
-        """How many windows it has."""
-        return len(photo.photo.windows)
+    def cut(self, photo: Compared) -> Any:
+        """The photo and its windows."""
+        return photo.photo
 
     def tiles(self, photos: Sequence[Compared]) -> list[Tensor]:
         """Cosines of each photo's windows, (n, Q, h, w) float32."""

@@ -92,7 +92,8 @@ def _side_by_side(
         if crew.leads:
             for task, _ in group:
                 stack.enter_context(locked(task.out, LAYOUT))
-        settled = [settle(task, data, models) for task, data in group]
+        measure = say if crew.settles_alone else None
+        settled = [settle(task, data, models, measure) for task, data in group]
         tell_unseen([one.inputs.settings for one in settled if crew.leads], say)
         begun = crew.agree(lambda: [_begin(one, say) for one in settled], [one.inputs for one in settled], COUNTED)
         jobs = [job_of(one, *own) for one, own in zip(settled, begun, strict=True)]

@@ -1,6 +1,6 @@
 """One run as it was asked for, and what it is once everything is settled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from ..common.keys import BENCHMARKS, FOLDER, OWN
 from ..data.datasets import DATASETS, OpenDataset, open_dataset
 from ..data.masks import USUAL, Masks
 from ..errors import OptionError
+from ..line.measured import measured
 from ..line.opening import folder_settings
-from ..line.segmenter import Segmenter
+from ..line.segmenter import BATCH, Segmenter
 from ..maps.decide import Rule
 from ..runs.inputs import SETTLED, as_recorded, images_hash, made_by, plain_name, shards_of
 from ..runs.record import Inputs
@@ -25,7 +26,7 @@ from ..scoring.metrics import Void
 from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
 
-BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
+SHARD = 16  # images that share a shard
 SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "offline", "bands", "stretch")
 """Fields that `Segmenter.from_pretrained` takes as they are."""
 
@@ -114,12 +115,15 @@ def find(task: Task) -> OpenDataset:
     return open_dataset(task.key, task.places, task.split, task.limit, task.masks)
 
 
-def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settled:
+def settle(
+    task: Task, data: OpenDataset, models: Models | None = None, measure: Callable[[str], None] | None = None
+) -> Settled:
     """Open the networks, encode the words.
 
     What a run on another day must not decide anew (precision, batch, shard, threads, kind of device) comes from the
     record in `task.out`, where there is one and the task does not say. The number of torch's threads is set for this
-    process. Raises as `Segmenter.from_pretrained` does.
+    process. With `measure`, the batch that nobody has settled is the best one here (`line.measured`), and new
+    measurements are told there. Raises as `Segmenter.from_pretrained` does.
     """
     asked = {name: getattr(task, name) for name in SETTLED}
     task = replace(task, **({} if task.overwrite else as_recorded(task.out, asked)))
@@ -138,6 +142,8 @@ def settle(task: Task, data: OpenDataset, models: Models | None = None) -> Settl
         **same,
         **task.changes,
     )
+    if measure and not task.batch:
+        segmenter = measured(segmenter, len(data.samples), measure)
     variant = task.names or data.variant(segmenter.plan.row.names)
     vocabulary = data.vocabulary(variant, task.templates)
     rule = segmenter.rule(vocabulary)

@@ -1,19 +1,18 @@
 """Logit scale and background threshold chosen on one half of a run's images, judged on the other half."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from ..choice.settings import MOST_SCALE
+from ..common.ahead import ahead, threads
 from ..data.datasets import Sample
 from ..errors import ImageError, OptionError, UserError
 from ..maps.decide import Decision, decide
 from ..maps.relabel import LABEL_STEPS
 from ..runs.told import Progress, State, silent
-from ..runs.work import ahead
 from ..scoring.bootstrap import Paired, paired
 from ..scoring.metrics import Counts, Void, numbered, scores
 from .anew import KeptRun
@@ -158,7 +157,7 @@ def _read_ahead(kept: KeptRun, source: Kept) -> Iterator[tuple[KeptPhoto, np.nda
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(2) as pool:
+    with threads(2) as pool:
         yield from ahead(pool, read, kept.data.samples)
 
 

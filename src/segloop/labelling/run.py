@@ -1,7 +1,7 @@
 """`segloop label` behind its command: a labelling begun or gone on with, its shards done, its tables written."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event
@@ -13,11 +13,12 @@ from ..common.earlier import FAILED, failure_lines
 from ..common.files import replacing, write_whole
 from ..common.stores import plain_address
 from ..errors import OptionError
+from ..line.measured import measured
 from ..line.segmenter import Segmenter
 from ..results.filters import EVERYTHING, Filter
 from ..runs.crew import Crew, Work
 from ..runs.folder import locked
-from ..runs.inputs import images_hash, made_by, tell_unseen
+from ..runs.inputs import as_recorded, images_hash, made_by, tell_unseen
 from ..runs.machine import command_line, machine
 from ..runs.networks import Networks
 from ..runs.record import Inputs, open_record
@@ -87,7 +88,7 @@ def label(
     """
     folder, crew = Path(out), crew or Crew()
     photos = source if isinstance(source, Photos) else photos_of(str(source), but=folder)
-    networks, opened = _opened(segmenter, crew)
+    networks, opened = _opened(segmenter, crew, None if overwrite else folder, len(photos), say)
     encoded = opened.encoded(words if isinstance(words, Vocabulary) else Vocabulary(words))
     keep.check(encoded.classes)
     copies = copies_of(photos, None if overwrite else folder / COPIES) if dedup else Copies(photos)
@@ -108,10 +109,19 @@ def label(
         return Finished(folder, record.finished or _end(record, len(parts)))
 
 
-def _opened(segmenter: Segmenter | Networks, crew: Crew) -> tuple[Networks | None, Segmenter]:
-    """The networks in plain values, where they came so, and open. Raises OptionError where others need the former."""
+def _opened(
+    segmenter: Segmenter | Networks, crew: Crew, before: Path | None, photos: int, say: Callable[[str], None]
+) -> tuple[Networks | None, Segmenter]:
+    """The networks in plain values, where they came so, and open. Raises OptionError where others need the former.
+
+    A batch that nobody has said is that of the run in the folder `before`, else the best one here for so many photos.
+    """
     if isinstance(segmenter, Networks):
-        return segmenter, segmenter.open()
+        opened = segmenter.open()
+        known = as_recorded(before, {"batch": segmenter.batch}) if before else {}
+        if segmenter.batch or known:
+            return segmenter, replace(opened, **known)
+        return segmenter, measured(opened, photos, say)
     if crew.helped:
         raise OptionError("several processes came with an open Segmenter", "give its Networks instead")
     return None, segmenter

@@ -28,13 +28,14 @@ from ..words.language import Say, noticed
 from ..words.vocabulary import Classes, Vocabulary, as_vocabulary
 from ..words.voting import Text
 from .bands import BandedPhoto, by_bands
+from .batches import Room, full, guides_of, tiles, weight
 from .describe import described, in_a_line
 from .finishing import check_map, raised, scores_of, segmentation, tell_alone
 from .masking import Masks, source_of, split, voting, with_masks
 from .network import Network
 from .opening import Fidelity, chosen, cutting, folder_settings, machine, open_network
 from .regions import parted
-from .steps import Cut, Photo, RegionSource, blocks, check_text, decided, full_map, prepare, rule_of, tiles
+from .steps import Cut, Photo, RegionSource, blocks, check_text, decided, full_map, prepare, rule_of
 from .voting import Give
 from .whole import whole_of
 
@@ -42,6 +43,7 @@ Words = Vocabulary | Classes
 Bands = str | Sequence[int] | None
 Progress = Callable[[int, int], None] | None  # of (done, total)
 
+BATCH = 8  # windows that go through the network together, where nothing else is known
 MAP_BYTES = 2 * 2**30  # the largest full map that `cosines` gives without being told to
 
 
@@ -51,10 +53,11 @@ class Segmenter:
 
     network: Network
     fidelity: Fidelity = "default"
-    batch: int = 8  # windows that go through the network together
+    batch: int = BATCH  # windows that go through the network together, fewer where memory runs out
     reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
     masks: RegionSource | None = None  # where regions of photos come from
     told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
+    room: Room = field(default_factory=Room, repr=False, compare=False)  # what memory holds of a batch
 
     def __repr__(self) -> str:
         return f"Segmenter({in_a_line(self.network, self.fidelity)})"
@@ -85,7 +88,7 @@ class Segmenter:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         fidelity: Fidelity = "default",
-        batch: int = 8,
+        batch: int = BATCH,
         offline: bool = False,
         models: Models | None = None,
         bands: Bands = None,
@@ -185,20 +188,19 @@ class Segmenter:
         scores: bool = False,
         keep: Filter = EVERYTHING,
         on_error: Callable[[Any, ImageError], None] | None = None,
+        readers: int = 0,
     ) -> Iterator[Segmentation]:
-        """Segment photos in order, as many at once as fill a batch of windows; `scores` and `keep` as for a call.
+        """Segment photos in order, as many at once as fill batches of windows; `scores` and `keep` as for a call.
 
         A photo that cannot be read, or that memory runs out on, goes to `on_error` and is skipped; without `on_error`
-        its ImageError is raised.
+        its ImageError is raised. So many `readers`, threads, read photos before their turn.
         """
         vocabulary = as_vocabulary(vocabulary)
         keep.check(vocabulary.classes)
-        rule = self.rule(vocabulary)
-        text = self.text(vocabulary)
-
+        rule, text = self.rule(vocabulary), self.text(vocabulary)
         decided = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores, keep=keep)
-        line = Line(self.prepare, partial(self.tiles, text=text), decided)
-        yield from line.results(photos, self._fill_a_batch, on_error or raised)
+        line = Line(self.prepare, partial(self.tiles, text=text), decided, readers, weight)
+        yield from line.results(photos, partial(full, batch=self.batch), on_error or raised)
 
     def text(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Text:
         """Rows of the vocabulary: (Q, E) float32 on this device; from the disk cache where they were made before.
@@ -240,8 +242,9 @@ class Segmenter:
         A method over the whole photo may give one tile of all of it; `layout` tells where tiles lie. `give` takes
         something else of each opened block.
         """
-        network = partial(self.network.windows, text=text, give=give)
-        found = tiles(photos, network, self.batch, self.network.guides)
+        network, memory = partial(self.network.windows, text=text, give=give), self.network.memory
+        relieve = memory.forget if memory else lambda: None
+        found = tiles(photos, network, self.batch, guides_of(self.network), self.room, relieve)
         if self.network.joint is None:
             return found
         text = text.to(self.clip.device, torch.float32)
@@ -262,9 +265,6 @@ class Segmenter:
     def score_map(self, photo: Cut, logits: Tensor) -> ScoreMap:
         """The windows' cosines (n, Q, h, w) averaged at the photo's own size."""
         return assemble(logits, self.layout(photo), photo.size, photo.target, self.direct)
-
-    def _fill_a_batch(self, photos: Sequence[Photo]) -> bool:
-        return sum(len(one.windows) for one in photos) >= self.batch
 
     @torch.no_grad()
     def _decide(

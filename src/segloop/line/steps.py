@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +25,7 @@ from ..words.vocabulary import Vocabulary
 from ..words.voting import ExpertRows
 
 STRIP_BYTES = 4 * 2**20  # of cosines decided at once: on a CPU they stay in its cache
+PART = 2**22  # pixels that are summed in float64 at once
 BAND_BYTES = 64 * 2**20  # of cosines prepared at once
 
 RegionSource = Callable[[Any, np.ndarray], np.ndarray]
@@ -138,35 +138,6 @@ def _with_regions(photo: Photo, regions: np.ndarray) -> Photo:
     resized = torch.from_numpy(regions[np.ix_(*map(nearest_index, photo.target, photo.size))])
     resized = resized.clamp_min(0)  # MARGIN is below
     return replace(photo, regions=regions, window_regions=cut_ids(resized, photo.where, MARGIN))
-
-
-def tiles(
-    photos: Sequence[Cut],
-    network: Callable[..., Tensor],
-    batch: int,
-    guides: Callable[[Cut], Tensor] | None = None,
-) -> list[Tensor]:
-    """Windows of all photos through `network`: (n, Q, h', w') for each photo.
-
-    It takes windows (b, 3, h, w), their `regions` (b, h, w), or None where no masks came, and `features`, of what
-    `guides` gives of each photo's windows, (n, C, h, w); it gives (b, Q, h', w').
-    Windows of one size share batches, whichever photo they come from; those of a batch are asked for together.
-    """
-    logits: list[list[Tensor]] = [[] for _ in photos]
-    for shape in dict.fromkeys(photo.where.window for photo in photos):
-        members = [i for i, photo in enumerate(photos) if photo.where.window == shape]
-        owners = [i for i in members for _ in range(len(photos[i].windows))]
-        windows = chain.from_iterable(photos[i].windows for i in members)
-        masked = [found for i in members if (found := photos[i].window_regions) is not None]
-        regions = torch.cat(masked) if masked else None
-        features = torch.cat([guides(photos[i]) for i in members]) if guides else None
-        for start in range(0, len(owners), batch):
-            some, part = torch.stack(list(islice(windows, batch))), slice(start, start + batch)
-            beside = {"regions": regions, "features": features}
-            made = network(some, **{name: None if one is None else one[part] for name, one in beside.items()})
-            for owner, tile in zip(owners[start : start + batch], made, strict=True):
-                logits[owner].append(tile)
-    return [torch.stack(found) for found in logits]
 
 
 def blocks(
@@ -284,9 +255,11 @@ def statistics(
 
     Pixels without a class count in none; the confidence is None for a class that wins nowhere.
     """
-    flat, names = labels.ravel(), list(classes)
+    flat, sure, names = labels.ravel(), confidence.ravel(), list(classes)
     count = np.bincount(flat, minlength=len(names))[: len(names)].tolist()
-    total = np.bincount(flat, confidence.ravel().astype(np.float64), len(names))[: len(names)].tolist()
+    parts = (slice(start, start + PART) for start in range(0, len(flat), PART))
+    totals = [np.bincount(flat[part], sure[part].astype(np.float64), len(names))[: len(names)] for part in parts]
+    total = np.sum(totals, axis=0).tolist()
     share = {name: n / len(flat) for name, n in zip(names, count, strict=True)}
     mean = {name: t / n if n else None for name, n, t in zip(names, count, total, strict=True)}
     return share, mean

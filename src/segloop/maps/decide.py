@@ -6,7 +6,6 @@ query. Blocks of rows or of queries update them in any order, so that 847 classe
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -73,9 +72,17 @@ def decide(blocks: Blocks, size: tuple[int, int], rule: Rule) -> Decision:
     """Cosines (Q, H, W) in blocks -> labels (H, W).
 
     Softmax over queries of scale * cosine, best synonym per class, area rule, argmax, threshold: in this order.
-    The area rule counts in integers and needs a second pass only where it drops a class.
+    The area rule counts in integers and needs a second pass only where it drops a class. Rows that come with all
+    queries are decided at once, and only their labels and confidence are kept.
     """
-    return _decided(_settled(blocks, size, rule), rule)
+    decision = _empty(size, rule)
+
+    def take(rows: slice, state: _Running) -> None:
+        found = _decided(state, rule)
+        decision.labels[rows], decision.confidence[rows] = found.labels, found.confidence
+
+    _take(blocks, size, rule, take)
+    return decision
 
 
 def undecided(blocks: Blocks, size: tuple[int, int], rule: Rule) -> tuple[Decision, Tensor]:
@@ -83,21 +90,15 @@ def undecided(blocks: Blocks, size: tuple[int, int], rule: Rule) -> tuple[Decisi
 
     Where the confidence is below a threshold, that decides for class 0, with the latter as its confidence.
     """
-    state = _settled(blocks, size, rule)
-    probability = [state.probability(cosine, rule.logit_scale) for cosine in (state.best, state.ground)]
-    return Decision(state.label.long(), probability[0]), probability[1]
+    decision, ground = _empty(size, rule), torch.empty(size, device=rule.query_index.device)
 
+    def take(rows: slice, state: _Running) -> None:
+        decision.labels[rows] = state.label.long()
+        decision.confidence[rows] = state.probability(state.best, rule.logit_scale)
+        ground[rows] = state.probability(state.ground, rule.logit_scale)
 
-def _settled(blocks: Blocks, size: tuple[int, int], rule: Rule) -> _Running:
-    """All blocks seen, a second time where the area rule drops a class."""
-    may_win = torch.ones(rule.classes, dtype=torch.bool, device=rule.query_index.device)
-    state = _run(blocks, size, rule, may_win)
-    if rule.area_threshold is not None:
-        counts = torch.bincount(state.label.flatten().long(), minlength=rule.classes)
-        may_win = _large_enough(counts, rule.area_threshold)
-        if bool((counts[~may_win] > 0).any()):
-            state = _run(blocks, size, rule, may_win)
-    return state
+    _take(blocks, size, rule, take)
+    return decision, ground
 
 
 def decide_strips(blocks: Blocks, width: int, rule: Rule) -> Iterator[tuple[slice, Decision]]:
@@ -105,21 +106,54 @@ def decide_strips(blocks: Blocks, width: int, rule: Rule) -> Iterator[tuple[slic
 
     Nothing is kept of rows that are done. The area rule needs two passes here.
     """
-    may_win = torch.ones(rule.classes, dtype=torch.bool, device=rule.query_index.device)
-
-    def strips() -> Iterator[tuple[slice, _Running]]:
-        for block in blocks():
-            rows = block.rows.stop - block.rows.start
-            alone = [replace(block, rows=slice(0, rows))]
-            yield block.rows, _run(partial(iter, alone), (rows, width), rule, may_win)
-
+    may_win = _all(rule)
     if rule.area_threshold is not None:
         counts = torch.zeros_like(may_win, dtype=torch.int64)
-        for _, state in strips():
+        for _, state in _settled(blocks, (0, width), rule, may_win):
             counts += torch.bincount(state.label.flatten().long(), minlength=rule.classes)
         may_win = _large_enough(counts, rule.area_threshold)
-    for rows, state in strips():
+    for rows, state in _settled(blocks, (0, width), rule, may_win):
         yield rows, _decided(state, rule)
+
+
+def _take(blocks: Blocks, size: tuple[int, int], rule: Rule, take: Callable[[slice, _Running], None]) -> None:
+    """Give all rows to `take` once they have seen all queries; a second time where the area rule drops a class."""
+    may_win = _all(rule)
+    counts = torch.zeros_like(may_win, dtype=torch.int64)
+    for rows, state in _settled(blocks, size, rule, may_win):
+        if rule.area_threshold is not None:
+            counts += torch.bincount(state.label.flatten().long(), minlength=rule.classes)
+        take(rows, state)
+    if rule.area_threshold is not None:
+        may_win = _large_enough(counts, rule.area_threshold)
+        if bool((counts[~may_win] > 0).any()):
+            for rows, state in _settled(blocks, size, rule, may_win):
+                take(rows, state)
+
+
+def _settled(blocks: Blocks, size: tuple[int, int], rule: Rule, may_win: Tensor) -> Iterator[tuple[slice, _Running]]:
+    """Rows that have seen all queries, as soon as they have; only queries that come apart need the whole map."""
+    whole: _Running | None = None
+    for block in blocks():
+        if len(block.cosines) == len(rule.query_index):
+            height = block.cosines.shape[1]
+            strip = _fresh((height, size[1]), rule)
+            _update(strip, replace(block, rows=slice(0, height)), rule, may_win)
+            yield block.rows, strip
+        else:
+            whole = whole or _fresh(size, rule)
+            _update(whole, block, rule, may_win)
+    if whole is not None:
+        yield slice(0, size[0]), whole
+
+
+def _all(rule: Rule) -> Tensor:
+    return torch.ones(rule.classes, dtype=torch.bool, device=rule.query_index.device)
+
+
+def _empty(size: tuple[int, int], rule: Rule) -> Decision:
+    device = rule.query_index.device
+    return Decision(torch.empty(size, dtype=torch.int64, device=device), torch.empty(size, device=device))
 
 
 def _large_enough(counts: Tensor, share: float) -> Tensor:
@@ -139,19 +173,17 @@ def _decided(state: _Running, rule: Rule) -> Decision:
     return Decision(labels, confidence)
 
 
-def _run(blocks: Blocks, size: tuple[int, int], rule: Rule, may_win: Tensor) -> _Running:
+def _fresh(size: tuple[int, int], rule: Rule) -> _Running:
+    """Pixels that have seen no query."""
     device = rule.query_index.device
     low = [torch.full(size, -torch.inf, device=device) for _ in range(3)]
-    state = _Running(
+    return _Running(
         peak=low[0],
         total=torch.zeros(size, device=device),
         best=low[1],
         label=torch.zeros(size, dtype=torch.int32, device=device),
         ground=low[2],
     )
-    for block in blocks():
-        _update(state, block, rule, may_win)
-    return state
 
 
 def _update(state: _Running, block: Block, rule: Rule, may_win: Tensor) -> None:

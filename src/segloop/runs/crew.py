@@ -53,6 +53,11 @@ class Crew:
         return True
 
     @property
+    def settles_alone(self) -> bool:
+        """Whether one process settles what the others take from the record."""
+        return True
+
+    @property
     def told(self) -> dict[str, Any]:
         """What the log of a run says of them."""
         return {"devices": self.devices} if self.devices else {}

@@ -10,7 +10,7 @@ from ..attention.custom import is_file_place
 from ..backbones.models import DEFAULT_CLIP
 from ..backbones.shared import Models
 from ..line.masking import whole_masks
-from ..line.segmenter import Segmenter
+from ..line.segmenter import BATCH, Segmenter
 from .inputs import attention_of
 
 
@@ -30,7 +30,7 @@ class Networks:
     device: str = "auto"
     dtype: str = "auto"
     offline: bool = False
-    batch: int = 8
+    batch: int | None = None  # None: nobody has said
     masks: str | None = None  # regions of photos, as `line.masking` has them
     changes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -41,12 +41,10 @@ class Networks:
 
     def open(self, models: Models | None = None) -> Segmenter:
         """The networks, opened. Raises ModelError, OptionError."""
-        own = [attention_of(name) for name in self.named]
-        same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "batch")
-        others = {name: getattr(self, name) for name in (*same, "masks")}
-        return Segmenter.from_pretrained(
-            self.clip, method=own[0] or "auto", host=own[1], models=models, **others, **self.changes
-        )
+        method, host = (attention_of(name) for name in self.named)
+        same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "masks")
+        others = {name: getattr(self, name) for name in same} | {"batch": self.batch or BATCH, "models": models}
+        return Segmenter.from_pretrained(self.clip, method=method or "auto", host=host, **others, **self.changes)
 
     def elsewhere(self) -> "Networks":
         """The same for a process that works in another folder."""

@@ -20,6 +20,11 @@ class Ranks(Crew):
     rank: int = 0
     world: int = 1
 
+    @property
+    def settles_alone(self) -> bool:
+        """Each settles all, and they have to agree."""
+        return False
+
     def agree(self, begin: Callable[[], list[Begun]], inputs: Sequence[Inputs], shards: Shards[Any]) -> list[Begun]:
         """Rank 0 opens the records and tells the others, who must have settled the same; so is its error."""
         import torch.distributed as dist

@@ -18,16 +18,17 @@ from typing import Any, Generic, Protocol, TypeVar
 from torch import Tensor
 
 from ..backbones.shared import Memory
+from ..common.ahead import ahead, hold_back, threads
 from ..common.attempts import attempt
 from ..errors import ImageError, TooLargeError
+from ..line.batches import full, weight
+from ..line.steps import Cut
 from .record import Outcome, Record
 from .told import ONE, Advance, Kept, Step
 
-READERS = 4  # threads that read ahead and finish
-AHEAD = 12  # photos that are read before they are needed
+DECIDED = 5  # times the bytes of a photo: with its labels in 64 bits and their confidence
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Job(Protocol[Item, Outcome]):
@@ -54,8 +55,8 @@ class Job(Protocol[Item, Outcome]):
     def read(self, item: Item) -> Any:
         """The photo as the other methods take it. Raises ImageError."""
 
-    def windows(self, photo: Any) -> int:
-        """How many windows it has."""
+    def cut(self, photo: Any) -> Cut:
+        """The photo and its windows."""
 
     def tiles(self, photos: Sequence[Any]) -> list[Tensor]:
         """Cosines of each photo's windows, (n, Q, h, w) float32."""
@@ -113,6 +114,10 @@ class _Read(Generic[Item, Outcome]):
     def place(self) -> Path | str:
         return self.job.place(self.item)
 
+    def weight(self) -> int:
+        """Bytes of the photo."""
+        return 0 if self.error else weight(self.job.cut(self.photo))
+
     def bare(self) -> "_Read[Item, Outcome]":
         """The same, nothing of the photo in memory."""
         return _Read(self.job, self.shard, self.item)
@@ -135,8 +140,8 @@ def work(
     calls = (
         (job, shard, item) for shard in shards for job in jobs if shard in job.missing for item in job.items(shard)
     )
-    with ThreadPoolExecutor(READERS) as pool:
-        reads = _timed(ahead(pool, lambda call: _read(*call, clock), calls), clock)
+    with threads() as pool:
+        reads = _timed(ahead(pool, lambda call: _read(*call, clock), calls, _Read.weight), clock)
         last = None
         for (shard, own), photos in groupby(reads, lambda one: (one.shard, id(one.job))):
             job = by_id[own]
@@ -165,6 +170,7 @@ def _shard(
     outcomes: dict[Path | str, Future[Outcome] | None] = {}
     waiting: list[_Read[Item, Outcome]] = []
     late: list[_Read[Item, Outcome]] = []
+    behind: deque[tuple[Future[Outcome], int]] = deque()
 
     def flush() -> None:
         with clock("network"):
@@ -178,7 +184,9 @@ def _shard(
             if isinstance(decided, ImageError):
                 late.append(one.bare())
             else:
-                outcomes[one.place] = pool.submit(_done, one, decided, found, clock)
+                outcomes[one.place] = future = pool.submit(_done, one, decided, found, clock)
+                behind.append((future, DECIDED * one.weight()))
+                hold_back(behind)
                 advance(ONE)
         waiting.clear()
 
@@ -190,7 +198,7 @@ def _shard(
             late.append(one)
         else:
             advance(ONE)
-        if sum(job.windows(other.photo) for other in waiting) >= job.batch:
+        if full([job.cut(other.photo) for other in waiting], job.batch):
             flush()
     flush()
     done = {place: outcome.result() for place, outcome in outcomes.items() if outcome}
@@ -235,17 +243,6 @@ def _done(one: _Read[Item, Outcome], decided: Any, tiles: Tensor, clock: Clock) 
     with clock("count"):
         found = attempt(partial(one.job.done, one.item, one.photo, decided, tiles), one.place)
     return one.job.failed(one.item, found) if isinstance(found, ImageError) else found
-
-
-def ahead(pool: ThreadPoolExecutor, do: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in order, some of them computed before they are asked for."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(do, item))
-        if len(waiting) > AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _timed(items: Iterator[Item], clock: Clock) -> Iterator[Item]:
