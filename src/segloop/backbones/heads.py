@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from ..errors import ModelError, UserError
-from .finite import sound, unsound
+from .finite import sound, traced, unsound
 from .tower import Beside, Tower
 
 NO_LENGTH = 1e-12  # features shorter than this have no direction
@@ -17,9 +18,15 @@ def checked_grid(tower: Tower, pixels: Tensor) -> tuple[int, int]:
     if 0 in grid:
         height, width = pixels.shape[-2:]
         raise UserError(f"{height}x{width} pixels hold no patch of {tower.patch}", "give at least one patch")
-    if not pixels.sum().isfinite():
+    if not traced() and not pixels.sum().isfinite():
         raise UserError("the pixels are not all finite numbers", "give CLIP-normalised (B, 3, H, W)")
     return grid
+
+
+def check_numbers(tower: Tower, x: Tensor) -> None:
+    """Raises ModelError where tokens (B, N, D) are no numbers."""
+    if not traced() and not x.sum(dtype=torch.float32).isfinite():
+        raise no_numbers(tower)
 
 
 def normed(norm: Callable[[Tensor], Tensor], tokens: Tensor, beside: Beside) -> Tensor:

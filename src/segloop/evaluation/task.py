@@ -26,7 +26,7 @@ from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
 
 BATCH, SHARD = 8, 16  # windows that share a batch, images that share a shard
-SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "offline", "bands", "stretch")
+SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "engine", "offline", "bands", "stretch")
 """Fields that `Segmenter.from_pretrained` takes as they are."""
 
 
@@ -51,6 +51,7 @@ class Task:
     limit: int | None = None
     device: str = "auto"
     dtype: str = "auto"
+    engine: str | None = None  # of the encoders
     batch: int | None = None
     shard: int | None = None
     threads: int | None = None

@@ -85,6 +85,7 @@ class Segmenter:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         fidelity: Fidelity = "default",
+        engine: str | None = None,
         batch: int = 8,
         offline: bool = False,
         models: Models | None = None,
@@ -106,6 +107,7 @@ class Segmenter:
             affinity: the SAM of trident and of refine="sam": sam, hub id or folder.
             feedback, purify: constants of FSA and SFP instead of the recipe's; the latter without `method` means sfp.
             device, dtype: auto, cpu, cuda, mps ...; auto is half precision where that is fast and a trial fits.
+            engine: what runs the encoders: eager (None), compile, onnx, int8, auto; "onnx/eager" for CLIP and guide.
             fidelity: "reference" is the published pipeline, quirks included, in float32.
             batch: windows that go through the network together.
             offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
@@ -113,12 +115,12 @@ class Segmenter:
             masks: regions of photos, such as a folder of id maps or "sam2"; see `line.masking`.
             **overrides: any setting of the method, such as stride or lambda_, None is off; `rows` may be a function.
         """
-        where, precisions = machine(device, dtype, fidelity, batch)
+        where, precisions = machine(device, dtype, fidelity, batch, engine)
         read, (own, proposing), models = reading(bands, stretch, channels), split(overrides), models or Models()
         choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own, affinity and str(affinity))
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         source = source_of(masks, proposing, where, offline, models)
-        network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline)
+        network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline, engine)
         return cls(network, fidelity, batch, read, source)
 
     def logits(self, pixels: Tensor, text: Text, masks: Tensor | None = None) -> Tensor:

@@ -29,6 +29,7 @@ class Networks:
     stretch: str | None = None
     device: str = "auto"
     dtype: str = "auto"
+    engine: str | None = None  # of the encoders
     offline: bool = False
     batch: int = 8
     masks: str | None = None  # regions of photos, as `line.masking` has them
@@ -43,7 +44,7 @@ class Networks:
         """The networks, opened. Raises ModelError, OptionError."""
         own = [attention_of(name) for name in self.named]
         same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "batch")
-        others = {name: getattr(self, name) for name in (*same, "masks")}
+        others = {name: getattr(self, name) for name in (*same, "engine", "masks")}
         return Segmenter.from_pretrained(
             self.clip, method=own[0] or "auto", host=own[1], models=models, **others, **self.changes
         )
