@@ -96,7 +96,7 @@ class Clip:
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=cudnn.enabled, allow_tf32=cudnn.allow_tf32 and self.positions == "exact"):
             patches = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
-        first = parts.class_embedding.to(patches).expand(len(patches), 1, -1)
+        first = parts.class_embedding.to(patches).expand(patches.shape[0], 1, -1)
         table = resample_positions(parts.position_embedding.weight, grid, self.positions)
         return self.vision.pre_layrnorm(torch.cat([first, patches], 1) + table.to(patches))
 

@@ -5,14 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..attention.tracing import traced
 from ..errors import ModelError
 
 HALVES = (torch.float16, torch.bfloat16)
-
-
-def traced() -> bool:
-    """Whether a network is being written down, for an export, and not run."""
-    return bool(torch.compiler.is_compiling())
 
 
 def sound(smallest: Tensor, *parts: Tensor) -> bool:

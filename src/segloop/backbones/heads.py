@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..attention.tracing import traced
 from ..errors import ModelError, UserError
-from .finite import sound, traced, unsound
+from .finite import sound, unsound
 from .tower import Beside, Tower
 
 NO_LENGTH = 1e-12  # features shorter than this have no direction
@@ -45,7 +46,7 @@ def dense_cosines(tower: Tower, features: Tensor, text: Tensor) -> Tensor:
     features = features.float()
     length = features.norm(dim=-1, keepdim=True)
     cosines = features / length.clamp_min(NO_LENGTH) @ text.T
-    if not len(length) or sound(length.amin(), length, cosines):
+    if traced() or not len(length) or sound(length.amin(), length, cosines):
         return cosines
     if not text.isfinite().all():
         row = (~text.isfinite()).any(1).nonzero()[0].item()

@@ -114,7 +114,7 @@ def _vit_features(guide: Guide, pixels: Tensor, rule: PositionRule) -> Tensor:
     grid, parts = guide.grid(pixels), guide.model.embeddings
     patches = parts.patch_embeddings.projection(pixels.to(guide.dtype)).flatten(2).mT
     table = resample_positions(parts.position_embeddings[0], grid, rule).to(patches)
-    x = torch.cat([parts.cls_token.expand(len(patches), -1, -1), patches], 1) + table
+    x = torch.cat([parts.cls_token.expand(patches.shape[0], -1, -1), patches], 1) + table
     return _as_map(guide.encode(x)[:, 1:], grid)
 
 
