@@ -91,17 +91,20 @@ class Session:
     alone: bool = False  # one window at a time: int8 takes its scale from all that a product is given
 
     def __call__(self, x: Tensor, wanted: Sequence[int]) -> list[Tensor]:
-        """(B, N, D) -> outputs of these numbers."""
+        """(B, N, D) -> outputs of these numbers. Raises RuntimeError, as torch does, where memory runs out."""
         names = [self.session.get_outputs()[number].name for number in wanted]
         (given,) = self.session.get_inputs()
         parts = x.split(1) if self.alone else [x]
-        found = [self.session.run(names, {given.name: part.contiguous().numpy()}) for part in parts]
+        try:
+            found = [self.session.run(names, {given.name: part.contiguous().numpy()}) for part in parts]
+        except Exception as error:  # a kind of its own
+            raise RuntimeError(str(error)) from error
         return [torch.cat([torch.from_numpy(one) for one in outputs]) for outputs in zip(*found, strict=True)]
 
 
 def onnx_session(work: Work) -> Runner:
     """Blocks in float32. Raises what torch or ONNX Runtime raise."""
-    return Session(_kept(_float_key(work), _float_file(work), session_of))
+    return Session(with_file(work, session_of))
 
 
 def int8_session(work: Work) -> Runner:
@@ -119,9 +122,14 @@ def int8_session(work: Work) -> Runner:
             with quiet():
                 quantize_dynamic(source, path, op_types_to_quantize=["MatMul"], use_external_data_format=beside, **how)
 
-        _kept(_float_key(work), _float_file(work), reduce)
+        with_file(work, reduce)
 
     return Session(_kept(key_of(_float_key(work), "int8", version("onnxruntime")), make, session_of), alone=True)
+
+
+def with_file(work: Work, use: Callable[[Path], Any]) -> Any:
+    """What `use` makes of the blocks' float32 ONNX file, which is kept in the cache."""
+    return _kept(_float_key(work), _float_file(work), use)
 
 
 def _float_key(work: Work) -> str:
