@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from command import complaint, done
 from segloop import Filter, Segmenter, label
-from segloop.commands.options import area, share
+from segloop.commands.amounts import area, share
 from segloop.errors import OptionError, UserError
 from segloop.labels.read import stored_values
 from segloop.results.coco import coco_object

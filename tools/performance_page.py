@@ -57,6 +57,8 @@ of every step, its arithmetic rate beside that of a large matrix product on the 
 segloop bench --clip tiny --size 96x128 --queries 21 --repeats 1
 ```
 
+The encoders can also run on ONNX Runtime, in float32 or 8 bits, or on torch.compile: [engines](engines.md).
+
 This page is made by one command, which goes on where it was stopped, from the records in `benchmarks/measured/`:
 
 ```bash

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import bench, demo, evaluate, experts, inspect, label, prepare, report, scenes, segment, tables, tune
+from .commands import (
+    bench,
+    demo,
+    evaluate,
+    experts,
+    export,
+    inspect,
+    label,
+    prepare,
+    report,
+    scenes,
+    segment,
+    tables,
+    tune,
+)
 from .common import console
 from .errors import SegloopError
 
@@ -32,6 +46,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (report.report, report.EXAMPLE),
     (tune.tune, tune.EXAMPLE),
     (bench.bench, bench.EXAMPLE),
+    (export.export, export.EXAMPLE),
     (prepare.prepare, prepare.EXAMPLE),
     (scenes.scenes, scenes.EXAMPLE),
     (tables.methods, "segloop methods --json"),

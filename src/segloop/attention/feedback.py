@@ -18,6 +18,7 @@ from torch import Tensor
 from ..common.records import require, require_finite
 from ..errors import OptionError, nearest
 from .pruning import precise, prune, settle_most
+from .tracing import set_diagonal, traced
 from .types import Mix
 
 EPSILON = 1e-10  # inside the logarithm of step 4
@@ -131,6 +132,7 @@ class Feedback:
     def matrix(self, part: slice, rows: slice, dtype: torch.dtype | None = None) -> Tensor:
         """Some samples and rows of A+: (b, r, N) in `dtype`, else that of p; pruned in float64. Steps 4 to 7."""
         divergence = self._divergence(part, rows)
+        dtype = None if traced() else dtype  # what float32 is certain of depends on the numbers
         s = _similar(divergence, torch.promote_types(dtype or self.p.dtype, torch.float32))
         if s.dtype == divergence.dtype:
             return sharpen(s, prune(s, self.mass), self.lambda_)
@@ -150,8 +152,7 @@ class Feedback:
     def _divergence(self, part: slice, rows: slice) -> Tensor:
         """K as its sum comes out, at 0 on the diagonal; float64 where the device has it."""
         divergence = DIVERGENCES[self.divergence](precise(self.p[part]), rows)
-        divergence.diagonal(rows.start, 1, 2).zero_()
-        return divergence
+        return set_diagonal(divergence, divergence.new_zeros(()), rows.start)
 
     def _blocks(self) -> Iterator[tuple[slice, slice]]:
         """(samples, rows) of blocks of about BLOCK floats."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..common.records import require
 from ..errors import OptionError
+from .tracing import set_diagonal, traced
 from .types import Attention, LastBlock, Mix
 
 BLOCK = 2**20  # floats of a block of rows, which stays in a processor's cache
@@ -179,11 +180,14 @@ def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0, mean: Te
     unit = F.normalize(guide.float().flatten(2), dim=1)
     weights = unit.mT @ unit
     floor = beta * (weights.mean((1, 2), keepdim=True) if mean is None else mean.to(weights).expand(len(weights), 1, 1))
+    own = (gamma * (1 - floor[:, :, 0])).clamp_min_(0)
+    if traced():
+        weights = gamma * (weights - floor)
+        return set_diagonal(weights.masked_fill(weights < 0, -torch.inf), own).softmax(-1)
     for sample, low in zip(weights, floor, strict=True):
         for rows in sample.split(max(1, BLOCK // sample.shape[1])):
             rows.sub_(low).mul_(gamma).masked_fill_(rows < 0, -torch.inf)
-    own = (gamma * (1 - floor[:, :, 0])).clamp_min_(0)
-    weights.diagonal(dim1=1, dim2=2).copy_(own.expand(-1, weights.shape[1]))
+    set_diagonal(weights, own)
     for sample in weights:
         for rows in sample.split(max(1, BLOCK // sample.shape[1])):
             rows.copy_(rows.softmax(-1))

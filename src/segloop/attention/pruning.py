@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .binned import cut_by_bins
+from .tracing import traced
 
 TIES = {torch.float64: 1e-9, torch.float32: 4e-6}
 """What counts as equal: absolute for similarities, relative for sums. In float32 K is good to 3e-6 (spec 3.5)."""
@@ -120,7 +121,7 @@ def _reach(s: Tensor, mass: float) -> int:
 
 def _sorted(rows: Tensor) -> Tensor:
     """Rows in rising order, in place; on a CPU numpy's vectorised sort beats torch's sort, top-k and bisection."""
-    if rows.device.type == "cpu":
+    if rows.device.type == "cpu" and not traced():
         rows.numpy().sort(axis=-1)
         return rows
     return rows.sort(-1).values

@@ -12,13 +12,13 @@ from torch import Tensor
 from ..attention.types import LastBlock
 from ..errors import ModelError
 from ..images import CLIP, Normalisation
-from .heads import checked_grid, dense_cosines, no_numbers, normed
+from .heads import check_numbers, checked_grid, dense_cosines, normed
 from .loading import load_weights
 from .models import SIZES
 from .pixels import normalisation_of
 from .positions import PositionRule, resample_positions
 from .text import check_texts, end_of_text, open_tokenizer, pooled, print_of, tokens_over
-from .tower import Beside, Source, run_blocks
+from .tower import Beside, Blocks, Source, run_blocks
 
 CLIP_WORDS = 49408  # of the tokenizer that CLIP came with; what a smaller one breaks says nothing of languages
 
@@ -37,6 +37,7 @@ class Clip:
     dtype: torch.dtype
     positions: PositionRule = "exact"
     normalisation: Normalisation = CLIP
+    blocks: Blocks = run_blocks  # what runs all that is not opened: an engine
 
     @property
     def vision(self) -> Any:
@@ -81,9 +82,8 @@ class Clip:
         where they are no numbers.
         """
         x = self._embed(pixels)
-        x, kept = run_blocks(self, x, keep, open_blocks)
-        if not x.sum(dtype=torch.float32).isfinite():
-            raise no_numbers(self)
+        x, kept = self.blocks(self, x, keep, open_blocks)
+        check_numbers(self, x)
         return x, kept
 
     def run_block(self, number: int, x: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Clip:
         cudnn = torch.backends.cudnn
         with cudnn.flags(enabled=cudnn.enabled, allow_tf32=cudnn.allow_tf32 and self.positions == "exact"):
             patches = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
-        first = parts.class_embedding.to(patches).expand(len(patches), 1, -1)
+        first = parts.class_embedding.to(patches).expand(patches.shape[0], 1, -1)
         table = resample_positions(parts.position_embedding.weight, grid, self.positions)
         return self.vision.pre_layrnorm(torch.cat([first, patches], 1) + table.to(patches))
 

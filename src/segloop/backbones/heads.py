@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
+from ..attention.tracing import traced
 from ..errors import ModelError, UserError
 from .finite import sound, unsound
 from .tower import Beside, Tower
@@ -17,9 +19,15 @@ def checked_grid(tower: Tower, pixels: Tensor) -> tuple[int, int]:
     if 0 in grid:
         height, width = pixels.shape[-2:]
         raise UserError(f"{height}x{width} pixels hold no patch of {tower.patch}", "give at least one patch")
-    if not pixels.sum().isfinite():
+    if not traced() and not pixels.sum().isfinite():
         raise UserError("the pixels are not all finite numbers", "give CLIP-normalised (B, 3, H, W)")
     return grid
+
+
+def check_numbers(tower: Tower, x: Tensor) -> None:
+    """Raises ModelError where tokens (B, N, D) are no numbers."""
+    if not traced() and not x.sum(dtype=torch.float32).isfinite():
+        raise no_numbers(tower)
 
 
 def normed(norm: Callable[[Tensor], Tensor], tokens: Tensor, beside: Beside) -> Tensor:
@@ -38,7 +46,7 @@ def dense_cosines(tower: Tower, features: Tensor, text: Tensor) -> Tensor:
     features = features.float()
     length = features.norm(dim=-1, keepdim=True)
     cosines = features / length.clamp_min(NO_LENGTH) @ text.T
-    if not len(length) or sound(length.amin(), length, cosines):
+    if traced() or not len(length) or sound(length.amin(), length, cosines):
         return cosines
     if not text.isfinite().all():
         row = (~text.isfinite()).any(1).nonzero()[0].item()

@@ -73,11 +73,14 @@ class Models:
         """A method's name as it is, or what FILE.py:function names, its file run once. Raises OptionError."""
         return self._once(attention_from_file, (name,)) if name and is_file_place(name) else name
 
-    def _once(self, load: Callable[..., Value], how: tuple[Any, ...]) -> Value:
-        key = load.__name__, how
+    def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make()` gave for this key before, else what it gives now."""
         if key not in self.opened:
-            self.opened[key] = load(*how)
+            self.opened[key] = make()
         return self.opened[key]
+
+    def _once(self, load: Callable[..., Value], how: tuple[Any, ...]) -> Value:
+        return self.once((load.__name__, how), lambda: load(*how))
 
 
 def _digest(tensor: Tensor) -> bytes:

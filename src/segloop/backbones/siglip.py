@@ -19,12 +19,12 @@ from ..errors import ModelError, Notice
 from ..images import Normalisation
 from .clip import finished, projected, ran
 from .folders import like
-from .heads import checked_grid, dense_cosines, no_numbers, normed
+from .heads import check_numbers, checked_grid, dense_cosines, normed
 from .loading import library_class, load_weights
 from .pixels import normalisation_of
 from .positions import resample_positions
 from .text import open_tokenizer, padded, print_of, tokens_over
-from .tower import Beside, Source, run_blocks
+from .tower import Beside, Blocks, Source, run_blocks
 
 HALVES = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # where the folder does not say
 EXPERIMENTAL = "is experimental: methods and their constants were made for CLIP"
@@ -40,6 +40,7 @@ class Siglip:
     device: torch.device
     dtype: torch.dtype
     normalisation: Normalisation = HALVES
+    blocks: Blocks = run_blocks  # what runs all that is not opened: an engine
 
     @property
     def patch(self) -> int:
@@ -82,9 +83,8 @@ class Siglip:
         table = resample_positions(parts.position_embedding.weight, grid, "exact", first_patch=0)
         x = parts.patch_embedding(pixels.to(self.dtype)).flatten(2).mT
         x = x + table.to(x)
-        x, kept = run_blocks(self, x, keep, open_blocks)
-        if not x.sum(dtype=torch.float32).isfinite():
-            raise no_numbers(self)
+        x, kept = self.blocks(self, x, keep, open_blocks)
+        check_numbers(self, x)
         return x, kept
 
     def run_block(self, number: int, x: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ from torch import Tensor
 from ..attention.types import LastBlock
 from ..errors import Notice
 from ..images import Normalisation
-from .heads import checked_grid, dense_cosines, no_numbers, normed
+from .heads import check_numbers, checked_grid, dense_cosines, normed
 from .loading import library_class, load_weights
 from .pixels import normalisation_of
 from .siglip import EXPERIMENTAL
 from .text import open_tokenizer, padded, print_of, tokens_over
-from .tower import Beside, Source, run_blocks
+from .tower import Beside, Blocks, Source, run_blocks
 
 AS_THEY_ARE = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # pixels between 0 and 1, where the folder does not say
 
@@ -37,6 +37,7 @@ class Tips:
     device: torch.device
     dtype: torch.dtype
     normalisation: Normalisation = AS_THEY_ARE
+    blocks: Blocks = run_blocks  # what runs all that is not opened: an engine
 
     @property
     def patch(self) -> int:
@@ -77,9 +78,8 @@ class Tips:
         rows, columns = checked_grid(self, pixels)
         whole = pixels[..., : rows * self.patch, : columns * self.patch]
         x = self.model.vision_model.embeddings(whole.to(self.dtype))
-        x, kept = run_blocks(self, x, keep, open_blocks)
-        if not x.sum(dtype=torch.float32).isfinite():
-            raise no_numbers(self)
+        x, kept = self.blocks(self, x, keep, open_blocks)
+        check_numbers(self, x)
         return x, kept
 
     def _block(self, index: int) -> Any:

@@ -1,6 +1,6 @@
 """What a CLIP's vision tower is to the rest: opened before its last block, whatever family it comes from."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +107,10 @@ class Tower(Protocol):
 
         More tokens, each with its weight, join between the head's layer norm, which each has for itself, and P.
         """
+
+
+Blocks = Callable[["Tower", Tensor, Collection[int], int], tuple[Tensor, dict[int, Tensor]]]
+"""What runs blocks in a row, as `run_blocks` does; a tower that has it as its field `blocks` can be given an engine."""
 
 
 def run_blocks(tower: Tower, x: Tensor, keep: Collection[int], open_blocks: int) -> tuple[Tensor, dict[int, Tensor]]:

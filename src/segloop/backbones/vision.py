@@ -37,6 +37,7 @@ class Guide:
     dtype: torch.dtype
     fidelity: Fidelity = "default"
     feature: str = "tokens"  # DINO also has q, k, v and q+k
+    engine: Callable[[Tensor], Tensor] | None = None  # what runs the adapter's `encode` instead of torch
 
     @property
     def kind(self) -> str:
@@ -62,6 +63,13 @@ class Guide:
             raise unsound(self.name, self.model.state_dict(), self.dtype)
         return features
 
+    def encode(self, x: Tensor) -> Tensor:
+        """Embedded tokens (B, N, D) through all blocks: what its feature is made of, (B, N, C)."""
+        if self.engine:
+            return self.engine(x)
+        assert self.adapter.encode is not None
+        return self.adapter.encode(self.model, self.feature, x)
+
     def grid(self, pixels: Tensor) -> tuple[int, int]:
         """(rows, columns) of whole patches in (B, 3, H, W). Raises UserError where there are none."""
         patch = int(self.model.config.patch_size)
@@ -83,6 +91,7 @@ class Adapter:
     ]  # (guide, ImageNet-normalised (B, 3, H, W), crop) -> (B, C, Hv, Wv)
     choices: tuple[str, ...] = ("tokens",)
     resizes: bool = False  # the whole window fills its grid, whatever the window's sides
+    encode: Callable[[Any, str, Tensor], Tensor] | None = None  # (model, feature, tokens): what an engine can run
 
 
 def renormalise(pixels: Tensor, given: Normalisation = CLIP) -> Tensor:
@@ -102,19 +111,21 @@ def _vit_features(guide: Guide, pixels: Tensor, rule: PositionRule) -> Tensor:
 
     Not the library's forward: its positions are not the published ones, and its MAE shuffles the tokens.
     """
-    model, grid = guide.model, guide.grid(pixels)
-    parts, last = model.embeddings, model.layers[-1]
+    grid, parts = guide.grid(pixels), guide.model.embeddings
     patches = parts.patch_embeddings.projection(pixels.to(guide.dtype)).flatten(2).mT
     table = resample_positions(parts.position_embeddings[0], grid, rule).to(patches)
-    x = torch.cat([parts.cls_token.expand(len(patches), -1, -1), patches], 1) + table
+    x = torch.cat([parts.cls_token.expand(patches.shape[0], -1, -1), patches], 1) + table
+    return _as_map(guide.encode(x)[:, 1:], grid)
+
+
+def _vit_blocks(model: Any, feature: str, x: Tensor) -> Tensor:
+    last = model.layers[-1]
     for block in model.layers[:-1]:
         x = block(x)
-    if guide.feature == "tokens":
-        x = model.layernorm(last(x))
-    else:
-        y = last.layernorm_before(x)
-        x = reduce(torch.add, (getattr(last.attention, f"{name}_proj")(y) for name in guide.feature.split("+")))
-    return _as_map(x[:, 1:], grid)
+    if feature == "tokens":
+        return model.layernorm(last(x))
+    y = last.layernorm_before(x)
+    return reduce(torch.add, (getattr(last.attention, f"{name}_proj")(y) for name in feature.split("+")))
 
 
 def _dino(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
@@ -133,8 +144,18 @@ def _dinov2(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
     """DINOv2 and DINOv3 by the library, whose positions are right: final norm, class and register tokens dropped."""
     grid = guide.grid(pixels)
     first = 1 + getattr(guide.model.config, "num_register_tokens", 0)
-    tokens = guide.model(pixel_values=pixels.to(guide.dtype)).last_hidden_state
+    pixels = pixels.to(guide.dtype)
+    if guide.engine:
+        tokens = guide.encode(guide.model.embeddings(pixels))
+    else:
+        tokens = guide.model(pixel_values=pixels).last_hidden_state
     return _as_map(tokens[:, first:], grid)
+
+
+def _dinov2_blocks(model: Any, feature: str, x: Tensor) -> Tensor:
+    for block in model.encoder.layer:
+        x = block(x)
+    return model.layernorm(x)
 
 
 def _radio(guide: Guide, pixels: Tensor, crop: int) -> Tensor:
@@ -184,14 +205,16 @@ def _convolutions(fidelity: Fidelity) -> AbstractContextManager[None]:
 TIMM = "timm_wrapper"  # what the library calls a config in timm's style, which has no model_type
 UNTRAINED = "embeddings.mask_token"  # only training reads it
 ADAPTERS: dict[str, Adapter] = {
-    "vit": Adapter("dino", _loader("ViTModel", "pooler."), _dino, ("tokens", "q", "k", "v", "q+k")),
-    "dinov2": Adapter("dinov2", _loader("Dinov2Model", UNTRAINED), _dinov2),
-    "dinov2_with_registers": Adapter("dinov2", _loader("Dinov2WithRegistersModel", UNTRAINED), _dinov2),
+    "vit": Adapter("dino", _loader("ViTModel", "pooler."), _dino, ("tokens", "q", "k", "v", "q+k"), encode=_vit_blocks),
+    "dinov2": Adapter("dinov2", _loader("Dinov2Model", UNTRAINED), _dinov2, encode=_dinov2_blocks),
+    "dinov2_with_registers": Adapter(
+        "dinov2", _loader("Dinov2WithRegistersModel", UNTRAINED), _dinov2, encode=_dinov2_blocks
+    ),
     "dinov3_vit": Adapter("dinov3", _loader("DINOv3ViTModel", UNTRAINED), _dinov2),
     "sam": Adapter("sam", _loader("SamVisionModel"), _sam, resizes=True),
-    "vit_mae": Adapter("mae", _loader("ViTMAEModel"), _mae, resizes=True),
+    "vit_mae": Adapter("mae", _loader("ViTMAEModel"), _mae, resizes=True, encode=_vit_blocks),
     "radio": Adapter("radio", _loader("RadioModel"), _radio),
-    TIMM: Adapter("mae", load_timm, _mae, resizes=True),
+    TIMM: Adapter("mae", load_timm, _mae, resizes=True, encode=_vit_blocks),
 }
 """By the model_type of a folder's config. Short names of single models are in `models.GUIDES`."""
 

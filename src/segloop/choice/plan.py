@@ -27,7 +27,7 @@ LAMBDAS = {"mae": 4.5}  # FSA's sharpening by the guide's kind, every size of CL
 LAMBDA, LAMBDA_HUGE = 3.0, 2.3  # ViT-B/16 and L/14, and ViT-H/14
 HUGE = "ViT-H/14"
 NAMED = ("method", "host", "vision", "affinity")  # that a model's folder may name
-RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "vocabulary", "rows", "pixels"}  # of a record
+RESERVED = {"model", *NAMED, "feedback", "purify", "fidelity", "dtype", "engine", "vocabulary", "rows", "pixels"}
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Asked:
     ] = None
     device: options.Device = "auto"
     dtype: options.Dtype = "auto"
+    engine: options.Engine = None
     offline: options.Offline = False
     threads: options.Threads = None
     debug: options.Debug = False
@@ -108,7 +109,7 @@ def _openers(asked: Asked) -> "tuple[Segmenter, Callable[..., Segmenter]]":
         import torch
 
         torch.set_num_threads(asked.threads)
-    same: dict[str, Any] = {"models": Models(), "device": asked.device, "dtype": asked.dtype}
+    same: dict[str, Any] = {"models": Models(), "device": asked.device, "dtype": asked.dtype, "engine": asked.engine}
     guided: dict[str, Any] = {"method": "fsa", "vision": asked.vision} if asked.vision else {}
     first = Segmenter.from_pretrained(asked.clip, offline=asked.offline, **guided, **same)
 
@@ -150,7 +151,7 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
         guides.append(Guide(name, guide.note, name == opened or (folder is not None and is_whole(folder))))
     if opened and opened not in GUIDES:
         guides.insert(0, Guide(opened, "given at the start", True))
-    settings = {"device": asked.device, "dtype": asked.dtype}
+    settings = {"device": asked.device, "dtype": asked.dtype, "engine": asked.engine or "auto"}
     return Choices(
         clip=asked.clip,
         attentions=tuple(rows),

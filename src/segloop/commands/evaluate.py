@@ -128,8 +128,8 @@ def evaluate(asked: Asked) -> None:
         from ..evaluation.sweep import tasks_of
 
         _tell_of_doubles(asked)
-        crew, device = asked.workers.crew(asked.networks.device)
-        tasks = tasks_of(_wish(asked, asked.key, changes, device), say)
+        crew, own = asked.workers.crew(asked.networks)
+        tasks = tasks_of(_wish(asked, asked.key, changes, own), say)
         if asked.dry_run:
             _tell_forecast(tasks, asked.json_lines)
             return
@@ -167,7 +167,7 @@ def _check_alone(asked: Asked) -> None:
         raise OptionError(f"{', '.join(told)} came with --from-scores, which takes all that from its run", remedy)
 
 
-def _wish(asked: Asked, key: str, changes: dict[str, Any], device: str) -> "Wish":
+def _wish(asked: Asked, key: str, changes: dict[str, Any], here: dict[str, Any]) -> "Wish":
     from ..data.masks import Masks
     from ..evaluation.sweep import Wish
     from ..evaluation.task import Task
@@ -176,7 +176,7 @@ def _wish(asked: Asked, key: str, changes: dict[str, Any], device: str) -> "Wish
     check_heeded(changes, asked.regions)
     own = {field.name for field in fields(Task)} - {"key", "out"}
     common = {name: value for name, value in flat(asked).items() if name in own}
-    common |= {"places": tuple(asked.data or ()), "changes": changes, "device": device}
+    common |= {"places": tuple(asked.data or ()), "changes": changes, **here}
     common["masks"] = Masks(**vars(asked.labels))
     return Wish(key, asked.out, asked.methods, asked.fsa, common, asked.preset, _clips(asked))
 

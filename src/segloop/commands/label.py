@@ -117,10 +117,10 @@ def _with_crew(asked: Asked) -> tuple[Asked, Any]:
     """(with the device of this process, who works). Raises OptionError."""
     from ..runs.ranks import Ranks
 
-    crew, device = asked.workers.crew(asked.networks.device)
+    crew, own = asked.workers.crew(asked.networks)
     if isinstance(crew, Ranks):
         raise OptionError("segloop label came under torchrun", "start it once, with --devices or --engine ray")
-    return replace(asked, networks=replace(asked.networks, device=device)), crew
+    return replace(asked, networks=replace(asked.networks, **own)), crew
 
 
 def _settled(asked: Asked) -> Asked:

@@ -12,6 +12,7 @@ from ..backbones.models import DEFAULT_CLIP as DEFAULT_CLIP
 from ..common import console
 from ..common.strict import one_line
 from ..errors import OptionError, VocabularyError
+from .amounts import area, share
 
 if TYPE_CHECKING:
     from ..line.segmenter import Segmenter
@@ -72,6 +73,13 @@ Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Windows that 
 BestBatch = Annotated[
     int | None,
     typer.Option("--batch", min=1, help="Windows that go together; 8, and of 200 photos and more what is best here."),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="Of the encoders: eager, compile, onnx, int8, auto. Of label and evaluate also ray, and ray,onnx.",
+    ),
 ]
 Masks = Annotated[
     str | None,
@@ -168,6 +176,7 @@ class Networks:
     stretch: Stretch = "none"
     device: Device = "auto"
     dtype: Dtype = "auto"
+    engine: Engine = None
     offline: Offline = False
 
     def said(self, batch: int | None, changes: dict[str, Any], masks: str | None = None) -> "PlainNetworks":
@@ -204,7 +213,6 @@ class Workers:
         str | None,
         typer.Option("--devices", help="Several processes: cuda:0,cuda:1 or cpu,cpu, or a number."),
     ] = None
-    engine: Annotated[str, typer.Option("--engine", help="local, or ray: actors of a cluster.")] = "local"
     address: Annotated[
         str | None,
         typer.Option("--address", help="With ray: a cluster that runs, else RAY_ADDRESS, else one of its own."),
@@ -216,36 +224,14 @@ class Workers:
         typer.Option("--gpus", min=0, help="With ray: of each actor; 1, 0.5 for two on one."),
     ] = None
 
-    def crew(self, device: str) -> "tuple[Crew, str]":
-        """(who works, the device of this process). Raises OptionError for options that contradict each other."""
-        from ..runs.engines import Engine, crew_of
+    def crew(self, networks: Networks) -> "tuple[Crew, dict[str, Any]]":
+        """(who works, device and engine of this process's networks). Raises OptionError for a contradiction."""
+        from ..runs.engines import Engine, crew_of, split
 
-        return crew_of(Engine(self.engine, self.devices, self.address, self.actors, self.cpus, self.gpus), device)
-
-
-def share(text: str) -> float:
-    """ "0.5" or "50%" -> 0.5. Raises OptionError."""
-    try:
-        number = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 1:
-        raise OptionError(f"--min-confidence {text!r} is no probability", "give one such as 0.5, with a point, or 50%")
-    return number
-
-
-def area(text: str) -> float:
-    """ "400" -> 400 pixels; "0.5%" -> 0.005, a share of the photo. Raises OptionError."""
-    try:
-        number = float(text.strip().removesuffix("%"))
-    except ValueError:
-        number = -1
-    share = text.strip().endswith("%")
-    if not 0 <= number < float("inf") or (share and number >= 100) or (not share and number % 1):
-        raise OptionError(
-            f"--min-area {text!r} is no area", "give pixels, such as 400, or a share such as 0.5%, with a point"
-        )
-    return number / 100 if share else number
+        who, engine = split(networks.engine)
+        asked = Engine(who, self.devices, self.address, self.actors, self.cpus, self.gpus)
+        crew, device = crew_of(asked, networks.device)
+        return crew, {"device": device, "engine": engine}
 
 
 def words(classes: str | None, classes_file: Path | None) -> list[str]:

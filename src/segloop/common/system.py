@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 from pathlib import Path
 
 from ..errors import MachineError, OptionError, OutputError, SegloopError, TooLargeError, UserError
@@ -41,6 +42,16 @@ MACHINES = {
 }
 _OF_CONNECTIONS = ("EIO", "ESTALE", "EREMOTEIO", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "ENOTCONN")
 FAILING = {getattr(errno, name) for name in _OF_CONNECTIONS if hasattr(errno, name)}  # Windows has not all of them
+
+
+def processor() -> str:
+    """Its name as its maker sells it, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
 
 
 def check_count(option: str, count: int) -> None:

@@ -27,7 +27,7 @@ from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
 
 SHARD = 16  # images that share a shard
-SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "offline", "bands", "stretch")
+SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "engine", "offline", "bands", "stretch")
 """Fields that `Segmenter.from_pretrained` takes as they are."""
 
 
@@ -52,6 +52,7 @@ class Task:
     limit: int | None = None
     device: str = "auto"
     dtype: str = "auto"
+    engine: str | None = None  # of the encoders
     batch: int | None = None
     shard: int | None = None
     threads: int | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..backbones.shared import Memory
+from ..line.network import Memory
 from ..runs.inputs import made_by
 from ..runs.networks import Networks
 from ..runs.record import Record, versions
@@ -33,7 +33,8 @@ class Sent:
         check_there(self.folder, self.inputs)
         known = self.inputs["settings"]
         torch.set_num_threads(known["threads"])
-        networks = replace(self.networks, device=device, dtype=known["dtype"], batch=known["batch"])
+        settled = {"dtype": known["dtype"], "batch": known["batch"], "engine": known.get("engine")}
+        networks = replace(self.networks, device=device, **settled)
         segmenter, rows = networks.open(), self.vocabulary.embeddings
         assert rows is not None
         made = made_by(segmenter, self.vocabulary, networks.named)

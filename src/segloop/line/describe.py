@@ -6,6 +6,7 @@ from ..common.records import own_values
 from ..common.visible import plain
 from ..images import Reading
 from ..words.vocabulary import Vocabulary
+from .engined import said_of_engines
 from .network import Network
 
 LETTERS = 24  # of a constant in a line
@@ -18,7 +19,8 @@ def in_a_line(network: Network, fidelity: str) -> str:
     own = [f"{name}={plain(value)}" for name, value in own_values(plan.attention).items()]
     constants = "".join(f" {one if len(one) <= LETTERS else one[:LETTERS] + '...'}" for one in own)
     guide = f" with {network.guide.name}" if network.guide else ""
-    how = f"fidelity {fidelity}, {str(clip.dtype).removeprefix('torch.')} on {clip.device}"
+    engine = f", engine {engine}" if (engine := said_of_engines(network.engines).get("engine")) else ""
+    how = f"fidelity {fidelity}, {str(clip.dtype).removeprefix('torch.')} on {clip.device}{engine}"
     return f"{clip.name}: {plan.method}{host}{constants}{guide}, {how}"
 
 
@@ -44,6 +46,7 @@ def described(
         **plan.records,
         "fidelity": fidelity,
         "dtype": str(clip.dtype).removeprefix("torch."),
+        **said_of_engines(network.engines),
         **plan.constants,
         **({"rows": "given"} if vocabulary.is_given else {}),
         **({"experts": vocabulary.experts.digest} if vocabulary.experts else {}),

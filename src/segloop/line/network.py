@@ -75,6 +75,7 @@ class Network:
     models: Mapping[str, Any] = field(default_factory=dict)  # networks besides, by the settings that named them
     frames: bool = False  # whether each network sees whole patches, black beyond the window, as in LPOSS's release
     by_pixels: bool = False  # where experts vote, as published; else by patches
+    engines: tuple[str, ...] = ()  # that run CLIP and the guide; () where torch does
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -11,6 +11,7 @@ import torch
 
 from ..attention.types import Attention
 from ..backbones.device import pick_device, pick_dtypes
+from ..backbones.engines import precisions_of
 from ..backbones.half import Pair, first_that_fits
 from ..backbones.loading import resolve as resolve_model
 from ..backbones.shared import Models
@@ -23,6 +24,7 @@ from ..choice.plan import NAMED, Guidance, Plan
 from ..common.visible import plain
 from ..errors import ModelError, OptionError
 from ..images import Normalisation, Reading
+from .engined import engined
 from .network import Network
 
 MOST_BATCH = 4096  # windows that go through the network together
@@ -38,8 +40,10 @@ def open_network(
     dtypes: Sequence[torch.dtype],
     fidelity: Fidelity,
     offline: bool,
+    engine: str | None = None,
 ) -> Network:
-    """The networks that a plan needs, opened in the first of `dtypes` that holds them, and the plan as they settle it.
+    """The networks that a plan needs, opened in the first of `dtypes` that holds them, and the plan as they settle it;
+    their encoders on an `engine`, in `default` fidelity.
 
     Raises ModelError, OptionError.
     """
@@ -61,7 +65,8 @@ def open_network(
         twice = sees_photos_twice(plan.stages, plan.steps)
         besides["affinity"] = replace(sam, multiple=clip.patch, recent={} if twice else None)
     frames = reference and plan.row.pad == BLACK
-    return Network(clip, plan, guide, models.memory, besides, frames=frames, by_pixels=reference)
+    network = Network(clip, plan, guide, models.memory, besides, frames=frames, by_pixels=reference)
+    return network if reference else engined(network, engine, models)
 
 
 def _check_windows(plan: Plan, clip: Tower, guide: Guide | None) -> None:
@@ -90,9 +95,9 @@ def cutting(network: Network, fidelity: Fidelity, reading: Reading) -> tuple[int
 
 
 def machine(
-    device: str | torch.device, dtype: str | torch.dtype, fidelity: Fidelity, batch: int
+    device: str | torch.device, dtype: str | torch.dtype, fidelity: Fidelity, batch: int, engine: str | None = None
 ) -> tuple[torch.device, tuple[torch.dtype, ...]]:
-    """Where networks are opened, and the precisions to try there, in this order.
+    """Where networks are opened, and the precisions to try there, in this order, as far as the engine has them.
 
     Raises OptionError, also for a fidelity that there is not, or no window.
     """
@@ -101,7 +106,7 @@ def machine(
     if not 1 <= batch <= MOST_BATCH:
         raise OptionError(f"batch={batch} is not possible", f"give at least 1 window and at most {MOST_BATCH}")
     where = pick_device(device)
-    return where, pick_dtypes(dtype, where, fidelity)
+    return where, precisions_of(engine, where, dtype, pick_dtypes(dtype, where, fidelity), fidelity)
 
 
 def chosen(method: str | Attention, host: str | Attention | None, vision: str | Path | None, *others: Any) -> Choice:

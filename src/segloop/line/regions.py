@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..common.caching import cache_root
 from ..common.files import write_whole
 from ..common.visible import shortened
 from ..common.world import recorded
@@ -21,7 +22,6 @@ from ..errors import ImageError, SegloopError
 from ..images import Elsewhere
 from ..images.idmaps import ids_of, read_ids
 from ..images.regions import RegionFiles
-from ..words.embeddings import cache_root
 
 
 class Source(Protocol):

@@ -88,6 +88,7 @@ class Segmenter:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         fidelity: Fidelity = "default",
+        engine: str | None = None,
         batch: int = BATCH,
         offline: bool = False,
         models: Models | None = None,
@@ -101,27 +102,26 @@ class Segmenter:
 
         Args:
             model: hub id, local folder in Hugging Face format, or "tiny" (bundled; downloads nothing).
-            recipe: a published row such as "fsa/voc21"; a `method` of yours or a `host` takes its attention's place.
-            dataset: key of a benchmark such as "voc21": constants of any method for it, without naming a row.
-            method: a row of METHODS, a product such as "qq+kk", or your own (LastBlock) -> Mix.
+            recipe, dataset: a published row such as "fsa/voc21"; or a benchmark's key: any method's constants for it.
+            method: of METHODS, a product such as "qq+kk", your own (LastBlock) -> Mix; in the place of the recipe's.
             host: what fsa is attached to, any of these; without `method` it means fsa, or the recipe's method.
             vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, hub id, folder, FILE.py:function.
             affinity: the SAM of trident and of refine="sam": sam, hub id or folder.
             feedback, purify: constants of FSA and SFP instead of the recipe's; the latter without `method` means sfp.
             device, dtype: auto, cpu, cuda, mps ...; auto is half precision where that is fast and a trial fits.
-            fidelity: "reference" is the published pipeline, quirks included, in float32.
-            batch: windows that go through the network together.
+            engine: of the encoders: eager (None), compile, onnx, int8, auto; "onnx/eager" for CLIP and guide.
+            fidelity, batch: "reference" is the published pipeline in float32; windows that go through together.
             offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
             bands, stretch, channels: of photos, such as (4, 3, 2), "percentile" and "bgr"; see `images.reading`.
             masks: regions of photos, such as a folder of id maps or "sam2"; see `line.masking`.
             **overrides: any setting of the method, such as stride or lambda_, None is off; `rows` may be a function.
         """
-        where, precisions = machine(device, dtype, fidelity, batch)
-        read, (own, proposing), models = reading(bands, stretch, channels), split(overrides), models or Models()
+        (where, precisions), read = machine(device, dtype, fidelity, batch, engine), reading(bands, stretch, channels)
+        (own, proposing), models = split(overrides), models or Models()
         choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own, affinity and str(affinity))
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         source = source_of(masks, proposing, where, offline, models)
-        network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline)
+        network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline, engine)
         return cls(network, fidelity, batch, read, source)
 
     def logits(self, pixels: Tensor, text: Text, masks: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from ..results.filters import EVERYTHING
 from ..results.segmentation import Segmentation
 from ..words.vocabulary import Vocabulary
 from ..words.voting import only_plain
+from .engined import without_engine
 from .fed import Fed
 from .finishing import segmentation
 from .gauges import Cost, cost, operations
@@ -144,7 +145,8 @@ def timed(way: Way, repeats: int) -> Mapping[str, Cost]:
 
     A photo's own steps only: text is encoded before, as for many photos.
     """
-    counted = {name: operations(step)[0] for name, step in way.steps()}
+    eager = replace(way.segmenter, network=without_engine(way.segmenter.network))  # whose operations torch sees
+    counted = {name: operations(step)[0] for name, step in replace(way, segmenter=eager).steps()}
     found: dict[str, list[Cost]] = {name: [] for name in counted}
     for _ in range(repeats):
         for name, step in way.steps():

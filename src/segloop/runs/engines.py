@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from ..backbones.engines import AUTO, names_of
+from ..backbones.engines import ENGINES as ENCODERS
 from ..common.system import check_count
 from ..errors import OptionError, nearest
 from .crew import Crew
@@ -22,6 +24,24 @@ class Engine:
     actors: int | None = None
     cpus: float | None = None  # of each actor
     gpus: float | None = None
+
+
+def split(said: str | None) -> tuple[str, str | None]:
+    """What --engine says, such as "ray", "onnx" or "ray,onnx" -> (who works, what runs the encoders or None).
+
+    Raises OptionError.
+    """
+    words = [word.strip() for word in (said or "").split(",") if word.strip()]
+    workers = [word for word in words if word in ENGINES]
+    encoders = [word for word in words if word not in ENGINES]
+    for word in encoders:
+        if not {*word.split("/")} <= {*ENCODERS, AUTO}:
+            raise OptionError(f"there is no engine {word!r}", nearest(word, (*ENGINES, *ENCODERS, AUTO)))
+    if len(workers) > 1 or len(encoders) > 1:
+        what = f"--engine {said} names several of one kind"
+        raise OptionError(what, "give one of the encoders, perhaps with ray, as in ray,onnx")
+    names_of(encoders[0] if encoders else None)
+    return next(iter(workers), LOCAL), next(iter(encoders), None)
 
 
 def crew_of(engine: Engine, device: str = "auto") -> tuple[Crew, str]:

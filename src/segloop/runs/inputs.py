@@ -13,13 +13,15 @@ from ..line.segmenter import Segmenter
 from ..words.vocabulary import Vocabulary
 from .folder import read_run
 
-SETTLED = ("dtype", "batch", "shard", "threads", "device")  # once: a restart takes them from the record
+SETTLED = ("dtype", "batch", "shard", "threads", "device", "engine")  # once: a restart takes them from the record
+
+UNSAID = {"engine": "eager"}  # what was settled where the record has no word of it
 
 
 def as_recorded(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     """What the run in `folder` has settled of the options that are not said (None or "auto") now."""
     kept = read_run(folder)
-    known = {name: kept["settings"].get(name) for name in asked} if kept else {}
+    known = {name: kept["settings"].get(name, UNSAID.get(name)) for name in asked} if kept else {}
     return {name: value for name, value in known.items() if asked[name] in (None, "auto") and value}
 
 

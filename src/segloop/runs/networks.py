@@ -29,6 +29,7 @@ class Networks:
     stretch: str | None = None
     device: str = "auto"
     dtype: str = "auto"
+    engine: str | None = None  # of the encoders
     offline: bool = False
     batch: int | None = None  # None: nobody has said
     masks: str | None = None  # regions of photos, as `line.masking` has them
@@ -43,7 +44,10 @@ class Networks:
         """The networks, opened. Raises ModelError, OptionError."""
         method, host = (attention_of(name) for name in self.named)
         same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "masks")
-        others = {name: getattr(self, name) for name in same} | {"batch": self.batch or BATCH, "models": models}
+        others = {name: getattr(self, name) for name in (*same, "engine")} | {
+            "batch": self.batch or BATCH,
+            "models": models,
+        }
         return Segmenter.from_pretrained(self.clip, method=method or "auto", host=host, **others, **self.changes)
 
     def elsewhere(self) -> "Networks":

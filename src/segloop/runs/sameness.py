@@ -31,6 +31,7 @@ CODE = {  # settings that hold the hashes of files -> what these are
 KEEPS = {"maps": "--save-maps", "scores": "--scores"}
 OPTIONS = {
     "store": "--store",
+    "engine": "--engine",
     "regions": "--masks",
     "masks.suffix": "--mask-suffix",
     "masks.image_suffix": "--image-suffix",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections import deque
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from platformdirs import user_cache_dir
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..common.caching import cache_root as cache_root
 from ..common.files import regular, write_whole
 from ..common.records import constants_of
 from ..errors import ModelError, Notice, OptionError, SegloopError
@@ -47,12 +46,6 @@ class TextEncoder(Protocol):
 
     def tokens_cut(self, texts: list[str]) -> list[int]:
         """How many tokens of each text are not read since it is too long."""
-
-
-def cache_root() -> Path:
-    """Where embeddings are kept: SEGLOOP_CACHE, else the user's cache folder of this system."""
-    given = os.environ.get("SEGLOOP_CACHE")
-    return Path(os.path.expanduser(given)) if given else Path(user_cache_dir("segloop"))
 
 
 def embed(
