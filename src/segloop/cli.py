@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import bench, demo, evaluate, experts, inspect, label, prepare, report, scenes, segment, tables, tune
+from .commands import (
+    bank,
+    bench,
+    demo,
+    evaluate,
+    experts,
+    inspect,
+    label,
+    prepare,
+    report,
+    scenes,
+    segment,
+    tables,
+    tune,
+)
 from .common import console
 from .errors import SegloopError
 
@@ -27,6 +41,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (label.label, label.EXAMPLE),
     (inspect.inspect, inspect.EXAMPLE),
     (experts.experts, experts.EXAMPLE),
+    (bank.bank, bank.EXAMPLE),
     (demo.demo, demo.EXAMPLE),
     (evaluate.evaluate, evaluate.EXAMPLE),
     (report.report, report.EXAMPLE),

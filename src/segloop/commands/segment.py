@@ -11,6 +11,7 @@ from ..common.console import friendly
 from ..common.files import leaving_nothing
 from ..common.system import check_count
 from . import options
+from .kept import Kept
 from .taking import taking
 
 EXAMPLE = 'segloop segment photo.jpg --classes "road, car|automobile, tree, sky" --background'
@@ -28,9 +29,10 @@ class Asked:
     formats: Annotated[
         str, typer.Option("--format", help="Joined by commas, such as png,npz,coco; a wrong name is told all.")
     ] = "png,overlay,json"
-    kept: options.Kept
+    kept: Kept
     networks: options.Networks
     regions: options.Masks = None
+    bank: options.Bank = None
     batch: options.Batch = 8
     threads: options.Threads = None
     json_lines: options.Json = False
@@ -64,7 +66,7 @@ def segment(asked: Asked) -> None:
         check_files_of_the_run(asked.out, wanted, vocabulary.classes, asked.overwrite)
         console.ensure_folder(asked.out)
         check_results(named, asked.out, wanted, asked.overwrite)
-        segmenter = asked.networks.open(asked.batch, changes, asked.threads, asked.regions)
+        segmenter = asked.networks.open(asked.batch, changes, asked.threads, asked.regions, asked.bank)
         own = (asked.networks.method, asked.networks.host)
         lines, overwrite = asked.json_lines, asked.overwrite
         job = SegmentRun(segmenter, vocabulary, named, asked.out, wanted, lines, overwrite, keep, own)

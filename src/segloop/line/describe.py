@@ -5,7 +5,9 @@ from typing import Any
 from ..common.records import own_values
 from ..common.visible import plain
 from ..images import Reading
+from ..words.bank import Bank
 from ..words.vocabulary import Vocabulary
+from .banking import said
 from .network import Network
 
 LETTERS = 24  # of a constant in a line
@@ -23,7 +25,12 @@ def in_a_line(network: Network, fidelity: str) -> str:
 
 
 def described(
-    network: Network, fidelity: str, reading: Reading, vocabulary: Vocabulary, masks: Any = None
+    network: Network,
+    fidelity: str,
+    reading: Reading,
+    vocabulary: Vocabulary,
+    masks: Any = None,
+    bank: Bank | None = None,
 ) -> dict[str, Any]:
     """Model, method and what it stands on, precision, every constant, the class list's name; only what is in use.
 
@@ -47,6 +54,8 @@ def described(
         **plan.constants,
         **({"rows": "given"} if vocabulary.is_given else {}),
         **({"experts": vocabulary.experts.digest} if vocabulary.experts else {}),
+        **({"aliases": vocabulary.aliases} if vocabulary.aliases else {}),
+        **said(bank),
         "vocabulary": vocabulary.source,
         **network.code,
         **regions,

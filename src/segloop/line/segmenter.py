@@ -23,11 +23,12 @@ from ..maps.decide import Blocks, Decision, Rule
 from ..maps.windows import Layout, ScoreMap, assemble, layout
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
-from ..words.embeddings import embed, origin
+from ..words.bank import Bank
 from ..words.language import Say, noticed
 from ..words.vocabulary import Classes, Vocabulary, as_vocabulary
 from ..words.voting import Text
 from .bands import BandedPhoto, by_bands
+from .banking import bank_of, fitting, rows_of, rows_origin
 from .describe import described, in_a_line
 from .finishing import check_map, raised, scores_of, segmentation, tell_alone
 from .masking import Masks, source_of, split, voting, with_masks
@@ -54,6 +55,7 @@ class Segmenter:
     batch: int = 8  # windows that go through the network together
     reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
     masks: RegionSource | None = None  # where regions of photos come from
+    bank: Bank | None = None  # prototypes that score beside the words
     told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
 
     def __repr__(self) -> str:
@@ -92,6 +94,7 @@ class Segmenter:
         stretch: str | None = None,
         channels: str = "rgb",
         masks: Masks = None,
+        bank: str | Path | Bank | None = None,
         **overrides: Any,
     ) -> "Segmenter":
         """Open the networks and settle every constant. Raises ModelError, OptionError.
@@ -111,15 +114,17 @@ class Segmenter:
             offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
             bands, stretch, channels: of photos, such as (4, 3, 2), "percentile" and "bgr"; see `images.reading`.
             masks: regions of photos, such as a folder of id maps or "sam2"; see `line.masking`.
+            bank: a memory bank of `segloop bank` or `make_bank`, of the same networks, method and words.
             **overrides: any setting of the method, such as stride or lambda_, None is off; `rows` may be a function.
         """
         where, precisions = machine(device, dtype, fidelity, batch)
+        overrides, known = bank_of(bank, overrides, fidelity)
         read, (own, proposing), models = reading(bands, stretch, channels), split(overrides), models or Models()
         choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own, affinity and str(affinity))
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         source = source_of(masks, proposing, where, offline, models)
         network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline)
-        return cls(network, fidelity, batch, read, source)
+        return fitting(cls(network, fidelity, batch, read, source, known))
 
     def logits(self, pixels: Tensor, text: Text, masks: Tensor | None = None) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
@@ -168,8 +173,7 @@ class Segmenter:
         `scores` adds class probabilities (C, H, W) to each result; `keep` takes the class of pixels away that are
         unsure, in small regions or of other classes than those wanted; `masks` are regions of these photos: ids (H, W)
         or masks (n, H, W) of bool, of a list a list, or as `from_pretrained` has them; `bands=` and `stretch=` read
-        these photos in another way than it has settled, `channels="bgr"` takes arrays as OpenCV has them. One photo
-        gives one Segmentation, a list a list.
+        these photos in another way than it has settled, `channels="bgr"` takes arrays as OpenCV has them.
         """
         many = isinstance(photo, (list, tuple))
         reader = replace(self, reading=reading(**read)) if read else self
@@ -195,7 +199,6 @@ class Segmenter:
         keep.check(vocabulary.classes)
         rule = self.rule(vocabulary)
         text = self.text(vocabulary)
-
         decided = partial(self._decide, rule=rule, vocabulary=vocabulary, scores=scores, keep=keep)
         line = Line(self.prepare, partial(self.tiles, text=text), decided)
         yield from line.results(photos, self._fill_a_batch, on_error or raised)
@@ -205,9 +208,7 @@ class Segmenter:
 
         `progress(done, total)` counts queries that had to be encoded; `say` takes what is to know of the words.
         """
-        rows = embed(as_vocabulary(vocabulary), self.clip, None, progress, self.plan.rows, say).to(self.clip.device)
-        check_text(rows, self.clip.width)
-        return rows
+        return rows_of(self, as_vocabulary(vocabulary), progress, say)
 
     def encoded(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Vocabulary:
         """The same classes with their rows (Q, E) on this device, so that nothing is encoded or read again.
@@ -216,11 +217,11 @@ class Segmenter:
         """
         vocabulary = as_vocabulary(vocabulary)
         rows = self.text(vocabulary, progress, say)
-        return vocabulary.with_embeddings(rows, None if vocabulary.is_given else origin(self.clip, self.plan.rows))
+        return vocabulary.with_embeddings(rows, None if vocabulary.is_given else rows_origin(self))
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
         """What made a result, for its record: model, method, precision, every constant, the class list's name."""
-        return described(self.network, self.fidelity, self.reading, vocabulary, self.masks)
+        return described(self.network, self.fidelity, self.reading, vocabulary, self.masks, self.bank)
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
@@ -240,8 +241,7 @@ class Segmenter:
         A method over the whole photo may give one tile of all of it; `layout` tells where tiles lie. `give` takes
         something else of each opened block.
         """
-        network = partial(self.network.windows, text=text, give=give)
-        found = tiles(photos, network, self.batch, self.network.guides)
+        found = tiles(photos, partial(self.network.windows, text=text, give=give), self.batch, self.network.guides)
         if self.network.joint is None:
             return found
         text = text.to(self.clip.device, torch.float32)
@@ -282,8 +282,9 @@ class Segmenter:
 
     def parts(self, photo: Cut, logits: Tensor, owners: Tensor) -> Blocks:
         """The map in parts, with the steps that are done on it; `owners` are the classes of queries, (Q,) int64."""
-        synonyms = owners if self.synonyms_first else None
-        return blocks(self.score_map(photo, logits), photo, self.plan.map_steps, synonyms)
+        return blocks(
+            self.score_map(photo, logits), photo, self.plan.map_steps, owners if self.synonyms_first else None
+        )
 
     def decided(self, photo: Cut, parts: Blocks, rule: Rule) -> Decision:
         """Labels and confidence (H0, W0), with the steps that are done on labels."""

@@ -32,6 +32,7 @@ class Networks:
     offline: bool = False
     batch: int = 8
     masks: str | None = None  # regions of photos, as `line.masking` has them
+    bank: str | None = None  # a file of `segloop bank`
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -43,7 +44,7 @@ class Networks:
         """The networks, opened. Raises ModelError, OptionError."""
         own = [attention_of(name) for name in self.named]
         same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "batch")
-        others = {name: getattr(self, name) for name in (*same, "masks")}
+        others = {name: getattr(self, name) for name in (*same, "masks", "bank")}
         return Segmenter.from_pretrained(
             self.clip, method=own[0] or "auto", host=own[1], models=models, **others, **self.changes
         )
@@ -58,7 +59,14 @@ class Networks:
             method=whole_place(self.method),
             host=whole_place(self.host),
             masks=whole_masks(self.masks),
+            bank=whole_file(self.bank),
         )
+
+
+def whole_file(name: str | None) -> str | None:
+    """A file with its whole path; what is none as it is."""
+    path = Path(name or "").expanduser()
+    return os.path.abspath(path) if name and path.is_file() else name
 
 
 def whole_place(name: Any) -> Any:
