@@ -18,12 +18,19 @@ from ..words.language import Say
 from ..words.rows import step_name
 from ..words.vocabulary import Vocabulary
 from ..words.voting import Text, only_plain
+from .masking import split
 from .network import Network
 from .steps import check_text
 
 MIXING = tuple(constants_of(Mixing()))
 HASHES = ("model_hash", "vision_hash", "affinity_hash")
 SHOWN = 40  # letters of a setting that is told
+
+
+def settings_of(overrides: Constants, bank: Any, fidelity: str) -> tuple[dict[str, Any], dict[str, Any], Bank | None]:
+    """Settings of a plan, those of `Proposing`, and what `bank=` means with its own. Raises as `bank_of`."""
+    others, known = bank_of(bank, overrides, fidelity)
+    return *split(others), known
 
 
 def bank_of(given: Any, overrides: Constants, fidelity: str) -> tuple[dict[str, Any], Bank | None]:

@@ -28,10 +28,10 @@ from ..words.language import Say, noticed
 from ..words.vocabulary import Classes, Vocabulary, as_vocabulary
 from ..words.voting import Text
 from .bands import BandedPhoto, by_bands
-from .banking import bank_of, fitting, rows_of, rows_origin
+from .banking import fitting, rows_of, rows_origin, settings_of
 from .describe import described, in_a_line
 from .finishing import check_map, raised, scores_of, segmentation, tell_alone
-from .masking import Masks, source_of, split, voting, with_masks
+from .masking import Masks, source_of, voting, with_masks
 from .network import Network
 from .opening import Fidelity, chosen, cutting, folder_settings, machine, open_network
 from .regions import parted
@@ -109,17 +109,14 @@ class Segmenter:
             affinity: the SAM of trident and of refine="sam": sam, hub id or folder.
             feedback, purify: constants of FSA and SFP instead of the recipe's; the latter without `method` means sfp.
             device, dtype: auto, cpu, cuda, mps ...; auto is half precision where that is fast and a trial fits.
-            fidelity: "reference" is the published pipeline, quirks included, in float32.
-            batch: windows that go through the network together.
+            fidelity, batch: "reference" is the published pipeline in float32; windows that go through together.
             offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
             bands, stretch, channels: of photos, such as (4, 3, 2), "percentile" and "bgr"; see `images.reading`.
-            masks: regions of photos, such as a folder of id maps or "sam2"; see `line.masking`.
-            bank: a memory bank of `segloop bank` or `make_bank`, of the same networks, method and words.
+            masks, bank: regions of photos, as `line.masking` has them; a memory bank of these networks and words.
             **overrides: any setting of the method, such as stride or lambda_, None is off; `rows` may be a function.
         """
-        where, precisions = machine(device, dtype, fidelity, batch)
-        overrides, known = bank_of(bank, overrides, fidelity)
-        read, (own, proposing), models = reading(bands, stretch, channels), split(overrides), models or Models()
+        (where, precisions), read = machine(device, dtype, fidelity, batch), reading(bands, stretch, channels)
+        (own, proposing, known), models = settings_of(overrides, bank, fidelity), models or Models()
         choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own, affinity and str(affinity))
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         source = source_of(masks, proposing, where, offline, models)

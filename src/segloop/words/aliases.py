@@ -9,12 +9,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..errors import VocabularyError, nearest
-from .lists import shared_table
 from .read import read_lines
 
 BUILTIN = "builtin"
@@ -72,7 +72,7 @@ def aliases_of(given: Given) -> dict[str, tuple[str, ...]]:
     if isinstance(given, Mapping):
         return _table(given, "the mapping of aliases")
     if given == BUILTIN:
-        return _table(shared_table("aliases"), "the built-in table")
+        return _table(json.loads(_builtin()), "the built-in table")
     name = str(given)
     if not Path(name).expanduser().exists() and "." not in name and "/" not in name:
         what = f"there is no table of aliases {name!r}"
@@ -87,6 +87,10 @@ def aliases_of(given: Given) -> dict[str, tuple[str, ...]]:
     return _table(dict(_pair(line, name) for line in lines), name)
 
 
+def _builtin() -> str:
+    return (files(__package__) / "aliases.json").read_text(encoding="utf-8")
+
+
 def _pair(line: str, file: str) -> tuple[str, list[str]]:
     word, colon, aliases = line.partition(":")
     found = [part for part in aliases.split(",") if part.strip()]
@@ -97,17 +101,19 @@ def _pair(line: str, file: str) -> tuple[str, list[str]]:
 
 def _table(given: Any, where: str) -> dict[str, tuple[str, ...]]:
     """Checked, blanks in order, one spelling of a word's key."""
+    if not isinstance(given, Mapping) or not all(_names_aliases(word, aliases) for word, aliases in given.items()):
+        raise VocabularyError(f"{where} holds no words with lists of aliases", 'write {"sand": ["beach", "desert"]}')
+    if not given:
+        raise VocabularyError(f"{where} is empty", f"write {HOLDS}")
     found: dict[str, tuple[str, ...]] = {}
-    for word, aliases in given.items() if isinstance(given, Mapping) else [(None, None)]:
-        fine = isinstance(word, str) and isinstance(aliases, (list, tuple)) and bool(aliases)
-        if not fine or not all(isinstance(one, str) and re.fullmatch(NAME, one) for one in (word, *aliases)):
-            raise VocabularyError(
-                f"{where} holds no words with lists of aliases", 'write {"sand": ["beach", "desert"]}'
-            )
+    for word, aliases in given.items():
         key = " ".join(word.split()).casefold()
         if key in found:
             raise VocabularyError(f"{where} has the word {key!r} twice", "write all its aliases behind one")
         found[key] = tuple(dict.fromkeys(" ".join(one.split()) for one in aliases))
-    if not found:
-        raise VocabularyError(f"{where} is empty", f"write {HOLDS}")
     return found
+
+
+def _names_aliases(word: Any, aliases: Any) -> bool:
+    known = [word, *aliases] if isinstance(aliases, (list, tuple)) and aliases else [None]
+    return all(isinstance(one, str) and re.fullmatch(NAME, one) for one in known)

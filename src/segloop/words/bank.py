@@ -87,7 +87,7 @@ class Bank:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the file that `read_bank` reads, whole: the same bytes for the same bank. Raises OutputError."""
         stream, said = io.BytesIO(), json.dumps(self._said(), sort_keys=True).encode()
-        arrays = {"prototypes": self.prototypes, "owners": self.owners, "levels": self.levels}
+        arrays: dict[str, Any] = {"prototypes": self.prototypes, "owners": self.owners, "levels": self.levels}
         np.savez(stream, **arrays, made_by=np.frombuffer(said, np.uint8))
         write_whole(Path(path), stream.getvalue())
 
@@ -98,9 +98,8 @@ def read_bank(path: str | PathLike[str]) -> Bank:
         arrays = read_npz(Path(path).expanduser())
         said = json.loads(arrays["made_by"].tobytes())
         words = tuple(tuple(map(str, own)) for own in said["words"])
-        found = Bank(
-            tuple(map(str, said["classes"])), words, *(arrays[name] for name in ARRAYS[:3]), dict(said["made_by"])
-        )
+        rows, owners, levels = (arrays[name] for name in ARRAYS[:3])
+        found = Bank(tuple(map(str, said["classes"])), words, rows, owners, levels, dict(said["made_by"]))
         if not _is_whole(found):
             raise ValueError("arrays of another shape")
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from ..common.keys import BENCHMARKS
 from ..errors import VocabularyError, nearest
 
-SHARED = {"words", "templates", "aliases"}  # files of `classes` that are no lists
+SHARED = {"words", "templates"}  # files of `classes` that are no lists
 
 
 def template_sets() -> dict[str, tuple[str, ...]]:
@@ -73,11 +73,6 @@ def _of_file(path: Path) -> dict[str, Any]:
         remedy = 'write {"names": ["road", ...], "variants": {"P": {"road": ["road", "street"]}, ...}}'
         raise VocabularyError(f"{path} is no class list with variants", remedy) from None
     return data
-
-
-def shared_table(name: str) -> dict[str, Any]:
-    """A file of `classes` that is no list."""
-    return dict(_data(name))
 
 
 @cache

@@ -53,8 +53,8 @@ class Vocabulary:
     experts: Experts | None = field(repr=False)  # templates that speak for single classes
     embeddings: Text | None = field(repr=False)  # (Q, E) float32 unit rows where given, or those of experts
     source: str | None  # "voc21/P" of a published list, for run records
-    aliases: str | None = field(repr=False)  # digest of the table that some words came from, for run records
     made_by: Any = field(repr=False)  # what encoded the embeddings, by ==; None for those that were given
+    aliases: str | None = field(default=None, repr=False)  # digest of the table that some words came from, for records
 
     def __init__(
         self,
@@ -103,7 +103,6 @@ class Vocabulary:
             experts=experts if rows is None else None,
             embeddings=rows,
             source=None,
-            aliases=None,
             made_by=None,
         )
         self._check_experts()
@@ -143,7 +142,6 @@ class Vocabulary:
             experts=experts,
             embeddings=None,
             source=f"{key.stem if isinstance(key, Path) else key}/{variant}",
-            aliases=None,
             made_by=None,
         )
         self._check_experts()
