@@ -248,6 +248,15 @@ def test_a_dry_run_writes_nothing(segloop, words, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_counts_without_the_networks(segloop, words, tmp_path):
+    asked = words("run", "--dry-run", "--clip", "openai/clip-vit-huge-patch99", "--offline")
+    told = segloop(*asked)
+    assert told.exit_code == 0, told.output
+    assert told.stdout == "10 photos, 14 classes of 14 words\n"
+    assert "how long and how large cannot be judged: " in told.stderr and "patch99" in told.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_durations_are_said_as_people_say_them():
     said = [duration(seconds) for seconds in (12, 600, 7200, 864000)]
     assert said == ["12 seconds", "10 minutes", "2 hours", "10 days"]

@@ -213,6 +213,12 @@ def test_clips_of_one_command_are_runs_beside_each_other(segloop, toy_clip, draw
     assert "between its commas" in complaint(segloop("evaluate", "scenes", "--clip", "tiny,", *words))
 
 
+def test_a_value_that_comes_twice_is_told(evaluate, tmp_path):
+    told = evaluate("--out", tmp_path / "run", "--method", "naclip", "--set", "stride=32,32", "--dry-run")
+    assert told.exit_code == 0
+    assert "32 came twice in --set stride: it is done once" in told.stderr
+
+
 def test_presets_are_listed(segloop):
     told = segloop("methods").stdout
     assert all(name in told for name in PRESETS) and "33 in all" in told

@@ -9,6 +9,7 @@ import typer
 
 from . import __version__
 from .commands import (
+    bank,
     bench,
     demo,
     evaluate,
@@ -41,6 +42,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (label.label, label.EXAMPLE),
     (inspect.inspect, inspect.EXAMPLE),
     (experts.experts, experts.EXAMPLE),
+    (bank.bank, bank.EXAMPLE),
     (demo.demo, demo.EXAMPLE),
     (evaluate.evaluate, evaluate.EXAMPLE),
     (report.report, report.EXAMPLE),

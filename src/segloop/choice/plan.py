@@ -13,6 +13,7 @@ from ..common.records import Constants, constants_of, override, require_finite, 
 from ..errors import OptionError, nearest
 from ..maps.refine import MAP_STEPS, MapStep, Switched
 from ..maps.relabel import LABEL_STEPS, LabelStep
+from ..words.bank import Mixing
 from ..words.rows import MEAN, ROWS, RowStep, row_step, step_name
 from .baselines import PROXY_HOST
 from .besides import affinity_of, refuse_idle, refuse_view
@@ -247,6 +248,7 @@ def _owners() -> dict[str, tuple[str, str]]:
         (FSA(), "fsa", "add --method fsa, or --host for another host"),
         (SFP(), "sfp", "add --method sfp or sc-clip, or fsa with --host sfp"),
         (Proposing(), "masks that a network makes", "add --masks sam or sam2"),
+        (Mixing(), "a memory bank", "add --bank FILE"),
     ):
         found |= dict.fromkeys(constants_of(record), (name, remedy))
     return found

@@ -61,6 +61,7 @@ class Asked:
     ] = None
     networks: options.Networks
     regions: options.Masks = None
+    bank: options.Bank = None
     methods: Annotated[
         str | None,
         typer.Option("--methods", help="Several, joined by commas, or all; each on every data set, in one go."),
@@ -75,6 +76,7 @@ class Asked:
         typer.Option("--names", help="Class list: P, S, SFP, clear, LPOSS, corrclip(-v2); by default the method's."),
     ] = None
     templates: options.Templates = "openai80"
+    aliases: options.Aliases = None
     split: Annotated[str | None, typer.Option("--split", help="Another split, such as train, or a list file.")] = None
     labels: LabelMaps
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first N images only.")] = None
@@ -171,9 +173,10 @@ def _wish(asked: Asked, key: str, changes: dict[str, Any], here: dict[str, Any])
     from ..data.masks import Masks
     from ..evaluation.sweep import Wish
     from ..evaluation.task import Task
-    from ..line.masking import check_heeded
+    from ..line import banking, masking
 
-    check_heeded(changes, asked.regions)
+    masking.check_heeded(changes, asked.regions)
+    banking.check_heeded(changes, asked.bank)
     own = {field.name for field in fields(Task)} - {"key", "out"}
     common = {name: value for name, value in flat(asked).items() if name in own}
     common |= {"places": tuple(asked.data or ()), "changes": changes, **here}

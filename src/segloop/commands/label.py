@@ -15,8 +15,9 @@ from ..common.console import friendly, say
 from ..common.strict import one_line
 from ..common.system import check_count
 from ..common.visible import counted
-from ..errors import OptionError
+from ..errors import MissingModelError, OptionError
 from . import options
+from .kept import Kept
 from .taking import flat, taking
 from .watching import tell_event, watched
 
@@ -48,9 +49,10 @@ class Asked:
             help="confidence, coco, coco-polygons, parquet, parquet-rle, datasets, webdataset, geotiff, yolo.",
         ),
     ] = "png"
-    kept: options.Kept
+    kept: Kept
     networks: options.Networks
     regions: options.Masks = None
+    bank: options.Bank = None
     batch: options.BestBatch = None
     shard: Annotated[int | None, typer.Option("--shard", min=1, help="Photos done or lost together; 64.")] = None
     threads: options.Threads = None
@@ -84,9 +86,9 @@ def label(asked: Asked) -> None:
         photos = photos_of(asked.source, asked.column, asked.out, asked.fps)
         asked, crew = _with_crew(asked)
         settled = _settled(asked)
-        networks = settled.networks.said(settled.batch, changes, asked.regions)
+        networks = settled.networks.said(settled.batch, changes, asked.regions, asked.bank)
         if asked.dry_run:
-            _tell_forecast(photos, networks.open(), vocabulary, asked.json_lines)
+            _tell_forecast(photos, networks, vocabulary, asked.json_lines)
             return
         from ..labelling.run import SHARD
         from ..labelling.run import label as run
@@ -172,10 +174,15 @@ def _tell(done: Any, json_lines: bool) -> None:
         raise typer.Exit(console.SOME_FAILED)
 
 
-def _tell_forecast(photos: Any, segmenter: Any, vocabulary: Any, json_lines: bool) -> None:
+def _tell_forecast(photos: Any, networks: Any, vocabulary: Any, json_lines: bool) -> None:
     from ..labelling.forecast import forecast
     from ..runs.forecast import duration
 
+    try:
+        segmenter = networks.open()
+    except MissingModelError as error:
+        _tell_counts(photos, vocabulary, error, json_lines)
+        return
     found = forecast(photos, segmenter, vocabulary)
     if json_lines:
         console.tell(one_line(asdict(found)))
@@ -187,3 +194,15 @@ def _tell_forecast(photos: Any, segmenter: Any, vocabulary: Any, json_lines: boo
     if found.large:
         verb = "is" if found.large == 1 else "are"
         say(f"{counted(found.large, 'scene')} of those, too large to be read at once, {verb} in no figure")
+
+
+def _tell_counts(photos: Any, vocabulary: Any, missing: MissingModelError, json_lines: bool) -> None:
+    """What can be said of a labelling whose networks are not here."""
+    classes, words = len(vocabulary.classes), len(vocabulary.queries)
+    if json_lines:
+        told = {"photos": len(photos), "classes": classes, "words": words, "tried": 0, "seconds": None, "bytes": None}
+        console.tell(one_line(told))
+    else:
+        lists = f"{classes} class{'es' if classes > 1 else ''} of {counted(words, 'word')}"
+        console.tell(f"{counted(len(photos), 'photo')}, {lists}")
+    say(f"how long and how large cannot be judged: {missing}")

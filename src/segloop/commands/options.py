@@ -1,7 +1,6 @@
 """Options that commands share, and what they are made into."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +11,9 @@ from ..backbones.models import DEFAULT_CLIP as DEFAULT_CLIP
 from ..common import console
 from ..common.strict import one_line
 from ..errors import OptionError, VocabularyError
-from .amounts import area, share
 
 if TYPE_CHECKING:
     from ..line.segmenter import Segmenter
-    from ..results.filters import Filter
     from ..runs.crew import Crew
     from ..runs.networks import Networks as PlainNetworks
     from ..words.vocabulary import Vocabulary
@@ -42,6 +39,10 @@ Templates = Annotated[
         "--templates",
         help='openai80, openai7, single, plain; "a photo of a {}."; a file of such lines, or of `segloop experts`.',
     ),
+]
+Aliases = Annotated[
+    str | None,
+    typer.Option("--aliases", help="More words for each class: builtin, or a file of lines `sand: beach, desert`."),
 ]
 Clip = Annotated[str, typer.Option("--clip", help="Hub id, local Hugging Face folder, or tiny (bundled).")]
 Method = Annotated[
@@ -88,6 +89,7 @@ Masks = Annotated[
         help='Regions of the photos, which vote: folder or file of masks, sam, sam2, or "cmd: tool {photo} {out}".',
     ),
 ]
+Bank = Annotated[str | None, typer.Option("--bank", help="A memory bank: a file of `segloop bank` for these words.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
 Bands = Annotated[
     str | None,
@@ -100,15 +102,6 @@ Stretch = Annotated[
 Data = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="DIR", help="Folder of the data sets, or key=DIR; may be repeated."),
-]
-Only = Annotated[
-    str | None, typer.Option("--only", help="Classes that are kept, joined by commas; other pixels get no class.")
-]
-MinConfidence = Annotated[
-    str, typer.Option("--min-confidence", help="Pixels whose class is less probable get none: 0.5, or 50%.")
-]
-MinArea = Annotated[
-    str, typer.Option("--min-area", help="Smaller regions get no class: pixels, or a share of the photo such as 0.1%.")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Of torch.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what could not be used.")]
@@ -124,6 +117,7 @@ class Words:
     classes_file: ClassesFile = None
     background: Background = False
     templates: Templates = "openai80"
+    aliases: Aliases = None
 
     def vocabulary(self) -> "Vocabulary":
         """The classes; one called `background` in the first place is what thresholds fall back to.
@@ -139,25 +133,8 @@ class Words:
             what = "--background adds a class 'background', and there is one in the list"
             raise VocabularyError(what, "leave out --background: where it comes first in the list, that class is it")
         background = 0 if first_is_background(names) else self.background or None
-        return Vocabulary(names, background=background, templates=self.templates)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """Which pixels keep their class."""
-
-    only: Only = None
-    min_confidence: MinConfidence = "0"
-    min_area: MinArea = "0"
-
-    def filter(self, classes: Sequence[str]) -> "Filter":
-        """As results take it, checked against the classes. Raises OptionError, UserError."""
-        from ..results.filters import Filter
-
-        only = tuple(name.strip() for name in (self.only or "").split(",") if name.strip())
-        found = Filter(only, share(self.min_confidence), area(self.min_area))
-        found.check(classes)
-        return found
+        found = Vocabulary(names, background=background, templates=self.templates)
+        return found if self.aliases is None else found.with_aliases(self.aliases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,30 +156,38 @@ class Networks:
     engine: Engine = None
     offline: Offline = False
 
-    def said(self, batch: int | None, changes: dict[str, Any], masks: str | None = None) -> "PlainNetworks":
-        """The same in plain values; `changes` are fields of --set, `masks` is what --masks says.
+    def said(
+        self, batch: int | None, changes: dict[str, Any], masks: str | None = None, bank: str | None = None
+    ) -> "PlainNetworks":
+        """The same in plain values; `changes` are fields of --set, `masks` and `bank` what these options say.
 
         Raises OptionError for an attention that is none, and for settings of masks without any.
         """
         for name in (self.method, self.host):
             own_attention(name)
-        from ..line.masking import check_heeded
+        from ..line import banking, masking
         from ..runs.networks import Networks as PlainNetworks  # with torch: after everything that is quickly told
 
         console.quiet_libraries()
-        check_heeded(changes, masks)
+        masking.check_heeded(changes, masks)
+        banking.check_heeded(changes, bank)
         own = {name: value for name, value in vars(self).items() if name != "sets"}
-        return PlainNetworks(**own, batch=batch, changes=changes, masks=masks)
+        return PlainNetworks(**own, batch=batch, changes=changes, masks=masks, bank=bank)
 
     def open(
-        self, batch: int | None, changes: dict[str, Any], threads: int | None = None, masks: str | None = None
+        self,
+        batch: int | None,
+        changes: dict[str, Any],
+        threads: int | None = None,
+        masks: str | None = None,
+        bank: str | None = None,
     ) -> "Segmenter":
         """`Segmenter.from_pretrained`, its libraries kept quiet; `threads` are torch's, others as of `said`."""
         if threads:
             import torch
 
             torch.set_num_threads(threads)
-        return self.said(batch, changes, masks).open()
+        return self.said(batch, changes, masks, bank).open()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from ..common.console import friendly
 from ..common.files import leaving_nothing
 from ..common.system import check_count
 from . import options
+from .kept import Kept
 from .taking import taking
 
 EXAMPLE = 'segloop segment photo.jpg --classes "road, car|automobile, tree, sky" --background'
@@ -28,9 +29,10 @@ class Asked:
     formats: Annotated[
         str, typer.Option("--format", help="Joined by commas, such as png,npz,coco; a wrong name is told all.")
     ] = "png,overlay,json"
-    kept: options.Kept
+    kept: Kept
     networks: options.Networks
     regions: options.Masks = None
+    bank: options.Bank = None
     batch: options.BestBatch = None
     threads: options.Threads = None
     json_lines: options.Json = False
@@ -66,7 +68,7 @@ def segment(asked: Asked) -> None:
         check_results(named, asked.out, wanted, asked.overwrite)
         from ..line.measured import measured  # with torch: after everything that is quickly told
 
-        segmenter = asked.networks.open(asked.batch, changes, asked.threads, asked.regions)
+        segmenter = asked.networks.open(asked.batch, changes, asked.threads, asked.regions, asked.bank)
         if not asked.batch:
             segmenter = measured(segmenter, len(named), console.say)
         own = (asked.networks.method, asked.networks.host)

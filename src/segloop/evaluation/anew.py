@@ -30,7 +30,7 @@ from ..runs.machine import command_line, machine
 from ..runs.record import Inputs, open_record
 from ..runs.told import Progress, adding, silent
 from ..runs.work import work
-from ..words.vocabulary import Vocabulary
+from ..words.vocabulary import WITH_ALIASES, Vocabulary, words_of
 from .counting import Counting
 from .preflight import labels_hash
 from .record import COUNTED, LAYOUT, finish
@@ -128,11 +128,22 @@ def open_kept(folder: Path, places: Sequence[str] = ()) -> KeptRun:
         raise UserError(f"{data.root} holds other images than the run saw", "give the same data set with --data")
     if data.masks.as_settings(data.dataset.rule, data.dataset.key in OWN) != (settings.get("masks") or {}):
         raise UserError(f"{data.root} gives its label maps other values", "give the same data set with --data")
-    variant = (settings["vocabulary"] or "").rpartition("/")[2]
+    variant = (settings["vocabulary"] or "").removesuffix(WITH_ALIASES).rpartition("/")[2]
     vocabulary = data.vocabulary(variant or "P")
+    if settings.get("aliases") and vocabulary.classes == run["classes"]:
+        vocabulary = _with_aliases(vocabulary, run, folder)
     if vocabulary.queries != run["queries"] or list(vocabulary.query_index) != run["query_index"]:
         raise UserError(f"{data.root} names other classes than the run saw", "give the same data set with --data")
     return KeptRun(folder, run, data, vocabulary, split)
+
+
+def _with_aliases(vocabulary: Vocabulary, run: Mapping[str, Any], folder: Path) -> Vocabulary:
+    """The words that a run had, whose table of aliases need not be there. Raises UserError where they are damaged."""
+    try:
+        words = words_of(run["queries"], run["query_index"], len(vocabulary.classes))
+        return vocabulary.with_words(words, str(run["settings"]["aliases"]))
+    except (LookupError, TypeError, ValueError):
+        raise UserError(f"the words in {folder / RUN} are damaged", "evaluate once more with --scores") from None
 
 
 def decide_anew(

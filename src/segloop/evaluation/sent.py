@@ -8,7 +8,7 @@ from typing import Any
 from ..backbones.shared import Memory, Models
 from ..data.splits import is_list
 from ..line.masking import whole_masks
-from ..runs.networks import whole_place
+from ..runs.networks import whole_file, whole_place
 from ..runs.record import Record
 from ..runs.sameness import check_agreed, check_there
 from .counting import Counting, job_of
@@ -50,6 +50,7 @@ def _elsewhere(task: Task, offline: bool) -> Task:
     places = tuple(_whole(place) for place in task.places)
     split = os.path.abspath(os.path.expanduser(task.split)) if task.split and is_list(task.split) else task.split
     own: dict[str, Any] = {"out": task.out.absolute(), "overwrite": False, "offline": offline or task.offline}
+    own |= {"bank": whole_file(task.bank), "aliases": whole_file(task.aliases)}
     return replace(task, **named, **own, places=places, split=split, regions=whole_masks(task.regions))
 
 

@@ -54,6 +54,8 @@ def tasks_of(wish: Wish, say: Callable[[str], None] = lambda sentence: None) -> 
     if odd is not None:
         raise OptionError(f"there is no method {odd!r}", "`segloop methods` lists them; a file is FILE.py:function")
     grids = [grid_of(task) for task in tasks]
+    for sentence in dict.fromkeys(one for task in tasks for one in _doubles(task)):
+        say(sentence)
     if len(tasks) == 1 and len(grids[0]) == 1 and wish.out is not None:
         return [replace(tasks[0], out=wish.out, changes=next(iter(grids[0].values())))]
     placed = _apart(_places(wish.out or OUT, tasks))
@@ -80,6 +82,17 @@ def grid_of(task: Task) -> dict[str, Mapping[str, Any]]:
             raise OptionError(f"--set {name} cannot be the name of a folder", "give one value, and --out")
         found[name] = {**task.changes, **dict(chosen)}
     return found
+
+
+def _doubles(task: Task) -> list[str]:
+    """Which values of settings came twice, and are done once."""
+    lists = _lists(task)
+    return [
+        f"{plain(value)} came twice in --set {name}: it is done once"
+        for name, values in task.changes.items()
+        if isinstance(values, tuple) and name not in lists
+        for value in dict.fromkeys(one for place, one in enumerate(values) if one in values[:place])
+    ]
 
 
 def _said(value: Any, beside: Sequence[Any]) -> str:

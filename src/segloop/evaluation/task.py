@@ -16,6 +16,8 @@ from ..common.keys import BENCHMARKS, FOLDER, OWN
 from ..data.datasets import DATASETS, OpenDataset, open_dataset
 from ..data.masks import USUAL, Masks
 from ..errors import OptionError
+from ..line.banking import MIXING
+from ..line.masking import PROPOSING
 from ..line.measured import measured
 from ..line.opening import folder_settings
 from ..line.segmenter import BATCH, Segmenter
@@ -27,7 +29,7 @@ from ..words.vocabulary import Vocabulary
 from .preflight import labels_hash
 
 SHARD = 16  # images that share a shard
-SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "engine", "offline", "bands", "stretch")
+SAME = ("recipe", "vision", "affinity", "fidelity", "device", "dtype", "engine", "offline", "bands", "stretch", "bank")
 """Fields that `Segmenter.from_pretrained` takes as they are."""
 
 
@@ -48,6 +50,7 @@ class Task:
     changes: Mapping[str, Any] = field(default_factory=dict)  # of --set
     names: str | None = None  # variant of the class list
     templates: str = "openai80"
+    aliases: str | None = None  # builtin, or a file of them
     split: str | None = None
     limit: int | None = None
     device: str = "auto"
@@ -63,6 +66,7 @@ class Task:
     bands: str | None = None  # of the images, as `images.reading` takes them
     stretch: str | None = None
     regions: str | None = None  # what --masks says, as `line.masking` has it
+    bank: str | None = None  # a file of `segloop bank`
     masks: Masks = USUAL  # how label maps are called and what their values mean
     overwrite: bool = False
     retry_failed: bool = False  # do shards again in which an image could not be used
@@ -147,6 +151,7 @@ def settle(
         segmenter = measured(segmenter, len(data.samples), measure)
     variant = task.names or data.variant(segmenter.plan.row.names)
     vocabulary = data.vocabulary(variant, task.templates)
+    vocabulary = vocabulary.with_aliases(task.aliases) if task.aliases else vocabulary
     rule = segmenter.rule(vocabulary)
     vocabulary = segmenter.encoded(vocabulary)
     void: Void = "reference" if task.fidelity == "reference" else "corrected"
@@ -159,7 +164,8 @@ def settle(
 def plan_of(task: Task, models: Models) -> Plan:
     """Its method and constants, for which no weights are needed. Raises OptionError."""
     method, host = (models.attention(name) for name in (task.method, task.host))
-    choice = Choice(method, host, task.vision, task.recipe, _dataset(task), overrides=task.changes)
+    own = {name: value for name, value in task.changes.items() if name not in (*MIXING, *PROPOSING)}
+    choice = Choice(method, host, task.vision, task.recipe, _dataset(task), overrides=own)
     return resolve(choice)
 
 

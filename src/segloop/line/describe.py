@@ -5,7 +5,9 @@ from typing import Any
 from ..common.records import own_values
 from ..common.visible import plain
 from ..images import Reading
+from ..words.bank import Bank
 from ..words.vocabulary import Vocabulary
+from .banking import said
 from .engined import said_of_engines
 from .network import Network
 
@@ -25,7 +27,12 @@ def in_a_line(network: Network, fidelity: str) -> str:
 
 
 def described(
-    network: Network, fidelity: str, reading: Reading, vocabulary: Vocabulary, masks: Any = None
+    network: Network,
+    fidelity: str,
+    reading: Reading,
+    vocabulary: Vocabulary,
+    masks: Any = None,
+    bank: Bank | None = None,
 ) -> dict[str, Any]:
     """Model, method and what it stands on, precision, every constant, the class list's name; only what is in use.
 
@@ -50,6 +57,8 @@ def described(
         **plan.constants,
         **({"rows": "given"} if vocabulary.is_given else {}),
         **({"experts": vocabulary.experts.digest} if vocabulary.experts else {}),
+        **({"aliases": vocabulary.aliases} if vocabulary.aliases else {}),
+        **said(bank),
         "vocabulary": vocabulary.source,
         **network.code,
         **regions,

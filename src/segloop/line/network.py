@@ -188,8 +188,8 @@ class Network:
         behind = dropwhile(lambda stage: stage is not joint, self.stages)
         if isinstance(found, Tensor):
             if give or whole.read_by is not None:
-                what = f"experts came with method {self.plan.method}, which ends in scores of its own"
-                raise OptionError(what, "take another set of templates, or another method")
+                what = f"a memory bank or experts came with method {self.plan.method}, which ends in scores of its own"
+                raise OptionError(what, "leave them out, or take another method")
             return found.float()
         for stage in islice(behind, 1, None):
             found = stage(found)

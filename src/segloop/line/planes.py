@@ -12,7 +12,7 @@ from ..maps.decide import class_scores, undecided
 from ..maps.windows import ScoreMap
 from ..words.vocabulary import Vocabulary
 from .segmenter import Segmenter
-from .steps import Photo, statistics
+from .steps import Photo, rule_of, statistics
 
 SAMPLES = 192  # of the longer side, for what comes second and third
 LISTED = 3  # classes of a sample
@@ -50,7 +50,7 @@ class Planes:
 @torch.no_grad()
 def planes(segmenter: Segmenter, photo: Photo, logits: Tensor, vocabulary: Vocabulary) -> Planes:
     """Cosines of a photo's windows, (n, Q, h, w) -> its planes. The area rule is applied, the threshold is not."""
-    rule = segmenter.rule(vocabulary)
+    rule = rule_of(vocabulary, segmenter.plan.deciding, segmenter.clip.device)  # of one class the page says it itself
     score_map = segmenter.score_map(photo, logits)
     best, ground = undecided(segmenter.parts(photo, logits, rule.query_index), photo.target, rule)
     scores = class_scores(_samples(score_map), rule)

@@ -13,6 +13,7 @@ from ..maps.experts import EXPERTS, Sureness, sureness
 from ..words.embeddings import embed, template_table
 from ..words.experts import Experts
 from ..words.vocabulary import Vocabulary
+from .banking import refuse_bank
 from .segmenter import Segmenter
 from .steps import BAND_BYTES, STRIP_BYTES, Cut
 from .voting import features
@@ -34,6 +35,7 @@ def rank_templates(
     rule are left out, as published. `done` is told how many photos are ranked on; one that cannot be read goes to
     `on_error`, else its ImageError is raised. Raises OptionError for a method whose scores are no cosines.
     """
+    refuse_bank(segmenter, "a ranking of templates")
     table = template_table(vocabulary, segmenter.clip).transpose(0, 1).to(segmenter.clip.device)  # (T, Q, E)
     text = embed(vocabulary, segmenter.clip, step=segmenter.plan.rows)
     rule = segmenter.rule(vocabulary)

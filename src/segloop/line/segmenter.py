@@ -23,15 +23,16 @@ from ..maps.decide import Blocks, Decision, Rule
 from ..maps.windows import Layout, ScoreMap, assemble, layout
 from ..results.filters import EVERYTHING, Filter
 from ..results.segmentation import Segmentation
-from ..words.embeddings import embed, origin
+from ..words.bank import Bank
 from ..words.language import Say, noticed
 from ..words.vocabulary import Classes, Vocabulary, as_vocabulary
 from ..words.voting import Text
 from .bands import BandedPhoto, by_bands
+from .banking import fitting, rows_of, rows_origin, settings_of
 from .batches import Room, full, guides_of, tiles, weight
 from .describe import described, in_a_line
 from .finishing import check_map, raised, scores_of, segmentation, tell_alone
-from .masking import Masks, source_of, split, voting, with_masks
+from .masking import Masks, source_of, voting, with_masks
 from .network import Network
 from .opening import Fidelity, chosen, cutting, folder_settings, machine, open_network
 from .regions import parted
@@ -56,6 +57,7 @@ class Segmenter:
     batch: int = BATCH  # windows that go through the network together, fewer where memory runs out
     reading: Reading = PLAIN  # which bands of a photo, and which numbers are black and white
     masks: RegionSource | None = None  # where regions of photos come from
+    bank: Bank | None = None  # prototypes that score beside the words
     told: set[str] = field(default_factory=set, repr=False, compare=False)  # what was warned of, so that once is enough
     room: Room = field(default_factory=Room, repr=False, compare=False)  # what memory holds of a batch
 
@@ -96,6 +98,7 @@ class Segmenter:
         stretch: str | None = None,
         channels: str = "rgb",
         masks: Masks = None,
+        bank: str | Path | Bank | None = None,
         **overrides: Any,
     ) -> "Segmenter":
         """Open the networks and settle every constant. Raises ModelError, OptionError.
@@ -105,24 +108,23 @@ class Segmenter:
             recipe, dataset: a published row such as "fsa/voc21"; or a benchmark's key: any method's constants for it.
             method: of METHODS, a product such as "qq+kk", your own (LastBlock) -> Mix; in the place of the recipe's.
             host: what fsa is attached to, any of these; without `method` it means fsa, or the recipe's method.
-            vision: the guide of proxy attention: dino, dinov2, dinov3, sam, mae, hub id, folder, FILE.py:function.
-            affinity: the SAM of trident and of refine="sam": sam, hub id or folder.
+            vision, affinity: a guide (dino, dinov2, dinov3, sam, mae, hub id, folder, FILE.py:function); a SAM.
             feedback, purify: constants of FSA and SFP instead of the recipe's; the latter without `method` means sfp.
             device, dtype: auto, cpu, cuda, mps ...; auto is half precision where that is fast and a trial fits.
             engine: of the encoders: eager (None), compile, onnx, int8, auto; "onnx/eager" for CLIP and guide.
             fidelity, batch: "reference" is the published pipeline in float32; windows that go through together.
             offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
             bands, stretch, channels: of photos, such as (4, 3, 2), "percentile" and "bgr"; see `images.reading`.
-            masks: regions of photos, such as a folder of id maps or "sam2"; see `line.masking`.
+            masks, bank: regions of photos, as `line.masking` has them; a memory bank of these networks and words.
             **overrides: any setting of the method, such as stride or lambda_, None is off; `rows` may be a function.
         """
         (where, precisions), read = machine(device, dtype, fidelity, batch, engine), reading(bands, stretch, channels)
-        (own, proposing), models = split(overrides), models or Models()
+        (own, proposing, known), models = settings_of(overrides, bank, fidelity), models or Models()
         choice = chosen(method, host, vision, recipe, dataset, feedback, purify, own, affinity and str(affinity))
         plan = resolve(choice, folder_settings(str(model), offline))  # options are checked before seconds of loading
         source = source_of(masks, proposing, where, offline, models)
         network = open_network(str(model), voting(plan, source), models, where, precisions, fidelity, offline, engine)
-        return cls(network, fidelity, batch, read, source)
+        return fitting(cls(network, fidelity, batch, read, source, known))
 
     def logits(self, pixels: Tensor, text: Text, masks: Tensor | None = None) -> Tensor:
         """Raw cosines on the working grid: normalised (B, 3, H, W), rows (Q, E) -> (B, Q, h, w) float32.
@@ -171,8 +173,7 @@ class Segmenter:
         `scores` adds class probabilities (C, H, W) to each result; `keep` takes the class of pixels away that are
         unsure, in small regions or of other classes than those wanted; `masks` are regions of these photos: ids (H, W)
         or masks (n, H, W) of bool, of a list a list, or as `from_pretrained` has them; `bands=` and `stretch=` read
-        these photos in another way than it has settled, `channels="bgr"` takes arrays as OpenCV has them. One photo
-        gives one Segmentation, a list a list.
+        these photos in another way than it has settled, `channels="bgr"` takes arrays as OpenCV has them.
         """
         many = isinstance(photo, (list, tuple))
         reader = replace(self, reading=reading(**read)) if read else self
@@ -207,9 +208,7 @@ class Segmenter:
 
         `progress(done, total)` counts queries that had to be encoded; `say` takes what is to know of the words.
         """
-        rows = embed(as_vocabulary(vocabulary), self.clip, None, progress, self.plan.rows, say).to(self.clip.device)
-        check_text(rows, self.clip.width)
-        return rows
+        return rows_of(self, as_vocabulary(vocabulary), progress, say)
 
     def encoded(self, vocabulary: Words, progress: Progress = None, say: Say = noticed) -> Vocabulary:
         """The same classes with their rows (Q, E) on this device, so that nothing is encoded or read again.
@@ -218,11 +217,11 @@ class Segmenter:
         """
         vocabulary = as_vocabulary(vocabulary)
         rows = self.text(vocabulary, progress, say)
-        return vocabulary.with_embeddings(rows, None if vocabulary.is_given else origin(self.clip, self.plan.rows))
+        return vocabulary.with_embeddings(rows, None if vocabulary.is_given else rows_origin(self))
 
     def describe(self, vocabulary: Vocabulary) -> dict[str, Any]:
         """What made a result, for its record: model, method, precision, every constant, the class list's name."""
-        return described(self.network, self.fidelity, self.reading, vocabulary, self.masks)
+        return described(self.network, self.fidelity, self.reading, vocabulary, self.masks, self.bank)
 
     def prepare(self, photo: Any) -> Photo:
         """Read, resize and cut a photo, as this plan has it; safe in threads. Raises ImageError."""
@@ -282,8 +281,9 @@ class Segmenter:
 
     def parts(self, photo: Cut, logits: Tensor, owners: Tensor) -> Blocks:
         """The map in parts, with the steps that are done on it; `owners` are the classes of queries, (Q,) int64."""
-        synonyms = owners if self.synonyms_first else None
-        return blocks(self.score_map(photo, logits), photo, self.plan.map_steps, synonyms)
+        return blocks(
+            self.score_map(photo, logits), photo, self.plan.map_steps, owners if self.synonyms_first else None
+        )
 
     def decided(self, photo: Cut, parts: Blocks, rule: Rule) -> Decision:
         """Labels and confidence (H0, W0), with the steps that are done on labels."""

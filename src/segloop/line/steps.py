@@ -22,7 +22,7 @@ from ..maps.refine import MapStep, ReadyStep
 from ..maps.relabel import LabelStep, Settled
 from ..maps.windows import Layout, ScoreMap, cut, cut_ids, layout, nearest_index
 from ..words.vocabulary import Vocabulary
-from ..words.voting import ExpertRows
+from ..words.voting import TEXTS
 
 STRIP_BYTES = 4 * 2**20  # of cosines decided at once: on a CPU they stay in its cache
 PART = 2**22  # pixels that are summed in float64 at once
@@ -218,7 +218,7 @@ def decided(
 
 def check_text(text: Any, width: int) -> None:
     """Raises UserError for what are no text rows (Q, width)."""
-    if not isinstance(text, Tensor | ExpertRows):
+    if not isinstance(text, TEXTS):
         rows = "segmenter.text(Vocabulary(words))"
         raise UserError(f"text is no tensor, but of {type(text).__name__}", f"make its rows: {rows}")
     if len(text.shape) != 2 or text.shape[1] != width:

@@ -13,6 +13,7 @@ from ..maps.windows import assemble
 from ..words.embeddings import embed
 from ..words.vocabulary import Vocabulary
 from ..words.voting import only_plain
+from .banking import refuse_bank
 from .segmenter import Segmenter
 from .stages import open_last
 from .steps import blocks, decided
@@ -27,6 +28,7 @@ def straight_line(segmenter: Segmenter, photo: Any, vocabulary: Vocabulary) -> T
     """
     network, plan = segmenter.network, segmenter.plan
 
+    refuse_bank(segmenter, "the straight line")
     rows = embed(vocabulary, network.clip, step=plan.rows)  # 0: (Q, E) unit rows, one a query of all templates
     text = only_plain(rows, "the straight line")  # templates that are experts are read in `voting.py`
     ready = segmenter.prepare(photo)  # 1 to 3: read, resized, cut: ready.windows (n, 3, height, width)

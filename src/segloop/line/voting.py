@@ -9,30 +9,35 @@ from torch import Tensor
 
 from ..errors import OptionError
 from ..maps.experts import Voice, fuse
+from ..words.banked import BankedRows
 from ..words.voting import ExpertRows, Text
 from .stages import Opened
 
 Give = Callable[[Opened], Tensor]
 """What is taken of a block that all stages have been through, (B, C, h, w): its cosines, unless said otherwise."""
 BYTES = 2**28  # of cosines with single templates that are held at once
+WITHOUT = {"experts": "another set of templates", "a memory bank": "leave the bank out"}
 STRAIGHT = 1e-2  # how far a readout may be from straight, of the largest cosine: half precision rounds by less
 
 
 def scores(opened: Opened, text: Text, scale: float, size: tuple[int, int] | None) -> Tensor:
-    """What windows say: cosines (B, Q, h, w), or probabilities that experts have voted for.
+    """What windows say: cosines (B, Q, h, w), a memory bank's share in them, or probabilities that experts voted for.
 
-    They vote patch by patch, which holds no more than cosines do; at `size`, the windows' (height, width), pixel by
+    Those vote patch by patch, which holds no more than cosines do; at `size`, the windows' (height, width), pixel by
     pixel as published: (B, Q, *size). `scale` multiplies cosines before the softmax.
     """
     if isinstance(text, Tensor):
         return opened.cosines()
+    if isinstance(text, BankedRows):
+        return text.scores(features(opened, "a memory bank"))
     return torch.stack([voted(window, text, scale, size) for window in features(opened)])
 
 
-def features(opened: Opened) -> Tensor:
+def features(opened: Opened, who: str = "experts") -> Tensor:
     """What cosines are taken of: (B, E, h, w) float32, of length 1 where the readout is the tower's own.
 
-    Raises OptionError for a readout of a stage's own that is not straight in the text: no expert could read by it.
+    Raises OptionError for a readout of a stage's own that is not straight in the text: nobody else, such as experts,
+    could read by it.
     """
     width = opened.batch.text.shape[1]
     axes = torch.eye(width, device=opened.batch.text.device)
@@ -41,8 +46,8 @@ def features(opened: Opened) -> Tensor:
         cosines = opened.cosines()
         far = (torch.einsum("qe,behw->bqhw", opened.batch.text, found) - cosines).abs().max()
         if far > STRAIGHT * cosines.abs().max():
-            what = f"experts came with method {opened.method}, whose scores are no cosines"
-            raise OptionError(what, "take another set of templates, or another method")
+            what = f"{who} came with method {opened.method}, whose scores are no cosines"
+            raise OptionError(what, f"take another method, or {WITHOUT[who]}")
     return found
 
 

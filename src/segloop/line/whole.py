@@ -13,7 +13,7 @@ from ..backbones.tower import Tower
 from ..errors import ImageError
 from ..images import Normalisation
 from ..maps.windows import Layout, layout
-from ..words.voting import ExpertRows, Text, plain_rows
+from ..words.voting import Text, plain_rows
 from .stages import Opened
 from .steps import Cut
 
@@ -31,7 +31,7 @@ class Whole:
     regions: np.ndarray | None = None  # (H0, W0) int64 region ids, 0 for none; None where no masks came
     guide_patch: int = 1  # side of the guide's patches in pixels; 1 where its grid is stretched over a window
     models: Mapping[str, Any] = field(default_factory=dict)  # networks besides, by the settings that named them
-    read_by: ExpertRows | None = None  # rows of experts, by which an opened block is read in the place of `text`
+    read_by: Text | None = None  # rows of experts, or with a bank, which read an opened block instead of `text`
 
 
 class Joint(Protocol):
@@ -64,20 +64,20 @@ def whole_of(photo: Cut, handed: Tensor, text: Text, tower: Tower) -> Whole:
     if image is None:
         what = f"{photo.source} is too large to be read whole, which this method needs"
         raise ImageError(what, "make it smaller, or take another method")
-    rows, experts = plain_rows(text), None if isinstance(text, Tensor) else text
-    return Whole(tower, rows, handed, photo.size, photo.where, lambda: image, photo.regions, read_by=experts)
+    rows, others = plain_rows(text), None if isinstance(text, Tensor) else text
+    return Whole(tower, rows, handed, photo.size, photo.where, lambda: image, photo.regions, read_by=others)
 
 
 def windows_alone(pixels: Tensor, handed: Tensor, text: Text, tower: Tower, regions: Tensor | None) -> list[Whole]:
     """Windows (B, 3, H, W) as photos of their own."""
-    rows, experts = plain_rows(text), None if isinstance(text, Tensor) else text
+    rows, others = plain_rows(text), None if isinstance(text, Tensor) else text
     size = (pixels.shape[-2], pixels.shape[-1])
     where = layout(size, 0, 1, 1)
     found = []
     for number in range(len(pixels)):
         ids = None if regions is None else regions[number].cpu().numpy()
         image = _painted(pixels[number], tower.normalisation)
-        found.append(Whole(tower, rows, handed[number : number + 1], size, where, image, ids, read_by=experts))
+        found.append(Whole(tower, rows, handed[number : number + 1], size, where, image, ids, read_by=others))
     return found
 
 

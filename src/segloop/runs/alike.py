@@ -15,11 +15,12 @@ LIKE = {
     "crop": "crop",
     "stride": "stride",
     "mask vote": "mask_vote",
+    "bank weight": "bank_weight",
 }
 """As tables call it -> the setting of a record."""
 
 
-UNSAID = {"mask_vote": False}  # what a record that does not say a setting had
+UNSAID = {"mask_vote": False, "bank_weight": 0}  # what a record that does not say a setting had
 
 
 def unlike(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

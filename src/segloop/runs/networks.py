@@ -33,6 +33,7 @@ class Networks:
     offline: bool = False
     batch: int | None = None  # None: nobody has said
     masks: str | None = None  # regions of photos, as `line.masking` has them
+    bank: str | None = None  # a file of `segloop bank`
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -43,12 +44,10 @@ class Networks:
     def open(self, models: Models | None = None) -> Segmenter:
         """The networks, opened. Raises ModelError, OptionError."""
         method, host = (attention_of(name) for name in self.named)
-        same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "offline", "masks")
-        others = {name: getattr(self, name) for name in (*same, "engine")} | {
-            "batch": self.batch or BATCH,
-            "models": models,
-        }
-        return Segmenter.from_pretrained(self.clip, method=method or "auto", host=host, **others, **self.changes)
+        same = ("vision", "affinity", "recipe", "fidelity", "bands", "stretch", "device", "dtype", "engine", "offline")
+        others = {name: getattr(self, name) for name in (*same, "masks", "bank")} | {"batch": self.batch or BATCH}
+        own = {"method": method or "auto", "host": host, "models": models}
+        return Segmenter.from_pretrained(self.clip, **own, **others, **self.changes)
 
     def elsewhere(self) -> "Networks":
         """The same for a process that works in another folder."""
@@ -60,7 +59,14 @@ class Networks:
             method=whole_place(self.method),
             host=whole_place(self.host),
             masks=whole_masks(self.masks),
+            bank=whole_file(self.bank),
         )
+
+
+def whole_file(name: str | None) -> str | None:
+    """A file with its whole path; what is none as it is."""
+    path = Path(name or "").expanduser()
+    return os.path.abspath(path) if name and path.is_file() else name
 
 
 def whole_place(name: Any) -> Any:

@@ -17,6 +17,8 @@ HASHED = {  # settings whose values are hashes -> what they are of
     "masks.table_hash": "colours or values of label maps",
     "model_hash": "weights",
     "vision_hash": "weights of the guide",
+    "bank": "memory bank",
+    "aliases": "aliases of words",
     "regions_hash": "masks, or another program or network that makes them",
     "affinity_hash": "weights of SAM",
     "templates": "templates",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..common.keys import BENCHMARKS
 from ..errors import Notice, VocabularyError
+from .aliases import BUILTIN, Given, expand
 from .entries import label_and_words, line_of, names_of, synonyms
 from .experts import AGAIN, Experts
 from .lists import benchmark_names, benchmark_queries, class_list, expanded, template_sets
@@ -30,6 +31,7 @@ __all__ = ["BENCHMARKS", "Vocabulary", "benchmark_names", "benchmark_queries", "
            "template_sets"]
 # fmt: on
 MOST_CLASSES = 2**16 - 1  # in a map of 16 bits, whose largest number is void
+WITH_ALIASES = "+aliases"  # behind the name of a published list
 SHOWN = 24  # letters of a name in a repr
 Classes = Iterable[str] | Mapping[str, str | Sequence[str]]
 
@@ -52,6 +54,7 @@ class Vocabulary:
     embeddings: Text | None = field(repr=False)  # (Q, E) float32 unit rows where given, or those of experts
     source: str | None  # "voc21/P" of a published list, for run records
     made_by: Any = field(repr=False)  # what encoded the embeddings, by ==; None for those that were given
+    aliases: str | None = field(default=None, repr=False)  # digest of the table that some words came from, for records
 
     def __init__(
         self,
@@ -154,6 +157,30 @@ class Vocabulary:
         made._settle(**{**self.__dict__, "embeddings": rows, "made_by": made_by, **own})
         return made
 
+    def with_aliases(self, given: Given = BUILTIN) -> Vocabulary:
+        """The same classes with aliases of their words as further synonyms, of which a class takes the best.
+
+        `given` is "builtin", a file or a mapping, see `aliases.aliases_of`. The list is no published one then, and
+        says so in its source. Aliases that other classes of the list bear are left out, which a Notice says. Raises
+        VocabularyError for rows that were given, and for a table that is none.
+        """
+        if self.embeddings is not None:
+            raise VocabularyError("aliases came for a list that has its rows already", "give them to its words")
+        found = expand(self.classes, self.words(), given)
+        if found.said:
+            warnings.warn(found.said, Notice, stacklevel=2)
+        return self.with_words(found.words, found.digest)
+
+    def with_words(self, words: Iterable[Sequence[str]], aliases: str) -> Vocabulary:
+        """The same classes with these words, C lists, some of which came from the table of aliases of this digest."""
+        own = [list(some) for some in words]
+        made = type(self).__new__(type(self))
+        source = self.source and f"{self.source}{WITH_ALIASES}"
+        changed = {"queries": _flat(own), "query_index": _owners(own), "source": source, "aliases": aliases}
+        made._settle(**{**self.__dict__, **changed})
+        made._check_experts()
+        return made
+
     def __repr__(self) -> str:
         shown = ", ".join(name if len(name) <= SHOWN else f"{name[:SHOWN]}..." for name in self.classes[:4])
         more = " ..." if len(self.classes) > 4 else ""
@@ -185,10 +212,15 @@ class Vocabulary:
 
     def words(self) -> list[list[str]]:
         """The queries of each class, C lists."""
-        words: list[list[str]] = [[] for _ in self.classes]
-        for query, owner in zip(self.queries, self.query_index, strict=True):
-            words[owner].append(query)
-        return words
+        return words_of(self.queries, self.query_index, len(self.classes))
+
+
+def words_of(queries: Sequence[str], query_index: Sequence[int], classes: int) -> list[list[str]]:
+    """Queries (Q,) and the class of each -> those of each class, C lists."""
+    words: list[list[str]] = [[] for _ in range(classes)]
+    for query, owner in zip(queries, query_index, strict=True):
+        words[owner].append(query)
+    return words
 
 
 def as_vocabulary(words: Vocabulary | Classes) -> Vocabulary:

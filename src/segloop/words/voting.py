@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import OptionError
+from .banked import BankedRows
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,16 @@ class ExpertRows:
         return F.normalize(self.table[panel.templates].mean(0), dim=-1)
 
 
-Text = Tensor | ExpertRows
+Text = Tensor | ExpertRows | BankedRows
+TEXTS = (Tensor, ExpertRows, BankedRows)
 
 
 def only_plain(text: Text, who: str) -> Tensor:
-    """The rows of `text`. Raises OptionError where they are of experts, whom `who` cannot ask."""
+    """The rows of `text`. Raises OptionError where they are of experts, or of a bank, whom `who` cannot ask."""
     if isinstance(text, Tensor):
         return text
+    if isinstance(text, BankedRows):
+        raise OptionError(f"{who} can read words alone, and a memory bank came", "leave the bank out")
     raise OptionError(f"{who} reads one row a word, and experts have many", "take another set of templates")
 
 
