@@ -18,20 +18,20 @@ from .models import DEFAULT_CLIP
 from .names import misnamed, nearest_model
 from .trouble import GATED, access
 
-TINY = Path(__file__).parent / "tiny"
+BUNDLED = {name: Path(__file__).parent / name for name in ("tiny", "tiny-dino")}
 ATTENTION = "sdpa"  # torch's own; what a config names may be code that the library fetches from the hub
 TOWERS = {"text_model.": "text tower", "vision_model.": "vision tower"}
 
 
 def resolve(name: str, offline: bool = False, guide: bool = False) -> str:
-    """The folder of a model: the bundled one for "tiny", a local folder as it is, a snapshot in the hub's cache.
+    """The folder of a model: a bundled one by its name, a local folder as it is, a snapshot in the hub's cache.
 
     The hub is asked for its id unless that is forbidden; then, and where it cannot be reached, what was fetched earlier
     counts. Weights are fetched by `load_weights`. Raises ModelError for a file, a folder without config.json, what is
     neither a folder nor a hub id, or what cannot be had.
     """
-    if name == "tiny":
-        return str(TINY)
+    if name in BUNDLED:
+        return str(BUNDLED[name])
     path = _local(name)
     if path is not None and not path.is_dir():
         raise single_file(name, path)

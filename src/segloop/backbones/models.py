@@ -40,6 +40,8 @@ class GuideRow:
     kind: str
     patch: int  # side in pixels
     note: str
+    published: bool = True  # whether a table of the papers has it
+    bundled: bool = False  # lies beside this file; downloads nothing
 
 
 GUIDES = {
@@ -63,6 +65,7 @@ GUIDES = {
         "radio",
         16,
         "ViT-H/16, experimental: in no published table; weights in transformers' own format only, see their licence",
+        published=False,
     ),
     "mae": GuideRow("timm/vit_base_patch16_224.mae", "mae", 16, "ViT-B/16, the pretraining encoder: published"),
     "mae-visualize": GuideRow(
@@ -70,6 +73,9 @@ GUIDES = {
         "mae",
         16,
         "ViT-B/16, a different checkpoint than mae: trained without per-patch pixel normalisation",
+    ),
+    "tiny-dino": GuideRow(
+        "tiny-dino", "dino", 8, "patch 8, bundled, 128 channels: drawn scenes only", published=False, bundled=True
     ),
 }
 MASKERS = {  # short names of what draws masks, and the hub id behind each

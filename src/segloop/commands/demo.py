@@ -147,8 +147,10 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
     opened = first.plan.vision
     guides = []
     for name, guide in GUIDES.items():
-        folder = kept_folder(guide.hub)
-        guides.append(Guide(name, guide.note, name == opened or (folder is not None and is_whole(folder))))
+        folder = None if guide.bundled else kept_folder(guide.hub)
+        fits = guide.bundled and asked.clip == "tiny"  # it knows drawn scenes; for others it must be named
+        at_hand = fits or name == opened or (folder is not None and is_whole(folder))
+        guides.append(Guide(name, guide.note, at_hand))
     if opened and opened not in GUIDES:
         guides.insert(0, Guide(opened, "given at the start", True))
     settings = {"device": asked.device, "dtype": asked.dtype, "engine": asked.engine or "auto"}

@@ -35,7 +35,7 @@ def _recipe(run: Run, size: str) -> list[str]:
     found = []
     if not METHODS[run.base].published:
         found.append(f"geometry of {run.base} is segloop's own")
-    if (guide := names.guide(run)) and guide not in GUIDES:
+    if (guide := names.guide(run)) and not (guide in GUIDES and GUIDES[guide].published):
         found.append(f"guide {guide} is none of the published ones")
     if (sam := run.settings.get("affinity")) and names.HUB_IDS.get(sam, sam) not in GUIDES:
         found.append(f"affinity {sam} is none of the published ones")

@@ -7,6 +7,7 @@ and the data set `scenes` measure on them.
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,10 @@ class Scene:
     shapes: tuple[tuple[str, str], ...]  # (colour, shape), first drawn first
 
 
+Renderer = Callable[[int, tuple[int, int]], Scene]
+"""A seed and a size (H, W) -> the scene of this seed, the same bytes every time."""
+
+
 def scene(seed: int, size: tuple[int, int] = (192, 256)) -> Scene:
     """The scene of this seed at this size (H, W) in pixels; the same bytes every time.
 
@@ -87,11 +92,14 @@ def caption(grounds: list[str], shapes: tuple[tuple[str, str], ...]) -> str:
     return " with ".join(parts)
 
 
-def write_scenes(folder: Path, count: int, seed: int, size: tuple[int, int] = (192, 256)) -> None:
+def write_scenes(
+    folder: Path, count: int, seed: int, size: tuple[int, int] = (192, 256), renderer: Renderer | None = None
+) -> None:
     """Write `count` scenes of size (H, W): images, masks, classes.txt and captions.jsonl.
 
-    Scene i has the seed `seed * 1_000_000 + i`, so a longer run begins with the scenes of a shorter one. Scenes that
-    are there are replaced. Raises OptionError where anything else bears the name of one, and where others would stay.
+    `renderer` draws them, `scene` where none is given. Scene i has the seed `seed * 1_000_000 + i`, so a longer run
+    begins with the scenes of a shorter one. Scenes that are there are replaced. Raises OptionError where anything else
+    bears the name of one, and where others would stay.
     """
     if not 1 <= count <= 1_000_000:
         raise OptionError(f"{count} scenes were asked for", "choose a count from 1 to 1000000")
@@ -102,7 +110,7 @@ def write_scenes(folder: Path, count: int, seed: int, size: tuple[int, int] = (1
     _check_whole(folder, names)
     lines = []
     for index, name in enumerate(names):
-        drawn = scene(seed * 1_000_000 + index, size)
+        drawn = (renderer or scene)(seed * 1_000_000 + index, size)
         write_whole(folder / "images" / name, _png(Image.fromarray(drawn.image)))
         write_whole(folder / "masks" / name, _png(palette_mask(drawn.mask)))
         lines.append(json.dumps({"image": f"images/{name}", "caption": drawn.caption}))
