@@ -14,7 +14,7 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image
 
-from segloop.scenes.draw import CLASHES, COLOURS, SHAPES, Scene, _coverage, _paint, _regions, scene
+from segloop.scenes.draw import CLASHES, COLOURS, SHAPES, Scene, bands, coverage, paint, scene
 from segloop.scenes.textures import GROUNDS, texture
 from tiny_captions import COLOURED, JOINTS, SYNONYMS, article, choose, templates
 
@@ -59,7 +59,7 @@ def bold(seed: int, size: int) -> Picture:
     """A scene whose one to three things are larger."""
     rng = np.random.default_rng([seed, 33])
     grounds = [str(name) for name in rng.permutation(list(GROUNDS))[: rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2])]]
-    regions = _regions(rng, (size, size), len(grounds))
+    regions = bands(rng, (size, size), len(grounds))
     image = np.zeros((size, size, 3), np.float32)
     for index, ground in enumerate(grounds):
         own = np.random.default_rng([seed, 34, index])
@@ -96,7 +96,7 @@ def _put(
             placed.append((*free[0], radius))
             shape = choose(rng, list(SHAPES))
             unseen = np.zeros((size, size), np.uint8)  # the mask, which nobody looks at
-            _paint(rng, image, unseen, tint, _coverage(rng, unseen.shape, shape, *placed[-1]))
+            paint(rng, image, unseen, tint, coverage(rng, unseen.shape, shape, *placed[-1]))
             put.append((tint, shape))
     return put
 

@@ -23,6 +23,7 @@ class ClipRow:
 EXPERIMENTAL = "experimental, in no published table"
 MODELS = {
     "tiny": ClipRow("patch 8, bundled", "grounds and colours of drawn scenes only: for a first look and for tests"),
+    "tiny-clip8": ClipRow("patch 8, bundled", "the same words, learnt from captions alone: shows what methods mend"),
     DEFAULT_CLIP: ClipRow("ViT-B/16, 224 px", "the published default", "ViT-B/16"),
     "openai/clip-vit-large-patch14": ClipRow("ViT-L/14, 224 px", "published", "ViT-L/14"),
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": ClipRow("ViT-H/14, 224 px", "published, exact GELU", "ViT-H/14"),

@@ -21,7 +21,7 @@ from .folders import entries
 from .kinds import no_guide
 from .loading import library_class, load_weights, read_config, resolve
 from .mae import load_timm
-from .models import GUIDES
+from .models import GUIDES, MODELS
 from .positions import PositionRule, resample_positions
 
 Fidelity = Literal["default", "reference"]
@@ -258,7 +258,7 @@ def _hub_id(name: str) -> str:
     """The hub id behind a short name; anything else as given. Raises ModelError for an unknown word."""
     if name in GUIDES:
         return GUIDES[name].hub
-    if "/" not in name and name != "tiny" and not Path(name).expanduser().exists():
+    if "/" not in name and name not in MODELS and not Path(name).expanduser().exists():
         remedy = f"{nearest(name, GUIDES)}, or give a hub id or a local folder"
         raise ModelError(f"unknown vision model {name!r}", remedy)
     return name

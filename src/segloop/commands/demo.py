@@ -124,6 +124,7 @@ def _openers(asked: Asked) -> "tuple[Segmenter, Callable[..., Segmenter]]":
 def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
     """The tables of methods, hosts and guides as they are on this machine."""
     from ..backbones.kept import is_whole, kept_folder
+    from ..backbones.loading import BUNDLED
     from ..backbones.models import GUIDES
     from ..choice.methods import EXAMPLES, METHODS
     from ..choice.naming import takes_affinity
@@ -148,7 +149,7 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
     guides = []
     for name, guide in GUIDES.items():
         folder = None if guide.bundled else kept_folder(guide.hub)
-        fits = guide.bundled and asked.clip == "tiny"  # it knows drawn scenes; for others it must be named
+        fits = guide.bundled and asked.clip in BUNDLED  # it knows drawn scenes; for others it must be named
         at_hand = fits or name == opened or (folder is not None and is_whole(folder))
         guides.append(Guide(name, guide.note, at_hand))
     if opened and opened not in GUIDES:

@@ -104,7 +104,7 @@ class Segmenter:
         """Open the networks and settle every constant. Raises ModelError, OptionError.
 
         Args:
-            model: hub id, local folder in Hugging Face format, or "tiny" (bundled; downloads nothing).
+            model: hub id, local folder in Hugging Face format, or "tiny" and others that are bundled.
             recipe, dataset: a published row such as "fsa/voc21"; or a benchmark's key: any method's constants for it.
             method: of METHODS, a product such as "qq+kk", your own (LastBlock) -> Mix; in the place of the recipe's.
             host: what fsa is attached to, any of these; without `method` it means fsa, or the recipe's method.

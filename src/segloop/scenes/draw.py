@@ -71,7 +71,7 @@ def scene(seed: int, size: tuple[int, int] = (192, 256)) -> Scene:
         raise OptionError(what, "give a seed of at least 0 and sides of at least 16 pixels")
     rng = np.random.default_rng([seed, 20])
     grounds = [str(name) for name in rng.permutation(list(GROUNDS))[: rng.choice([1, 2, 3], p=[0.2, 0.5, 0.3])]]
-    regions = _regions(rng, size, len(grounds))
+    regions = bands(rng, size, len(grounds))
     unit = min(size) / 192
     painted = np.zeros((*size, 3), np.float32)
     for index, ground in enumerate(grounds):
@@ -146,7 +146,7 @@ def _png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _regions(rng: Rng, size: tuple[int, int], count: int) -> np.ndarray:
+def bands(rng: Rng, size: tuple[int, int], count: int) -> np.ndarray:
     """Split the picture into `count` grounds: (H, W) region numbers.
 
     The borders are level lines of a slope in a random direction, straight or bent by two waves. Of two
@@ -184,12 +184,12 @@ def _draw_shapes(rng: Rng, image: np.ndarray, mask: np.ndarray, grounds: list[st
         if not free:
             continue
         placed.append((*free[0], radius))
-        _paint(rng, image, mask, tint, _coverage(rng, mask.shape, shape, *placed[-1]))
+        paint(rng, image, mask, tint, coverage(rng, mask.shape, shape, *placed[-1]))
         drawn.append((tint, shape))
     return tuple(drawn)
 
 
-def _coverage(rng: Rng, size: tuple[int, ...], shape: str, x: float, y: float, radius: float) -> np.ndarray:
+def coverage(rng: Rng, size: tuple[int, ...], shape: str, x: float, y: float, radius: float) -> np.ndarray:
     """Share of each pixel that the shape covers, (H, W) in [0, 1]."""
     turn = rng.uniform(-0.04, 0.04)
     corners = [
@@ -204,12 +204,12 @@ def _coverage(rng: Rng, size: tuple[int, ...], shape: str, x: float, y: float, r
     return np.asarray(fine.reduce(SUPERSAMPLING), np.float32) / 255
 
 
-def _paint(rng: Rng, image: np.ndarray, mask: np.ndarray, tint: str, cover: np.ndarray) -> None:
+def paint(rng: Rng, image: np.ndarray, mask: np.ndarray, tint: str, cover: np.ndarray) -> None:
     """Lay the colour, a little uneven and lit from one side, where the shape covers image and mask."""
     height, width = mask.shape
     slope = np.linspace(-1, 1, width) * rng.uniform(-0.08, 0.08)
     slope = slope + np.linspace(-1, 1, height)[:, None] * rng.uniform(-0.08, 0.08)
     grain = rng.spawn(1)[0].normal(0, rng.uniform(0, 4), (height, width, 1))
-    paint = colour(rng, *COLOURS[tint]) * 255 * (1 + slope[..., None]) + grain
-    image += cover[..., None] * (paint - image)
+    ink = colour(rng, *COLOURS[tint]) * 255 * (1 + slope[..., None]) + grain
+    image += cover[..., None] * (ink - image)
     mask[cover >= 0.5] = CLASSES.index(tint)
