@@ -22,7 +22,7 @@ USELESS = (
     *(("--recipe", "sclip/voc21"), ("--vision", "dino"), ("--dtype", "float32"), ("--turn-masks",)),
     ("--affinity", "sam"),
     *(("--mask-suffix", "x"), ("--image-suffix", "x"), ("--engine", "ray"), ("--address", "auto"), ("--actors", 2)),
-    *(("--cpus", 2), ("--gpus", 1), ("--retry-failed",)),
+    *(("--cpus", 2), ("--gpus", 1), ("--retry-failed",), ("--bank", "x"), ("--aliases", "builtin")),
 )
 
 
