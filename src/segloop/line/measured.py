@@ -93,6 +93,7 @@ def _about(segmenter: Segmenter) -> dict[str, Any]:
         "model": [type(tower).__name__, tower.depth, tower.patch, weights],
         "window": [side, side],
         "dtype": str(tower.dtype),
+        "engines": list(segmenter.network.engines),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
