@@ -219,7 +219,7 @@ def test_every_guide_has_its_own_lambda_however_it_was_named(tmp_path, name):
     lambda_ = 4.5 if GUIDES[name].kind == "mae" else 3.0
     changes = {"feedback": {"lambda_": lambda_, "mass": 0.45}}
     said = [] if GUIDES[name].published else [f"guide {name} is none of the published ones"]
-    for named in (name, GUIDES[name].hub):
+    for named in {name, GUIDES[name].hub}:
         assert deviations(load_run(fsa_city(tmp_path / named, vision=named, **changes))) == said
 
 
