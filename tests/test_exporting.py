@@ -24,10 +24,12 @@ WORDS = "grass, sand|beach, water, red, brick wall"
 SIZE = {"short_side": 96, "crop": 64, "stride": 32, "dtype": "float32"}
 
 
-def test_the_runner_gives_the_labels_of_the_line(segloop, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("clip", ["toy", pytest.param("tiny", marks=pytest.mark.soak)])
+def test_the_runner_gives_the_labels_of_the_line(segloop, toy_clip, tmp_path, monkeypatch, capsys, clip):
+    clip = toy_clip if clip == "toy" else clip
     photo = scene(1, (90, 124)).image
     Image.fromarray(photo).save(tmp_path / "scene.png")
-    options = ("--clip", "tiny", "--templates", "plain", "--method", "sclip", "--background")
+    options = ("--clip", clip, "--templates", "plain", "--method", "sclip", "--background")
     sets = [
         f"--set={name}={value}" for name, value in (*SIZE.items(), ("background_threshold", 0.2)) if name != "dtype"
     ]
@@ -45,7 +47,7 @@ def test_the_runner_gives_the_labels_of_the_line(segloop, tmp_path, monkeypatch,
     assert told["photo"] == "scene.png" and abs(sum(told["share"].values()) - 1) < 1e-3 and len(np.unique(labels)) > 2
 
     words = Vocabulary([*WORDS.split(", ")], background=True, templates="plain")
-    segmenter = Segmenter.from_pretrained("tiny", method="sclip", background_threshold=0.2, **SIZE)
+    segmenter = Segmenter.from_pretrained(clip, method="sclip", background_threshold=0.2, **SIZE)
     expected = segmenter(photo, words)
     assert list(told["share"]) == list(words.classes)
     other = (
