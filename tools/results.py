@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from oracle import drawn, oracle
 from PIL import Image
 
 from drawn import IS_GROUND, Case, Done, finished, gain, sheet, told
+from oracle import drawn, oracle
 from segloop.common.console import progress, quiet_libraries, say
 from segloop.common.files import write_whole
 from segloop.data.datasets import open_dataset

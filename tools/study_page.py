@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from oracle import drawn, oracle
 
 from drawn import Case, Done, finished, gain, told
+from oracle import drawn, oracle
 from segloop.common.files import write_whole
 from segloop.line.segmenter import Segmenter
 from study import ABLATED, CLIP, DETECTORS, GUIDE, HOSTS, SEED
