@@ -25,7 +25,7 @@ MARKS = {"needs-network", "needs-cluster", "needs-gpu", "serves"}
 HUB = "openai/clip-vit-base-patch16"
 COMMANDS = typer.main.get_command(app).commands
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-OPENS_A_CLIP = {"segment", "label", "inspect", "evaluate", "experts", "bank"}
+OPENS_A_CLIP = {"segment", "label", "inspect", "evaluate", "experts", "bank", "export"}
 
 
 def blocks(*languages: str) -> list[tuple[str, str, str]]:
