@@ -257,14 +257,14 @@ def test_the_parsers_complaints_move_no_cursor(monkeypatch, capsys):
 
 
 def test_errors_are_not_printed_by_the_way():
-    """Only console.py writes to the terminal."""
+    """Only console.py writes to the terminal, and the script that `segloop export` copies beside a model."""
     import ast
     from pathlib import Path
 
     source = Path(console.__file__).parents[1]
     for path in source.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and path.name != "console.py":
+            if isinstance(node, ast.Call) and path.name not in ("console.py", "runner.py"):
                 called = ast.unparse(node.func)
                 assert called not in ("print", "typer.echo", "typer.secho", "sys.stdout.write"), f"{path}: {called}"
 

@@ -9,9 +9,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OUT = Path("demo-out")
 SCENES = ("scene-1.png", "scene-2.png", "scene-3.png")  # what the bundled model can read
 PHOTO = "astronaut.jpg"  # what it cannot
-FED, AILING = 0, "tiny-clip8"  # on which scene feedback is shown, and of which model
+FED, AILING = 1, "tiny-clip8"  # on which scene feedback is shown, and of which model
 SEEN = ["grass", "sand", "water", "brick", "wood", "snow", "red", "green", "blue", "yellow", "purple", "orange"]
-FEEDBACK = "\nthe same scene with plain CLIP attention and with feedback (a model that was trained on captions alone):"
+FEEDBACK = "\nthe second scene under plain CLIP attention, and with feedback, of a model trained on captions alone:"
 GROUNDS = ["grass", "sand", "water", "red circle | red"]
 PEOPLE = ["person", "flag", "rocket | space shuttle", "wall | studio backdrop"]
 

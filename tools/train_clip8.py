@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=6000, help="about 70 minutes on one core")
+    parser.add_argument("--steps", type=int, default=6000, help="about 75 minutes on one core")
     parser.add_argument("--scenes", type=int, default=4000, help="how many scenes of each kind are drawn")
     parser.add_argument("--every", type=int, default=500, help="steps between two looks at the model")
     parser.add_argument("--resume", action="store_true", help="go on from the last look")

@@ -119,5 +119,5 @@ def _tell(asked: Asked, made: Any, photos: int) -> None:
         counts = {name: int((made.owners == number).sum()) for number, name in enumerate(made.classes)}
         tell(one_line({"file": str(asked.out), "photos": photos, "prototypes": counts}))
         return
-    few = counted(len(made.owners), "prototype")
-    tell(f"{asked.out}: {few} of {counted(photos, 'photo')}; add --bank {asked.out} with these words and options")
+    made_of = f"{counted(len(made.owners), 'prototype')} of {counted(photos, 'photo')}"
+    tell(f"{asked.out}: {made_of}; for `segloop segment --bank {asked.out}` with these words and options")

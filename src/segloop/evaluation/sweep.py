@@ -86,12 +86,17 @@ def grid_of(task: Task) -> dict[str, Mapping[str, Any]]:
 
 def _doubles(task: Task) -> list[str]:
     """Which values of settings came twice, and are done once."""
-    lists = _lists(task)
+    swept = {name: values for name, values in task.changes.items() if isinstance(values, tuple)}
+    twice = {
+        name: dict.fromkeys(one for place, one in enumerate(values) if one in values[:place])
+        for name, values in swept.items()
+    }
+    lists = _lists(task) if any(twice.values()) else set()  # it runs the user's own file
     return [
         f"{plain(value)} came twice in --set {name}: it is done once"
-        for name, values in task.changes.items()
-        if isinstance(values, tuple) and name not in lists
-        for value in dict.fromkeys(one for place, one in enumerate(values) if one in values[:place])
+        for name, values in twice.items()
+        if name not in lists
+        for value in values
     ]
 
 
