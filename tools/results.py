@@ -17,7 +17,8 @@ from PIL import Image
 
 from drawn import IS_GROUND, Case, Done, finished, gain, sheet, told
 from oracle import drawn, oracle
-from segloop.common.console import progress, quiet_libraries, say
+from segloop.commands.watching import watched
+from segloop.common.console import quiet_libraries, say
 from segloop.common.files import write_whole
 from segloop.data.datasets import open_dataset
 from segloop.evaluation.run import evaluate
@@ -67,8 +68,8 @@ def main() -> None:
     if not options.render:
         write_scenes(options.work / "scenes", options.count, SEED)
         write_regions(options.work)
-        with progress("images", 0) as advance:
-            evaluate([one.task(options.work) for one in cases(options.work)], say=say, progress=advance)
+        with watched("images") as progress:
+            evaluate([one.task(options.work) for one in cases(options.work)], say=say, progress=progress)
     done = {one.name: found for one in cases(options.work) if (found := finished(one, options.work)) is not None}
     compared = [host for host in HOSTS if host in done and f"{host}+fsa" in done]
     worst = min(compared, key=lambda host: moved(done, host))

@@ -1,6 +1,6 @@
 """Makes docs/study.md: what feedback and purification do to the bundled CLIP that has the disease they cure.
 
-    python tools/study.py [--work segloop-out/study] [--count 500] [--groups hosts,fsa,sfp,open] [--out docs]
+    python tools/study.py [--work segloop-out/study] [--count 500] [--groups hosts,detectors,fsa,sfp,open] [--out docs]
 
 Every run is an evaluation of its own that goes on where it was stopped, on the same scenes; the page is written from
 their records alone, so `--render` makes it again without any run. About two hours on two cores, once.
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from drawn import Case
-from segloop.common.console import progress, quiet_libraries, say
+from segloop.commands.watching import watched
+from segloop.common.console import quiet_libraries, say
 from segloop.common.files import write_whole
 from segloop.evaluation.run import evaluate
 from segloop.scenes.draw import write_scenes
@@ -21,7 +22,7 @@ CLIP, GUIDE, SEED = "tiny-clip8", "tiny-dino", 11
 HOSTS = ("clip", "maskclip", "sclip", "clearclip", "naclip", "proxyclip")
 DETECTORS = ("none", "som", "l2", "lof", "dbscan")
 ABLATED = ("clip", "sclip", "proxyclip")  # a weak, a middling and a guided host
-GROUPS = ("hosts", "fsa", "sfp", "open")
+GROUPS = ("hosts", "detectors", "fsa", "sfp", "open")
 
 
 def case(name: str, host: str, base: str, what: str, group: str, options: dict, changes: dict | None = None) -> Case:
@@ -42,9 +43,9 @@ def host_cases() -> Iterator[Case]:
         yield case(f"{host}+fsa", host, host, "FSA", "hosts", {"host": host, "maps": True})
         for detector in DETECTORS:
             name, changes = f"{host}+sfp-{detector}", {"detector": detector}
-            yield case(name, host, host, f"SFP, {detector}", "hosts", {"method": "sfp", "host": host}, changes)
+            yield case(name, host, host, f"SFP, {detector}", "detectors", {"method": "sfp", "host": host}, changes)
             on = {"host": f"sfp:{host}"}
-            yield case(f"{name}+fsa", host, name, f"FSA on SFP, {detector}", "hosts", on, changes)
+            yield case(f"{name}+fsa", host, name, f"FSA on SFP, {detector}", "detectors", on, changes)
 
 
 def feedback_cases() -> Iterator[Case]:
@@ -104,8 +105,8 @@ def main() -> None:
     chosen = [one for one in cases() if one.group in options.groups.split(",")]
     if not options.render:
         write_scenes(options.work / "scenes", options.count, SEED)
-        with progress("images", 0) as advance:
-            evaluate([one.task(options.work) for one in chosen], say=say, progress=advance)
+        with watched("images") as progress:
+            evaluate([one.task(options.work) for one in chosen], say=say, progress=progress)
     from study_page import page
 
     write_whole(options.out / "study.md", page(cases(), options.work, options.out).encode())

@@ -15,6 +15,8 @@ from study_pictures import by_distance, extremes, side_by_side, stages
 
 HERE = Path(__file__).parent
 JUDGED, TAUGHT = 100, SEED + 100  # scenes for oracles and chance, and the seed of those that the probe learns on
+PATCHES = "One patch of it (framed): what it attends to under the host, how alike others say they are, and what it attends to after feedback"
+NOT_YET = "*Not run yet.*"
 WATCHED = ("clip", "maskclip", "sclip", "qq+kk", "qq", "kk", "probe")
 
 
@@ -71,6 +73,8 @@ def hosts(done: dict[str, Done]) -> list[str]:
 
 def purifiers(done: dict[str, Done]) -> list[str]:
     """SFP around each host, by detector, and feedback on that."""
+    if not any(one.case.group == "detectors" for one in done.values()):
+        return [NOT_YET]
     lines = [
         "| host | " + " | ".join(f"SFP, {detector}" for detector in DETECTORS) + " |",
         "|---|" + "---|" * len(DETECTORS),
@@ -92,6 +96,8 @@ def ablations(done: dict[str, Done], group: str) -> list[str]:
     for name, one in done.items():
         if one.case.group == group:
             rows.setdefault(one.case.what, {})[one.case.host] = told(gain(done, name))
+    if not rows:
+        return [NOT_YET]
     lines = ["| what differs | " + " | ".join(f"`{host}`" for host in ABLATED) + " |", "|---|" + "---|" * len(ABLATED)]
     lines += [f"| {what} | {' | '.join(cells.get(host, '-') for host in ABLATED)} |" for what, cells in rows.items()]
     return lines
@@ -160,10 +166,15 @@ def pictures(done: dict[str, Done], work: Path, out: Path) -> list[str]:
         stages(work, index, CLIP, host, out / f"study-{end}s-stages.png")
         lines += [f"![the scene of those that {end} most](study-{end}s.png)", ""]
         lines += [
-            f"*The scene that {end}s most by feedback on `{host}`: photo, truth, host, host + FSA; and its stages:*",
+            f"*The scene that {end}s most by feedback on `{host}`: photo, truth, host, host + FSA.*",
             "",
         ]
-        lines += [f"![stages of the scene that {end}s most](study-{end}s-stages.png)", ""]
+        lines += [
+            f"*{PATCHES}*",
+            "",
+            f"![a patch in the scene that {end}s most](study-{end}s-stages.png)",
+            "",
+        ]
     return lines
 
 

@@ -1,5 +1,6 @@
 """Pictures and places for docs/study.md: the scenes that gain and lose most, and how far from a border pixels turn."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from segloop.common.files import write_whole
 from segloop.scenes.draw import CLASSES
 from segloop.scoring.metrics import scores
 
+STAGES = ("point-1-host", "point-1-similarity", "point-1-fsa")
 BANDS = ((0, 2), (2, 5), (5, 10), (10, np.inf))  # pixels from the nearest border of two classes
 
 
@@ -29,13 +31,22 @@ def side_by_side(work: Path, index: int, names: tuple[str, ...]) -> bytes:
 
 
 def stages(work: Path, index: int, clip: str, host: str, out: Path) -> None:
-    """What `segloop inspect` shows of a scene, written to `out`."""
+    """What `segloop inspect` shows of one patch of a scene, side by side: STAGES, written to `out`."""
     folder = work / "inspect" / f"{host}-{index}"
     command = ["inspect", str(scene_file(work, "images", index)), "--clip", clip, "--host", host, "--out", str(folder)]
     words = ["--classes", ", ".join(CLASSES), "--dtype", "float32"]
     subprocess.run([sys.executable, "-m", "segloop", *command, *words], check=True, stdout=subprocess.DEVNULL)
-    found = min(folder.rglob("*.png"), key=lambda path: len(path.parts))
-    write_whole(out, found.read_bytes())
+    views = [Image.open(folder / f"{index:06d}" / f"{name}.png").convert("RGB") for name in STAGES]
+    height = min(view.height for view in views)
+    views = [view.resize((round(view.width * height / view.height), height)) for view in views]
+    whole = Image.new("RGB", (sum(view.width + 8 for view in views) - 8, height), "white")
+    left = 0
+    for view in views:
+        whole.paste(view, (left, 0))
+        left += view.width + 8
+    stream = io.BytesIO()
+    whole.quantize(128).save(stream, "PNG", optimize=True)
+    write_whole(out, stream.getvalue())
 
 
 def by_distance(work: Path, done: dict[str, Done], hosts: tuple[str, ...]) -> list[str]:
