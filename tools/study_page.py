@@ -15,7 +15,10 @@ from study_pictures import by_distance, extremes, side_by_side, stages
 
 HERE = Path(__file__).parent
 JUDGED, TAUGHT = 100, SEED + 100  # scenes for oracles and chance, and the seed of those that the probe learns on
-PATCHES = "One patch of it (framed): what it attends to under the host, how alike others say they are, and what it attends to after feedback"
+PATCHES = (
+    "One patch of it (framed): what it attends to under the host, how alike the output says others are, and what it "
+    "attends to after feedback."
+)
 NOT_YET = "*Not run yet.*"
 WATCHED = ("clip", "maskclip", "sclip", "qq+kk", "qq", "kk", "probe")
 
