@@ -76,17 +76,22 @@ def text_rows(queries: int, width: int = 512) -> Tensor:
     return torch.nn.functional.normalize(rows, dim=-1)
 
 
-def side_by_side(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each task; the tasks take turns, so that a slow minute of the machine hits all of them."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
+def in_turns(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every repeat; the tasks take turns, so that a slow minute of the machine hits all of them."""
+    found: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
         task()
     for _ in range(repeats):
         for name, task in tasks.items():
             start = time.perf_counter()
             task()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
+            found[name].append(time.perf_counter() - start)
+    return found
+
+
+def side_by_side(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each task, in turns."""
+    return {name: statistics.median(found) for name, found in in_turns(tasks, repeats).items()}
 
 
 @dataclass(frozen=True)

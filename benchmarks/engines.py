@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import MODELS, clip_folder, dino_folder, report
+from common import MODELS, clip_folder, dino_folder, in_turns, report
 from segloop import Segmenter
 from segloop.backbones import engines
 from segloop.backbones.families import load_clip
@@ -85,19 +85,6 @@ def labels_kept(name: str) -> float:
     clip = models.once("tiny", lambda: load_clip("tiny", CPU, torch.float32))
     clip, _ = engines.tower_on(name, clip, 1, models)
     return agreement(plain, Network(clip, plain.plan, engines=(name,)))
-
-
-def in_turns(tasks: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every repeat; the tasks take turns."""
-    found: dict[str, list[float]] = {name: [] for name in tasks}
-    for task in tasks.values():
-        task()
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            found[name].append(time.perf_counter() - start)
-    return found
 
 
 @torch.no_grad()

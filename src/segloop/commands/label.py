@@ -29,16 +29,9 @@ STOPPED = 128 + signal.SIGTERM
 class Asked:
     """Options of `segloop label`."""
 
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Folder, pattern, list (.txt, .csv), .parquet, .tar shards, videos; on a disk or at s3://.",
-            show_default=False,
-        ),
-    ]
-    column: Annotated[str | None, typer.Option("--column", help="Of a table, where paths or photos stand.")] = None
-    fps: Annotated[str | None, typer.Option("--fps", help="Frames of a video that are taken in a second.")] = None
+    source: options.Source
+    column: options.Column = None
+    fps: options.Fps = None
     words: options.Words
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("segloop-out/labels")
     store: Annotated[str | None, typer.Option("--store", help="Results go there, as s3://bucket/labelled.")] = None

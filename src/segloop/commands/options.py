@@ -66,6 +66,16 @@ Affinity = Annotated[
     str | None, typer.Option("--affinity", help="SAM of trident and of --set refine=sam: sam, hub id or local folder.")
 ]
 Recipe = Annotated[str | None, typer.Option("--recipe", help="A published row, such as sclip/voc21.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folder, pattern, list (.txt, .csv), .parquet, .tar shards, videos; on a disk or at s3://.",
+        show_default=False,
+    ),
+]
+Column = Annotated[str | None, typer.Option("--column", help="Of a table, where paths or photos stand.")]
+Fps = Annotated[str | None, typer.Option("--fps", help="Frames of a video that are taken in a second.")]
 Fidelity = Annotated[str, typer.Option("--fidelity", help="default, or reference: the published pipeline.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="field=value, such as stride=56; none is off.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
