@@ -10,6 +10,8 @@ from torch import Tensor
 from segloop import Segmenter, Vocabulary
 from segloop.attention.operators import Softmax, product
 from segloop.attention.types import MARGIN, Needs
+from segloop.backbones.shared import Memory, Models
+from segloop.backbones.tower import run_blocks
 from segloop.choice.method import Method
 from segloop.choice.methods import METHODS
 from segloop.errors import ImageError, OptionError
@@ -215,3 +217,34 @@ def test_masks_of_another_size_are_refused():
     for bad in (np.zeros((3, 4), np.int64), np.zeros((70, 120))):
         with pytest.raises(ImageError, match="a whole number for every pixel"):
             replace(segmenter, masks=lambda photo, image, bad=bad: bad)(PHOTO, WORDS)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Blocks in a row as torch runs them, each run noted."""
+
+    ran: list[int]
+
+    def __call__(self, tower, x, keep, open_blocks):
+        self.ran.append(open_blocks)
+        return run_blocks(tower, x, keep, open_blocks)
+
+
+def test_methods_that_share_a_clip_run_it_once_whatever_blocks_they_open():
+    every = [
+        {"method": "clip"},
+        {"method": "resclip"},
+        {"method": "sc-clip"},
+        {"method": "sfp", "repair": "each"},
+        {"method": "fsa", "host": "sclip", "feedback_layers": 3},
+        {"method": early},
+    ]
+    ran, memory, models = [], Memory(), Models()
+    pixels = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+    alone = [Segmenter.from_pretrained("tiny", dtype="float32", models=models, **options) for options in every]
+    clip = replace(alone[0].clip, blocks=Counted(ran))
+    together = [replace(one.network, clip=clip, memory=memory) for one in alone]
+    text = alone[0].text(WORDS)
+    for one, network in zip(alone, together, strict=True):
+        assert torch.equal(network.logits(pixels, text), one.logits(pixels, text))
+    assert len(ran) == 1

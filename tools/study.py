@@ -1,13 +1,13 @@
 """Makes docs/study.md: what feedback and purification do to the bundled CLIP that has the disease they cure.
 
-    python tools/study.py [--work segloop-out/study] [--count 500] [--groups hosts,detectors,fsa,sfp,open] [--out docs]
+    python tools/study.py [--work segloop-out/study] [--count 500] [--groups hosts,detectors,...] [--out docs]
 
 Every run is an evaluation of its own that goes on where it was stopped, on the same scenes; the page is written from
-their records alone, so `--render` makes it again without any run. About two hours on two cores, once.
+their records alone, so `--render` makes it again without any run. About two hours on one core, once.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ CLIP, GUIDE, SEED = "tiny-clip8", "tiny-dino", 11
 HOSTS = ("clip", "maskclip", "sclip", "clearclip", "naclip", "proxyclip")
 DETECTORS = ("none", "som", "l2", "lof", "dbscan")
 ABLATED = ("clip", "sclip", "proxyclip")  # a weak, a middling and a guided host
-GROUPS = ("hosts", "detectors", "fsa", "sfp", "open")
+GROUPS = ("hosts", "detectors", "fsa", "sfp", "open", "tuned")
 
 
 def case(name: str, host: str, base: str, what: str, group: str, options: dict, changes: dict | None = None) -> Case:
@@ -31,9 +31,25 @@ def case(name: str, host: str, base: str, what: str, group: str, options: dict, 
     return Case(name, host, base, what, group, {"clip": CLIP, **guided, **options}, changes or {})
 
 
-def cases() -> list[Case]:
-    """All runs of the study, bases before what is compared with them."""
-    return [*host_cases(), *feedback_cases(), *purifier_cases(), *open_cases()]
+def cases(work: Path) -> list[Case]:
+    """All runs of the study, bases before what is compared with them; tuned ones once their constants are chosen."""
+    from study_tuned import tuned_cases
+
+    return [*host_cases(), *feedback_cases(), *purifier_cases(), *open_cases(), *tuned_cases(work)]
+
+
+def choose(work: Path) -> None:
+    """Run the grids of what is tuned, on scenes of their own."""
+    from study_tuned import COUNT, TUNING, grids, tuning
+
+    write_scenes(tuning(work) / "scenes", COUNT, TUNING)
+    run([point for grid in grids() for point in grid.points()], tuning(work))
+
+
+def run(chosen: Sequence[Case], work: Path) -> None:
+    """Evaluate; what is done is read."""
+    with watched("images") as progress:
+        evaluate([one.task(work) for one in chosen], say=say, progress=progress)
 
 
 def host_cases() -> Iterator[Case]:
@@ -102,14 +118,15 @@ def main() -> None:
     parser.add_argument("--render", action="store_true", help="write the page from the runs that are there")
     options = parser.parse_args()
     quiet_libraries()
-    chosen = [one for one in cases() if one.group in options.groups.split(",")]
+    groups = options.groups.split(",")
     if not options.render:
+        if "tuned" in groups:
+            choose(options.work)
         write_scenes(options.work / "scenes", options.count, SEED)
-        with watched("images") as progress:
-            evaluate([one.task(options.work) for one in chosen], say=say, progress=progress)
+        run([one for one in cases(options.work) if one.group in groups], options.work)
     from study_page import page
 
-    write_whole(options.out / "study.md", page(cases(), options.work, options.out).encode())
+    write_whole(options.out / "study.md", page(cases(options.work), options.work, options.out).encode())
     say(f"wrote {options.out / 'study.md'}")
 
 

@@ -12,6 +12,7 @@ from segloop.common.files import write_whole
 from segloop.line.segmenter import Segmenter
 from study import ABLATED, CLIP, DETECTORS, GUIDE, HOSTS, SEED
 from study_pictures import by_distance, extremes, side_by_side, stages
+from study_tuned import tuned_table
 
 HERE = Path(__file__).parent
 JUDGED, TAUGHT = 100, SEED + 100  # scenes for oracles and chance, and the seed of those that the probe learns on
@@ -38,6 +39,9 @@ def page(cases: list[Case], work: Path, out: Path) -> str:
         "ABLATIONS": "\n".join(ablations(done, "fsa")),
         "REPAIRS": "\n".join(ablations(done, "sfp")),
         "OPEN": "\n".join(ablations(done, "open")),
+        "TUNED": "\n".join(tuned_table(done, work))
+        if any(one.case.group == "tuned" for one in done.values())
+        else NOT_YET,
         "STRENGTH": strength(done),
         "MODEL": "\n".join([*ailments(curve[-1]), "", *bounds(work)]),
         "PLACES": "\n".join(by_distance(work, done, HOSTS)),

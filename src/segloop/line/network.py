@@ -64,6 +64,12 @@ def _stage(record: Any) -> Stage:
     return made(record) if made else record
 
 
+def ordinary_blocks(needs: Needs, depth: int) -> tuple[frozenset[int], int]:
+    """Numbers of the blocks that run as they were trained and whose outputs are read, and of the first block behind."""
+    first = needs.first_block or depth
+    return frozenset(number for number in needs.all_states if number < first), first
+
+
 @dataclass(frozen=True)
 class Network:
     """A CLIP, the guide and the plan that joins them."""
@@ -76,6 +82,12 @@ class Network:
     frames: bool = False  # whether each network sees whole patches, black beyond the window, as in LPOSS's release
     by_pixels: bool = False  # where experts vote, as published; else by patches
     engines: tuple[str, ...] = ()  # that run CLIP and the guide; () where torch does
+
+    def __post_init__(self) -> None:
+        """Say which blocks it will read, so that CLIP runs once for all that share it."""
+        if self.memory:
+            keep, first = ordinary_blocks(gather_needs(self.stages, self.clip.depth), self.clip.depth)
+            self.memory.want(self.clip, {*keep, first - 1})
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -245,13 +257,12 @@ class Network:
 
     def states(self, batch: Batch, pixels: Tensor, needs: Needs) -> States:
         """(B, 3, H, W) -> outputs of the blocks that stages need, (B, [1+]N, D), by number."""
-        tower, first = self.clip, needs.first_block or self.clip.depth
-        keep = frozenset(number for number in needs.all_states if number < first)
-
-        def ordinary() -> tuple[Tensor, dict[int, Tensor]]:
-            return tower.tokens(pixels, keep, tower.depth + 1 - first)
-
-        x, states = self.memory.recall((id(tower), keep, first), pixels, ordinary) if self.memory else ordinary()
+        tower, (keep, first) = self.clip, ordinary_blocks(needs, self.clip.depth)
+        if self.memory:
+            outputs = self.memory.outputs(tower, pixels)
+            x, states = outputs[first - 1], {number: outputs[number] for number in keep if number in outputs}
+        else:
+            x, states = tower.tokens(pixels, keep, tower.depth + 1 - first)
         run = needs.around(batch, tower.run_block) if needs.around else tower.run_block
         for number in range(first, tower.depth):
             x = run(number, x)
