@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common.ahead import READERS
 from ..common.attempts import Line
 from ..common.records import require
 from ..errors import ImageError, OptionError
@@ -26,6 +27,7 @@ from ..words.prototypes import prototypes
 from ..words.vocabulary import Vocabulary, as_vocabulary
 from ..words.voting import only_plain
 from .banking import identity
+from .batches import full, weight
 from .finishing import raised
 from .segmenter import Segmenter, Words
 from .steps import Photo
@@ -129,13 +131,15 @@ def gather(
         lambda pair: (pair[0], segmenter.prepare(pair[1])),
         lambda pairs: segmenter.tiles([photo for _, photo in pairs], text, seen),
         lambda pair, found: _of_photo(segmenter, pair, found, text, rule, how.sure),
+        READERS,
+        lambda pair: weight(pair[1]),
     )
     failed = lambda pair, error: on_error(pair[1], error)  # noqa: E731
     some: list[tuple[int, Any]] = []
     done = 0
 
     def through(some: Sequence[tuple[int, Any]]) -> Gathered:
-        enough = lambda pairs: sum(len(photo.windows) for _, photo in pairs) >= segmenter.batch  # noqa: E731
+        enough = lambda pairs: full([photo for _, photo in pairs], segmenter.batch)  # noqa: E731
         return Gathered.together([known, *line.results(some, enough, failed)])
 
     for pair in photos:
