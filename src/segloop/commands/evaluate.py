@@ -232,6 +232,8 @@ def _decide_anew(asked: Asked, folder: Path, changes: dict[str, Any]) -> Any:
 
 def _tell(finished: list[Any], json_lines: bool) -> None:
     from ..labels.strays import sentence
+    from ..report.caveats import of_labels
+    from ..report.runs import load_run
     from ..runs.alike import columns
 
     for one in finished:
@@ -241,6 +243,8 @@ def _tell(finished: list[Any], json_lines: bool) -> None:
         said = sentence(one.run.get("labels") or {}, one.run["settings"].get("void", "corrected"))
         if said:
             say(f"warning: {one.folder}: {said}")
+        if said := of_labels(load_run(one.folder)):
+            say(f"{one.folder}: {said}")
     if finished and not json_lines:
         edges = any("boundary_mIoU" in one.run["metrics"] for one in finished)
         unlike = columns([one.run for one in finished], [one.task.key for one in finished])

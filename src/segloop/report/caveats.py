@@ -3,7 +3,8 @@
 from ..common.visible import counted
 from ..data.datasets import DATASETS
 from ..labels.strays import sentence
-from .runs import Run
+from ..scoring.unlabelled import sentence as of_unlabelled
+from .runs import Run, unlabelled_of
 
 
 def caveats(run: Run) -> list[str]:
@@ -29,3 +30,9 @@ def caveats(run: Run) -> list[str]:
         found.append(f"scored on {run.images} of {run.listed} images")
     said = sentence(run.labels, str(run.settings.get("void")))
     return [*found, said] if said else found
+
+
+def of_labels(run: Run) -> str:
+    """Footnote of its mIoU where classes that no label holds are in it; empty where none is."""
+    found = unlabelled_of(run)
+    return of_unlabelled(found) if found else ""

@@ -8,6 +8,8 @@ import numpy as np
 from ..errors import OptionError
 from ..scoring.bootstrap import Difference, Paired, paired
 from ..scoring.metrics import Counts, scores
+from ..scoring.unlabelled import in_labels, unlabelled
+from ..scoring.unlabelled import sentence as unlabelled_sentence
 from . import names
 from .cells import Cell, Column, Table, Value, number, table
 from .grouping import LAYOUT, changes
@@ -43,6 +45,7 @@ def comparison(first: Run, second: Run, digits: int = 1) -> Table:
     columns += [Column("difference", "points", digits, interval=True, bar=True), Column("p", "p"), Column("real")]
     columns.append(Column("images", "count"))
     lead = _lead(first, second, gain, holding, len(old.label), digits)
+    lead[1:1] = _means(first, second, old, new, digits)
     return table("comparison", f"Comparison on {first.data_name}", columns, rows, lead)
 
 
@@ -127,6 +130,19 @@ def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images:
         )
     said.append(f"Settings that differ: {changes(first, second, {*LAYOUT, 'recipe'}) or 'none'}.")
     return said
+
+
+def _means(first: Run, second: Run, old: Counts, new: Counts, digits: int) -> list[str]:
+    """What to know where classes that no label holds are in a mean: which, and the gain without them."""
+    found = [unlabelled(side.total(), run.classes) for run, side in ((first, old), (second, new))]
+    if found == [None, None]:
+        return []
+    told = [
+        f"{title}: {unlabelled_sentence(one)}." for title, one in zip(titles(first, second), found, strict=True) if one
+    ]
+    there = old.total().label > 0
+    moved = paired(in_labels(old, there), in_labels(new, there)).mIoU
+    return [*told, sentence(f"mIoU of the {int(there.sum())} classes in labels", moved, len(old.label), digits)]
 
 
 def _unlike(first: Run, second: Run, mine: Sequence[str], other: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from ..evaluation.record import labels_of
 from ..runs.folder import EVALUATION, FORMAT, LABELLING, kind_of, starts_of
 from ..runs.folder import RUN as RECORD
 from ..scoring.metrics import Counts
+from ..scoring.unlabelled import Unlabelled, unlabelled
 
 AGAIN = "run the same `segloop evaluate` command again, with --overwrite"
 COUNTS = ("intersection", "prediction", "label")
@@ -195,6 +196,14 @@ def class_lines(run: Run) -> list[dict[str, Any]]:
     if [row["name"] for row in rows] != run.classes:
         raise damaged(path, f"its classes are not those of {RECORD}")
     return rows
+
+
+def unlabelled_of(run: Run) -> Unlabelled | None:
+    """What classes that no label holds do to its mIoU; None where there are none, or where nothing is known of them."""
+    if not run.done or not (run.folder / "classes.csv").is_file():
+        return None
+    lines = class_lines(run)
+    return unlabelled(Counts(*(np.array([line[key] for line in lines], np.int64) for key in COUNTS)), run.classes)
 
 
 def last_start(run: Run) -> dict[str, Any]:

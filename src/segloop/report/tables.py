@@ -6,7 +6,7 @@ from statistics import fmean
 
 from ..runs.alike import columns as columns_of
 from . import names
-from .caveats import caveats
+from .caveats import caveats, of_labels
 from .cells import Cell, Column, Notes, Table, table
 from .grouping import IDENTITY, LAYOUT, Row, changes, host_of, mixed, rows_of, said
 from .likeness import lines
@@ -59,7 +59,8 @@ class _Maker:
 
     def _cell(self, run: Run) -> Cell:
         low, high = run.intervals.get(self.metric, (None, None))
-        return self.notes.mark(Cell(run.metrics.get(self.metric), low, high), *caveats(run))
+        cell = self.notes.mark(Cell(run.metrics.get(self.metric), low, high), *caveats(run))
+        return _of_labels(self.notes, cell, run, self.metric)
 
     def _average(self, row: Row, cells: Mapping[str, Cell]) -> Cell:
         average = Cell(mean_of_eight({column: cell.value for column, cell in cells.items()}))
@@ -99,6 +100,12 @@ class _Maker:
         return [Cell(title), Cell(row.backbone), *settings, *(known.get(column, Cell()) for column in self.columns)]
 
 
+def _of_labels(notes: Notes, cell: Cell, run: Run, metric: str) -> Cell:
+    """A mean IoU with a footnote where classes that no label holds are in it."""
+    said = of_labels(run) if metric == "mIoU" else ""
+    return notes.mark(cell, said) if said else cell
+
+
 def mean_of_eight(values: Mapping[str, object]) -> float | None:
     """The papers' Avg: the mean of their eight data sets, None where one is missing or NaN."""
     found = [values.get(column) for column in names.EIGHT]
@@ -127,7 +134,8 @@ def runs_table(runs: Sequence[Run], digits: int = 1, intervals: bool = False) ->
         cells = [Cell(word) for word in (run.name, keys[run], names.run_title(run), names.backbone(run), *about)]
         cells.append(notes.mark(Cell(run.images), *caveats(run)))
         for metric in metrics:
-            cells.append(Cell(run.metrics.get(metric), *run.intervals.get(metric, (None, None))))
+            cell = Cell(run.metrics.get(metric), *run.intervals.get(metric, (None, None)))
+            cells.append(_of_labels(notes, cell, run, metric))
         rows.append(cells)
     columns = [*map(Column, words), Column("images", "count"), *scores]
     return table("runs", "Runs", columns, rows, notes=notes)
