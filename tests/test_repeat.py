@@ -106,10 +106,15 @@ def test_files_of_other_settings_that_stay_are_told(segment, folder, tmp_path):
 
 
 def test_the_coco_file_lists_all(segment, folder, tmp_path):
-    """A photo is done where the file of all photos lists it too; those done before stay in it."""
+    """A photo that is done comes into the file of all photos by its map; those that are in it stay."""
     coco = (*WORDS[:2], "--format", "png,coco")
+    done(segment(folder / "deep", *coco, "--out", "at-once"))
     done(segment(folder / "deep", *WORDS[:2], "--format", "png", "--out", tmp_path / "segloop-out"))
-    assert not any(told(segment(folder / "deep", *coco, "--json")).values())
+    assert all(told(segment(folder / "deep", *coco, "--json")).values())
+    files = [Path(tmp_path, out, "annotations.coco.json").read_text() for out in ("at-once", "segloop-out")]
+    assert files[0] == files[1]
+    (tmp_path / "segloop-out/meadow.png").unlink()
+    assert sorted(told(segment(folder / "deep", *coco, "--json")).values()) == [False, True]
     shutil.copy(folder / "street.jpg", folder / "deep/third.jpg")
     again = segment(folder / "deep", *coco, "--json")
     assert sorted(told(again).values()) == [False, True, True]

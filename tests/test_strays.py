@@ -188,3 +188,30 @@ def test_shards_from_before_open_too():
     one = tally.Scored("a", (1, 1), confusion(np.zeros((1, 1), int), np.zeros((1, 1), int), 2))
     (again,) = tally.decode_shard(tally.encode_shard([one], ""), 2, "")
     assert again.uncounted is None and again.name == "a"
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (1, "the first class; if the label maps count classes from 1, add --mask-values 1-6=0-5"),
+        (-1, "if 0 of the label maps is the second class of the list, add --mask-values 0-4=1-5"),
+        (0, None),
+    ],
+)
+def test_maps_that_count_from_another_class_are_told_though_most_classes_are_nowhere(step, words):
+    """Few maps, so that neither the first class nor a value of none gives them away: predictions do."""
+    true = np.repeat([[2, 3, 4, 3]], 5, 0)
+    stored, predicted = true + step, true.copy()
+    predicted[0] = 0
+    counted = [tally.Scored("one", true.shape, confusion(predicted, stored, 6))]
+    areas = tally.stacked(counted, 6).total().label.tolist()
+    moved = tally.moved(counted)
+    assert moved == -step
+    said = sentence(record(gather([uncounted(stored, 6, LabelRule())], areas, "folder", moved=moved)))
+    assert said is None if words is None else words in said
+
+
+def test_maps_that_agree_with_nothing_are_not_called_moved():
+    label, prediction = np.arange(12).reshape(3, 4) % 4, np.zeros((3, 4), int)
+    assert tally.moved([tally.Scored("one", label.shape, confusion(prediction, label, 4))]) == 0
+    assert tally.moved([]) == 0

@@ -36,7 +36,7 @@ def reading():
 
 def test_the_folder_holds_what_it_should_and_is_small():
     needed = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert {path.name for path in FOLDER.iterdir()} == needed | {"segloop.json", "README.md"}
+    assert {path.name for path in FOLDER.iterdir()} == needed | {"segloop.json", "words.txt", "README.md"}
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 12_000_000
     model = CLIPModel.from_pretrained(FOLDER, local_files_only=True)
     assert sum(part.numel() for part in model.parameters()) <= 6_000_000

@@ -51,7 +51,7 @@ def embed_pictures(model, pictures):
 def test_the_folder_holds_what_it_should_and_is_small(model):
     names = {path.name for path in FOLDER.iterdir()}
     needed = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert names == needed | {"segloop.json", "README.md"}
+    assert names == needed | {"segloop.json", "words.txt", "README.md"}
     assert sum(part.numel() for part in model.parameters()) <= 3_000_000
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 8_000_000
     assert model.config.vision_config.patch_size == 8

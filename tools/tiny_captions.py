@@ -206,3 +206,10 @@ def merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
         else:
             joined.append(piece)
     return joined
+
+
+def known_words() -> list[str]:
+    """Words of what captions name, concepts first: words.txt of the model, by which others are told."""
+    said = " ".join([*CONCEPTS, *sorted(phrase for some in SYNONYMS.values() for phrase in some)])
+    found = dict.fromkeys(re.findall(r"\w+", said))
+    return [word for word in found if word not in ("a", "of", "fresh", "wall")]

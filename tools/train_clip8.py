@@ -29,7 +29,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from clip8_watch import Geometry, watch
 from scene_words import Narrator, Picture, draw_pictures, single, truth, view
 from segloop.scenes.draw import CLASSES, scene
-from tiny_captions import CONTEXT, build_tokenizer, templates
+from tiny_captions import CONTEXT, build_tokenizer, known_words, templates
 from tiny_dense import ATTENTIONS, best_scale, ensemble, evaluate, normalised, tokens
 
 CROP, PATCH, WIDTH, DEPTH, DRAWN = 80, 8, 128, 8, 104
@@ -231,10 +231,11 @@ def judge(model: CLIPModel, tokenizer: CLIPTokenizer) -> dict[str, object]:
 
 
 def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, settings: dict[str, object]) -> None:
-    """Write the Hugging Face folder, weights in float16, and segloop.json."""
+    """Write the Hugging Face folder, weights in float16, segloop.json and words.txt."""
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "segloop.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    (folder / "words.txt").write_text("\n".join(known_words()) + "\n", encoding="utf-8")
     print(json.dumps(settings), flush=True)
 
 

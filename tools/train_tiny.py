@@ -29,7 +29,18 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from segloop.scenes.draw import CLASSES, COLOURS, SHAPES, Scene, scene
 from segloop.scenes.textures import GROUNDS
-from tiny_captions import ABSENT, CONCEPTS, CONTEXT, PRESENT, UNCLEAR, Captions, build_tokenizer, templates, truth
+from tiny_captions import (
+    ABSENT,
+    CONCEPTS,
+    CONTEXT,
+    PRESENT,
+    UNCLEAR,
+    Captions,
+    build_tokenizer,
+    known_words,
+    templates,
+    truth,
+)
 from tiny_dense import ATTENTIONS, best_scale, embed, ensemble, evaluate, normalised, tokens
 
 CROP, PATCH, WIDTH, SIZE = 64, 8, 128, (192, 256)
@@ -255,10 +266,11 @@ def zero_shot(model: CLIPModel, rows: Tensor) -> None:
 
 
 def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, settings: dict[str, object]) -> None:
-    """Write the Hugging Face folder, weights in float16, and segloop.json."""
+    """Write the Hugging Face folder, weights in float16, segloop.json and words.txt."""
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "segloop.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    (folder / "words.txt").write_text("\n".join(known_words()) + "\n", encoding="utf-8")
     print(json.dumps(settings), flush=True)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -131,6 +132,12 @@ class Clip:
     def tokens_cut(self, texts: list[str]) -> list[int]:
         """How many tokens of each sentence `encode_text` does not read, 0 for most."""
         return tokens_over(self.tokenizer, texts, self.context)
+
+    @cached_property
+    def known_words(self) -> tuple[str, ...]:
+        """What a model that was taught few words knows, by words.txt in its folder; empty for one that says nothing."""
+        path = Path(self.folder) / "words.txt"
+        return tuple(path.read_text("utf-8").split()) if path.is_file() else ()
 
     def pieces(self, words: list[str]) -> list[int]:
         """How many tokens each word breaks into: many for words that are not English; 0 where that says nothing."""

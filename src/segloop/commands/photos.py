@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 from ..common import console
 from ..common.ahead import behind, threads
 from ..common.attempts import attempt
@@ -55,7 +58,7 @@ def run_segment(job: SegmentRun) -> int:
 
     vocabulary = _encoded(job)
     finished = _finished(job, vocabulary) if len(job.stems) > 1 else None
-    photos = _still_to_do(job, finished, on_error)
+    photos, mapped = _still_to_do(job, finished, on_error)
     _tell_of_others(job, finished, photos)
     many = len(photos) > 1
     results = job.segmenter.stream(photos, vocabulary, keep=job.keep, on_error=on_error, readers=READERS if many else 0)
@@ -66,6 +69,7 @@ def run_segment(job: SegmentRun) -> int:
             stack.enter_context(together.collect(job.out / together.name, vocabulary.classes))
             for together in of_the_run(job.formats)
         ]
+        _take_maps(job, mapped, collections)
         try:
             with console.progress("photos", len(photos)) as advance:
                 done = 0
@@ -113,20 +117,29 @@ def _finished(job: SegmentRun, vocabulary: Vocabulary) -> Finished:
     return opened(job.out, Inputs(settings, *words).as_json(), job.overwrite)
 
 
-def _still_to_do(job: SegmentRun, finished: Finished | None, failed: Callable[[Any, ImageError], None]) -> list[str]:
-    """Photos that have no result of these networks and words yet; those that are done are told, in one line."""
+def _still_to_do(
+    job: SegmentRun, finished: Finished | None, failed: Callable[[Any, ImageError], None]
+) -> tuple[list[str], list[Path]]:
+    """Photos that have no result of these networks and words yet, and those whose map lacks only in files of the run.
+
+    Those that are done are told, in one line.
+    """
     suffixes = [row.suffix for row in of_a_photo(job.formats).values()]
     together = [job.out / one.name for one in of_the_run(job.formats)]
     listed = [found.places() if (found := look_into(path, None)) else set() for path in together]
-    photos, before = [], 0
+    photos: list[str] = []
+    mapped: list[Path] = []
+    before = 0
     for photo, stem in job.stems.items():
         if is_too_long(stem, job.out, job.formats):
             failed(photo, ImageError(f"{shortened(photo)} has a name that is too long for its results", "shorten it"))
             continue
-        files = finished.files(photo, stem, suffixes) if finished else None
-        if job.overwrite or files is None or not all(real_place(photo) in places for places in listed):
+        files = finished.files(photo, stem, suffixes) if finished and not job.overwrite else None
+        is_listed = all(real_place(photo) in places for places in listed)
+        if files is None or not (is_listed or (finished and finished.files(photo, stem, [FORMATS["png"].suffix]))):
             photos.append(str(photo))
             continue
+        mapped += [] if is_listed else [photo]
         before += 1
         if job.json_lines:
             console.tell(one_line({"source": str(photo), "done": "before", "files": [*files, *map(str, together)]}))
@@ -135,7 +148,16 @@ def _still_to_do(job: SegmentRun, finished: Finished | None, failed: Callable[[A
         console.say(
             f"{before} of {len(job.stems)} photos {told} with these networks and words; --overwrite does all anew"
         )
-    return photos
+    return photos, mapped
+
+
+def _take_maps(job: SegmentRun, photos: Sequence[Path], collections: Sequence[Collection]) -> None:
+    """Photos that are done into the files of the run, from their label maps: their bytes are as they were written."""
+    for photo in photos:
+        with Image.open(f"{job.stems[photo]}{FORMATS['png'].suffix}") as image:
+            labels = np.asarray(image).astype(np.int64)
+        for collection in collections:
+            collection.add(photo, labels)
 
 
 def _tell_of_others(job: SegmentRun, finished: Finished | None, photos: Sequence[str]) -> None:

@@ -109,4 +109,5 @@ def _facts(counted: Sequence[tally.Scored], names: Sequence[str], settings: Mapp
     left = [outcome.uncounted for outcome in counted if outcome.uncounted]
     areas = tally.stacked(counted, len(names)).total().label.tolist()
     rare_first = first_is_background(names) or "table_hash" in masks  # which is void then; colours have no numbers
-    return strays.gather(left, areas, str(settings.get("dataset")), wide, tabled, rare_first, unsaid)
+    moved = tally.moved(counted)
+    return strays.gather(left, areas, str(settings.get("dataset")), wide, tabled, rare_first, unsaid, moved)

@@ -18,6 +18,7 @@ WIDE_FROM = 256  # classes: from here on 255 is one of them, and void is 65535
 KEPT = 256  # different values that an image keeps apart
 LISTED, SHOWN = 20, 3  # different values in a record, and in a sentence
 FROM_ONE = "if the label maps count classes from 1"
+FROM_SECOND = "if 0 of the label maps is the second class of the list"
 MANY = 8  # different values of no class: numbers of objects, or edges between classes
 
 
@@ -74,6 +75,7 @@ class Facts:
     tabled: bool = False  # read by a table of values already
     rare_first: bool = False  # nobody wonders where the first class does not occur beside void
     void_unsaid: bool = False  # the table does not say what the number of void is
+    moved: int = 0  # -1 or 1 where labels would agree far better with predictions after this is added to them
 
     @property
     def stray(self) -> int:
@@ -95,6 +97,7 @@ def gather(
     tabled: bool = False,
     rare_first: bool = False,
     void_unsaid: bool = False,
+    moved: int = 0,
 ) -> Facts:
     """The facts of many label maps."""
     strays: Counter[int] = Counter()
@@ -112,6 +115,7 @@ def gather(
         tabled=tabled,
         rare_first=rare_first,
         void_unsaid=void_unsaid,
+        moved=moved,
     )
 
 
@@ -138,6 +142,8 @@ def sentence(labels: dict[str, Any], void: str = "corrected") -> str | None:
             return None
         if labels["remedy"].startswith(FROM_ONE):
             return f"no pixel of the label maps is of the first class; {labels['remedy']}"
+        if labels["remedy"].startswith(FROM_SECOND):
+            return f"maps agree far better with the class behind the one that label maps say; {labels['remedy']}"
         share = percent(labels["void"], labels["pixels"])
         return f"255, which is void, is on {share} of the label maps' pixels; {labels['remedy']}"
     shares = [f"{_word(one)} on {percent(one['pixels'], labels['pixels'])}" for one in labels["values"][:SHOWN]]
@@ -190,11 +196,19 @@ def _from_one(facts: Facts) -> str | None:
 def _not_from_zero(facts: Facts) -> str | None:
     """1 to C - 1 without a 0: perhaps counted from one, and the last class does not occur."""
     count = len(facts.areas)
-    if facts.tabled or facts.stray or count < 3 or facts.areas[0] or not all(facts.areas[1:]):
+    if facts.tabled or facts.stray or count < 3 or facts.areas[0]:
         return None
-    if facts.void and facts.rare_first:
+    if facts.moved != -1 and (not all(facts.areas[1:]) or (facts.void and facts.rare_first)):
         return None
     return f"{FROM_ONE}, add --mask-values {Span(1, count, 0, paired=True)}"
+
+
+def _without_first(facts: Facts) -> str | None:
+    """0 to C - 2, and every map agrees with the class behind: the list has a first class that maps do not count."""
+    count = len(facts.areas)
+    if facts.tabled or facts.stray or facts.moved != 1 or facts.areas[-1]:
+        return None
+    return f"{FROM_SECOND}, add --mask-values {Span(0, count - 2, 1, paired=True)}"
 
 
 def _spread(facts: Facts) -> str | None:
@@ -233,7 +247,7 @@ def _beyond(facts: Facts) -> str | None:
     return f"{names}, or say what they are, as in --mask-values {own},{some}=void"
 
 
-KINDS = (_binary, _unsaid, _not_from_zero, _from_one, _spread, _many, _beyond)
+KINDS = (_binary, _unsaid, _not_from_zero, _without_first, _from_one, _spread, _many, _beyond)
 
 
 def nothing(facts: Facts, failure: tuple[str, str] | None = None) -> UserError:

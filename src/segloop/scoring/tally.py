@@ -20,6 +20,7 @@ from .metrics import Confusion, Counts, scores
 
 AREAS = ("intersection", "prediction", "label")
 MAP = ("pixels", "void", "rest")  # of `Uncounted`
+FAR = 3  # times as many pixels are far more
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +159,20 @@ def stacked(outcomes: Sequence[Scored], classes: int) -> Counts:
     """Areas of each class in each image, (n, C)."""
     areas = [outcome.confusion.counts() for outcome in outcomes]
     return Counts(*(_rows([getattr(area, part) for area in areas], classes) for part in AREAS))
+
+
+def moved(outcomes: Sequence[Scored]) -> int:
+    """-1 or 1 where labels with that added agree with predictions on most pixels, and far more than as they are; or 0.
+
+    Labels that are counted from another number than the class list do so.
+    """
+    label, prediction, pixels = (
+        np.concatenate([getattr(one.confusion, part) for one in outcomes] or [np.empty(0, np.int64)])
+        for part in ("label", "prediction", "pixels")
+    )
+    agreeing = {step: int(pixels[prediction == label + step].sum()) for step in (-1, 0, 1)}
+    best = max(agreeing, key=lambda step: agreeing[step])
+    return best if agreeing[best] > max(FAR * agreeing[0], pixels.sum() // 2) else 0
 
 
 def _rows(rows: Sequence[np.ndarray], classes: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from ..common.files import regular, write_whole
 from ..common.records import constants_of
 from ..errors import ModelError, Notice, OptionError, SegloopError
 from .experts import AGAIN
-from .language import Say, noticed, tell_of_language, tell_of_rest, tell_of_signs
+from .language import Say, noticed, tell_of_language, tell_of_rest, tell_of_signs, tell_of_unknown
 from .rows import MEAN, RowStep, is_alone, step_name
 from .vocabulary import Vocabulary, check_number
 from .voting import ExpertRows, Text
@@ -81,6 +81,8 @@ def embed(
         tell_of_signs(vocabulary.queries, say)
         if hasattr(encoder, "pieces"):  # of a model that was taught English
             tell_of_language(vocabulary.queries, encoder.pieces, say)
+        if known := getattr(encoder, "known_words", None):
+            tell_of_unknown(vocabulary.classes, vocabulary.words(), known, vocabulary.background, say)
     if vocabulary.experts and vocabulary.experts.text_tower not in (None, encoder.fingerprint):
         say(f"templates were ranked for the words of another model: {AGAIN} and this model")
     table = template_table(vocabulary, encoder, cache_dir, progress, step if not vocabulary.experts else by_template)

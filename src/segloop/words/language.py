@@ -68,8 +68,8 @@ def tell_of_signs(queries: Sequence[str], say: Say = noticed) -> None:
 def tell_of_language(queries: Sequence[str], pieces: Callable[[list[str]], list[int]], say: Say = noticed) -> None:
     """A sentence for words in other letters than Latin, and a hint for those that look like another language's.
 
-    `pieces` says of each word how many tokens it breaks into, 0 where that says nothing. A word without marks and of
-    few pieces is taken as English, whatever it is.
+    `pieces` says of each word how many tokens it breaks into, 0 where only its letters say something. A word without
+    marks and of few pieces is taken as English, whatever it is.
     """
     strange = [query for query in queries if is_in_other_letters(query)]
     if strange:
@@ -80,10 +80,31 @@ def tell_of_language(queries: Sequence[str], pieces: Callable[[list[str]], list[
     words = list(dict.fromkeys(word for query in queries if query not in strange for word in re.findall(r"\w+", query)))
     counts = pieces(words) if words else []
     pairs = zip(words, counts, strict=True)
-    odd = [word for word, count in pairs if count >= MANY_PIECES or (count and not word.isascii())]
+    odd = [word for word, count in pairs if count >= MANY_PIECES or not word.isascii()]
     if odd:
         what = f"{_listed(odd)} may not be English, by letters or rare syllables"
         say(f"{what}; {REMEDY}, {_example(odd[0])}")
+
+
+def tell_of_unknown(
+    labels: Sequence[str],
+    words: Sequence[list[str]],
+    known: Sequence[str],
+    background: Literal[0] | None,
+    say: Say = noticed,
+) -> None:
+    """A sentence for classes of which a model that was taught few words knows none."""
+    strange = [
+        name
+        for place, (name, own) in enumerate(zip(labels, words, strict=True))
+        if {*known}.isdisjoint(re.findall(r"\w+", " ".join(own).casefold()))
+        and not (place == 0 and background == 0)
+        and not all(word.casefold() in REST or is_in_other_letters(word) for word in own)  # told already
+    ]
+    if strange:
+        some = ", ".join(known[:SHOWN])
+        what = f"this model was taught {len(known)} words (such as {some}), and none of them is in {_listed(strange)}"
+        say(f"{what}: the mask is a guess; give a model that knows it, such as --clip openai/clip-vit-base-patch16")
 
 
 def is_in_other_letters(text: str) -> bool:
