@@ -31,7 +31,9 @@ def attention_from_file(place: str) -> "Attention":
     """
     plug_in, _, inner = place.partition(":")
     if is_file_place(inner) and not Path(place.rpartition(":")[0]).is_file():  # it may begin with a drive's letter
-        raise OptionError(f"{place!r} names two methods", f"write --method {plug_in} --host {inner}")
+        raise OptionError(
+            f"{place!r} names two methods", f"write --method {plug_in} --host {inner}, which has no feedback on it"
+        )
     own = own_of(place, "method", FORM)
     kind = own.value
     made = isinstance(kind, type) and is_dataclass(kind) and all(one.default is not MISSING for one in fields(kind))

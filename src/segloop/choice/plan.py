@@ -83,7 +83,7 @@ class Plan:
         parts = _parts(self)
         shared = share_out(parts, changes)
         for name in shared.pop(""):
-            _refuse(name, parts)
+            _refuse(name, parts, self.method)
         new = {part: override(parts[part], own) if own else parts[part] for part, own in shared.items()}
         map_steps = tuple(new.pop(name, step) for name, step in zip(MAP_STEPS, self.map_steps, strict=True))
         label_steps = tuple(new.pop(name, step) for name, step in zip(LABEL_STEPS, self.label_steps, strict=True))
@@ -254,14 +254,14 @@ def _owners() -> dict[str, tuple[str, str]]:
     return found
 
 
-def _refuse(name: str, parts: Constants) -> None:
+def _refuse(name: str, parts: Constants, method: str) -> None:
     """Raises OptionError for a constant that this plan does not have."""
     owners = _owners()
     if name in owners:
         owner, remedy = owners[name]
         raise OptionError(f"setting {name!r} belongs to {owner}", remedy)
     known = {*owners, *_flat(*parts.values()), *(["rows"] if len(ROWS) > 1 else [])}
-    raise OptionError(f"unknown setting {name!r}", nearest(name, sorted(known)))
+    raise OptionError(f"unknown setting {name!r} of method {method}", nearest(name, sorted(known)))
 
 
 def refuse_scores(method: str, row: Method, steps: Iterable[Switched]) -> None:

@@ -254,7 +254,7 @@ def _typed(names: list[str]) -> list[str]:
         there = ("." in name or os.sep in name) and os.path.isfile(os.path.expanduser(name))
         if there or name.lower().endswith(CLASS_FILES):
             what = f"--classes takes words, and {name!r} {'is' if there else 'looks like'} a file"
-            raise OptionError(what, f"give it as --classes-file {name}")
+            raise OptionError(what, f"give it as --classes-file {name.lstrip('@')}")
     return names
 
 

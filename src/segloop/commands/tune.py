@@ -65,6 +65,9 @@ def _tell(tuned: Any, run: Path, top: int, json_lines: bool) -> None:
     low, high = gain.interval.low, gain.interval.high
     verdict = "real on these images" if gain.p < 0.05 else "not to be told from chance"
     tell("")
+    if tuned.best == tuned.recorded:
+        tell("None of the pairs is better than the run's own on the images that choose: there is nothing to change.")
+        return
     tell(f"Held out, the best pair gains {gain.value:+.2f} ({low:+.2f} to {high:+.2f}): {verdict}.")
     best = tuned.best
     off = best.background_threshold is None

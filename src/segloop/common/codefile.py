@@ -58,7 +58,11 @@ def own_of(place: str, option: str, form: str) -> Own:
     try:
         module = world.run()
     except (Exception, SystemExit) as error:
-        raise OptionError(f"{file} fails when run ({type(error).__name__}: {error})", "mend it first") from error
+        relative = isinstance(error, ImportError) and "relative import" in str(error)
+        remedy = (
+            "write `from name import ...` for a file beside it: it is run as a script" if relative else "mend it first"
+        )
+        raise OptionError(f"{file} fails when run ({type(error).__name__}: {error})", remedy) from error
     value = getattr(module, name, None)
     if callable(value):
         return Own(place, value, world)

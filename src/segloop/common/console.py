@@ -22,6 +22,7 @@ from ..errors import Notice, PhotoWarning, SegloopError, UserError, memory_ran_o
 from .system import refusal
 from .visible import largest, shortened, visible
 
+WIDE = 4000  # columns of a table that no terminal shows
 WORD = 400  # letters of a word in a sentence, at most
 PHOTO_WARNINGS = 5  # that are told one by one, of a batch or a data set
 DONE, OURS, USERS, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -187,7 +188,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         made.add_column(Text(column), overflow="fold")
     for row in rows:
         made.add_row(*(Text(visible(cell)) for cell in row))  # Text: no [markup] in names
-    output.print(made, soft_wrap=False)
+    if output.is_terminal:
+        output.print(made)
+    else:  # for a file or another program: a row a line
+        Console(file=output.file, width=WIDE).print(made)
 
 
 @contextmanager

@@ -72,18 +72,22 @@ def tune(
         )
     counts, lost = _all_counts(kept, grid, limits, progress)  # (n, scales, thresholds, C)
     choices = [_choice(counts, grid, limits, i, j) for i in range(len(grid)) for j in range(len(limits))]
-    ranked = sorted(choices, key=lambda choice: -choice.tuned if choice.tuned == choice.tuned else 0.0)
     recorded = next(
         choice
         for choice in choices
         if (choice.logit_scale, choice.background_threshold) == (own.logit_scale, own.background_threshold or None)
     )
+    ranked = sorted(choices, key=lambda choice: (_falling(choice.tuned), choice is not recorded))
     before, after = (
         _half(counts, grid.index(one.logit_scale), limits.index(one.background_threshold or 0.0), held_out=True)
         for one in (recorded, ranked[0])
     )
     count = len(counts.label)
     return Tuned(tuple(ranked), recorded, (count - count // 2, count // 2), paired(before, after), lost)
+
+
+def _falling(mean: float) -> float:
+    return -mean if mean == mean else 0.0
 
 
 def counts_by_threshold(

@@ -177,6 +177,9 @@ class Host:
         asked = getattr(self.attention, "needs", None)
         if asked is None:
             return Needs()
+        if not callable(asked):
+            what = f"needs of attention {self.method} is a {type(asked).__name__}"
+            raise OptionError(what, "make it a function: lambda depth: Needs(states=frozenset({depth - 2}))")
         found = asked(depth)
         if not isinstance(found, Needs):
             what = f"needs of attention {self.method} returned {type(found).__name__}"

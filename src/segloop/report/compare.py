@@ -128,7 +128,9 @@ def _lead(first: Run, second: Run, gain: Paired, holding: Sequence[int], images:
             "than chance explains; of twenty classes that did not move, one would seem to. The p of a class is at "
             "least 2^(1 - images), of those that hold it in their labels or in the map of either run."
         )
-    said.append(f"Settings that differ: {changes(first, second, {*LAYOUT, 'recipe'}) or 'none'}.")
+    words = "" if first.queries == second.queries else "words of the classes"
+    differing = ", ".join(filter(None, (changes(first, second, {*LAYOUT, "recipe"}), words)))
+    said.append(f"Settings that differ: {differing or 'none'}.")
     return said
 
 

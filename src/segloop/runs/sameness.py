@@ -58,9 +58,9 @@ def check_same(folder: Path | str, kept: dict[str, Any], wanted: dict[str, Any],
         for name in dict.fromkeys([*there, *now])
         if there.get(name) != now.get(name)
     ]
-    differing += [
-        f"another list of {name}" for name in ("classes", "queries", "query_index") if kept.get(name) != wanted[name]
-    ]
+    differing += [f"another list of {name}" for name in ("classes", "queries") if kept.get(name) != wanted[name]] or (
+        ["other words for some class"] if kept.get("query_index") != wanted["query_index"] else []
+    )
     if differing:
         more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
         what = f"{folder} holds a run with other settings: {'; '.join(differing[:3])}{more}"
