@@ -247,6 +247,14 @@ def test_tables_take_names_as_they_are(capsys):
     assert "[red]a" in shown and not hidden(shown)
 
 
+def test_tables_for_a_file_have_a_row_a_line(capsys):
+    rows = [["long/" * 30, str(number)] * 4 for number in range(3)]
+    console.table("t", [f"column {number}" for number in range(8)], rows)
+    title, header, *lines = capsys.readouterr().out.splitlines()
+    assert title.strip() == "t" and header.split()[:2] == ["column", "0"]
+    assert [line.split() for line in lines] == rows
+
+
 def test_the_parsers_complaints_move_no_cursor(monkeypatch, capsys):
     for arguments in ([NASTY], ["segment", f"--{NASTY}"], ["scenes", "x", "--count", NASTY]):
         monkeypatch.setattr(sys, "argv", ["segloop", *arguments])

@@ -223,6 +223,7 @@ def test_what_shapes_cosines_cannot_be_changed_afterwards(evaluate, segloop, tmp
     again = ("evaluate", "--from-scores", tmp_path / "run")
     assert "shapes the cosines" in complaint(segloop(*again, "--out", tmp_path / "x", "--set", "stride=16"))
     assert "without --out" in complaint(segloop(*again))
+    assert "segloop tune RUN" in complaint(segloop(*again, "--out", tmp_path / "x", "--set", "logit_scale=10,20"))
     done_quietly(evaluate("--out", tmp_path / "bare", "--limit", 2))
     assert "kept no cosines" in complaint(segloop("evaluate", "--from-scores", tmp_path / "bare", "--out", "x"))
     assert "such as" in complaint(segloop("evaluate", "--from-scores", tmp_path, "--out", "x"))  # one below it
@@ -245,7 +246,8 @@ def test_every_threshold_at_once_is_each_alone(evaluate, tmp_path, backed):
 
 
 def test_tuning_says_both_halves(evaluate, segloop, tmp_path, backed):
-    done_quietly(evaluate("--out", tmp_path / "run", "--scores", key="folder", data=backed))
+    high = ("--set", "background_threshold=0.99")  # which nearly every pixel is below
+    done_quietly(evaluate("--out", tmp_path / "run", "--scores", *high, key="folder", data=backed))
     tuned = tune(open_kept(tmp_path / "run"), (10.0, 40.0), (0.0, 0.1))
     assert tuned.images == (3, 3)
     assert tuned.best.tuned == max(choice.tuned for choice in tuned.choices)
@@ -255,6 +257,13 @@ def test_tuning_says_both_halves(evaluate, segloop, tmp_path, backed):
     assert "3 images that choose, 3 that judge" in shown and "Held out, the best pair gains" in shown
     told = json.loads(done(segloop("tune", tmp_path / "run", "--scales", "10,40", "--json")).stdout)
     assert told["choices"][0] == told["best"]
+
+
+def test_tuning_keeps_the_runs_own_among_equals(evaluate, segloop, tmp_path):
+    """Without a background, and with one word a class, no constant moves a label."""
+    done_quietly(evaluate("--out", tmp_path / "run", "--scores"))
+    shown = done(segloop("tune", tmp_path / "run", "--scales", "1,40")).stdout
+    assert "there is nothing to change" in shown and "--from-scores" not in shown
 
 
 def test_tuning_needs_two_images(evaluate, segloop, tmp_path):

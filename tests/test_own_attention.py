@@ -110,6 +110,12 @@ FAULTS = {
     "import math": ("no function 'mix'", "write one"),
     "def mix(block)": ("fails when run (SyntaxError", "line 1"),
     "import no_such_module": ("fails when run (ModuleNotFoundError", "mend it"),
+    "from .helper import K": ("fails when run (ImportError", "write `from name import ...`"),
+    "def mix(block):\n    return lambda values: values\nmix.needs = {1, 2}": (
+        "needs of attention",
+        "is a set",
+        "lambda depth",
+    ),
     "raise SystemExit": ("fails when run (SystemExit", "mend it"),
 }
 

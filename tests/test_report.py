@@ -370,3 +370,30 @@ def test_every_run_names_its_recipe_and_its_class_list(runs):
     first, second = shown(runs_table(runs.all()))
     assert (first["recipe"], first["class list"], first["images"]) == ("sclip/voc21", "voc21/S", "1449")
     assert (second["recipe"], second["class list"], second["backbone"]) == ("-", "own", "tiny")
+
+
+def test_with_intervals_a_difference_has_its_own_and_says_where_it_is_chance(tmp_path):
+    labels = [[0, 0, 1, 1], [2, 2, 2, 2]]
+    worse, better = [[0, 1, 1, 1], [2, 2, 2, 2]], [[0, 0, 1, 1], [2, 2, 2, 2]]
+    sure = {"maps": [(labels, worse)] * 8}, {"maps": [(labels, better)] * 8}
+    unsure = {"maps": [(labels, worse), (labels, better)] * 4}, {"maps": [(labels, better), (labels, worse)] * 4}
+    for name, (host, fed) in {"sclip": sure, "naclip": unsure}.items():
+        write_run(tmp_path / name, method=name, **host)
+        write_run(tmp_path / f"{name}+fsa", method="fsa", host=name, **fed)
+    made = paper_table(find_runs([tmp_path]), intervals=True)
+    deltas = [row for row in made.rows if row[0].value == "Δ"]
+    real, chance = (next(cell for cell in row if cell.low is not None) for row in deltas)
+    assert real.low > 0 and all("chance" not in made.notes[mark] for mark in real.marks)
+    assert chance.low <= 0 <= chance.high and any("chance" in made.notes[mark] for mark in chance.marks)
+    plain = paper_table(find_runs([tmp_path]))
+    assert all(cell.low is None for row in plain.rows if row[0].value == "Δ" for cell in row)
+
+
+def test_runs_that_differ_in_a_hash_alone_are_told_by_their_folders(tmp_path):
+    for name in ("one", "two"):
+        write_run(tmp_path / name, labels_hash=name * 20)
+    made = paper_table(find_runs([tmp_path]))
+    assert sorted(str(cell.value) for row in made.rows for cell in row if "run=" in str(cell.value)) == [
+        "run=one",
+        "run=two",
+    ]

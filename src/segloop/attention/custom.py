@@ -127,7 +127,9 @@ def _record(constants: _Constants, own: Own | None = None) -> "Attention":
 
     space: dict[str, Any] = {"__post_init__": begin, "__call__": build}
     needs = getattr(attention, "needs", None)
-    if needs is not None:  # of a record: with its constants
+    if needs is not None and not callable(needs):
+        space["needs"] = needs  # whoever asks says that it is no function
+    elif needs is not None:  # of a record: with its constants
         space["needs"] = lambda self, depth: getattr(self._built, "needs", needs)(depth)
     if own:
         space["own_code"] = own.world.code

@@ -10,7 +10,7 @@ from ..common import console
 from ..common.console import friendly, say
 from ..common.strict import one_line
 from ..common.system import check_count
-from ..common.visible import counted
+from ..common.visible import counted, plain
 from ..errors import OptionError
 from . import options
 from .taking import flat, given, taking
@@ -225,6 +225,12 @@ def _decide_anew(asked: Asked, folder: Path, changes: dict[str, Any]) -> Any:
 
     if asked.out is None:
         raise OptionError("--from-scores came without --out", "name a folder for the new record")
+    several = next((name for name in ("logit_scale", "background_threshold") if "," in plain(changes.get(name))), None)
+    if several:
+        remedy = "give one value; `segloop tune RUN --scales ... --thresholds ...` tries many of a run's kept cosines"
+        raise OptionError(
+            f"--set {several}={plain(changes[several])} came with --from-scores, which makes one record", remedy
+        )
     with watched("images") as progress:
         kept = open_kept(folder, asked.data or [])
         return decide_anew(kept, asked.out, changes, asked.overwrite, progress, say, asked.regions)

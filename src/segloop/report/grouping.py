@@ -192,7 +192,10 @@ def _label(run: Run, keys: list[str]) -> Label:
 
 def _own_label(run: Run, cell: list[Run]) -> Label:
     """What differs between runs of one cell; their folders where settings do not tell them apart."""
-    label = _label(run, _unlike(cell))
+    unlike = _unlike(cell)
+    label = _label(run, unlike)
+    if all(key in QUIET for key in unlike):  # hashes, which tell nobody anything
+        return (("run", run.name),)
     if [_label(other, _unlike(cell)) for other in cell].count(label) > 1:
         label = (*label, ("run", run.name))
     return label

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from ..runs.alike import columns as columns_of
+from ..scoring.bootstrap import paired
 from . import names
 from .caveats import caveats, of_labels
 from .cells import Cell, Column, Notes, Table, table
+from .compare import SCORES, NotAPair, same_images, verdict
 from .grouping import IDENTITY, LAYOUT, Row, changes, host_of, mixed, rows_of, said
 from .likeness import lines
 from .runs import Run
@@ -17,6 +20,7 @@ METRICS = ("mIoU", "aAcc", "mAcc", BOUNDARY)
 NOT_A_CHANGE = IDENTITY | LAYOUT | {"feedback", "recipe"}  # what +FSA may differ in from its host without a word
 AVERAGE = "Avg"
 OF_MARKED = "the mean of numbers of which some have footnotes"
+CHANCE = "cannot be told from chance (paired bootstrap over images)"
 OTHER_IMAGES = "not the same images as its host"
 
 
@@ -35,7 +39,7 @@ def paper_table(runs: Sequence[Run], metric: str = "mIoU", digits: int = 1, inte
     for key in (*eight, *others):
         columns.append(Column(names.SHORT.get(key, key), "percent", digits, intervals and key != AVERAGE))
     notes = Notes()
-    maker = _Maker(metric, (*eight, *others), notes, labelled)
+    maker = _Maker(metric, (*eight, *others), notes, labelled, intervals)
     rows = [cells for group in groups for cells in maker.group(group)]
     return table("table", f"{metric} in percent", columns, rows, lines(runs, keys), notes)
 
@@ -43,8 +47,11 @@ def paper_table(runs: Sequence[Run], metric: str = "mIoU", digits: int = 1, inte
 class _Maker:
     """Rows of the paper's table, with their footnotes."""
 
-    def __init__(self, metric: str, columns: Sequence[str], notes: Notes, labelled: bool) -> None:
+    def __init__(
+        self, metric: str, columns: Sequence[str], notes: Notes, labelled: bool, intervals: bool = False
+    ) -> None:
         self.metric, self.columns, self.notes, self.labelled = metric, columns, notes, labelled
+        self.intervals = intervals
 
     def group(self, rows: Sequence[Row]) -> list[list[Cell]]:
         hosts = [row for row in rows if not row.feedback]
@@ -90,9 +97,21 @@ class _Maker:
         if host.settings.get("images_hash") != run.settings.get("images_hash"):
             return self.notes.mark(Cell(), OTHER_IMAGES)
         before, after = (side.metrics.get(self.metric, math.nan) for side in (host, run))
-        cell = Cell(after - before, signed=True)
+        cell = self._judged(Cell(after - before, signed=True), host, run)
         changed = changes(host, run, NOT_A_CHANGE)
         return self.notes.mark(cell, f"+FSA differs from its host also in {changed}") if changed else cell
+
+    def _judged(self, cell: Cell, host: Run, run: Run) -> Cell:
+        """A difference with its interval, where intervals are shown and both runs are over the same images."""
+        if not self.intervals or self.metric not in SCORES:
+            return cell
+        try:
+            sides = same_images(host, run)
+        except NotAPair:
+            return cell
+        moved = getattr(paired(*sides), self.metric)
+        judged = replace(cell, low=moved.interval.low, high=moved.interval.high)
+        return judged if verdict(moved, len(sides[0].label)) else self.notes.mark(judged, CHANCE)
 
     def _line(self, title: str, row: Row, cells: Mapping[str, Cell], average: Cell) -> list[Cell]:
         settings = [Cell(row.said)] if self.labelled else []
