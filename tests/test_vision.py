@@ -26,6 +26,7 @@ from segloop.backbones import vision
 from segloop.backbones.loading import library_class
 from segloop.backbones.models import GUIDES
 from segloop.backbones.positions import resample_positions
+from segloop.backbones.shared import weights_hash
 from segloop.backbones.vision import ADAPTERS, load_guide, renormalise
 from segloop.errors import ModelError, OptionError, UserError
 from segloop.images import CLIP, IMAGENET, Normalisation
@@ -378,9 +379,11 @@ def test_unknown_feature_of_dino(folders):
     [("dino", "pooler."), ("dinov2", "embeddings.mask_token"), ("dinov3", "embeddings.mask_token"), ("sam", "mask_")],
 )
 def test_weights_that_nothing_reads_may_be_missing(folders, guide, tmp_path, name, part):
-    lean = load_guide(copy(folders, name, tmp_path / "lean", drop=[part]), CPU, torch.float32)
+    folder = copy(folders, name, tmp_path / "lean", drop=[part])
+    lean, again = (load_guide(folder, CPU, torch.float32) for _ in range(2))
     x = pixels(1, 3, 70, 70)
     assert torch.equal(lean(x, 64), guide(name)(x, 64))
+    assert weights_hash(lean.model) == weights_hash(again.model)  # by which a record knows them
 
 
 @pytest.mark.parametrize(

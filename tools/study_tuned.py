@@ -10,9 +10,9 @@ from drawn import Case, Done, finished, gain, told
 from study import ABLATED, SEED, case
 
 TUNING, COUNT = SEED + 1, 100  # seed and number of the scenes that choose
-LAMBDAS, MASSES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0), (0.5, 0.7, 0.9, 1.0)
-GAMMAS, BETAS = (3.0, 10.0, 20.0, 30.0, 50.0), (0.8, 1.0, 1.2, 1.4)
-LIKENESSES, RESIDUALS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95), (0.0, 1.0)
+LAMBDAS, MASSES = (0.5, 1.0, 2.0, 3.0, 6.0), (0.3, 0.45, 0.8)
+GAMMAS, BETAS = (3.0, 10.0, 30.0), (0.8, 0.9, 1.0, 1.2)
+LIKENESSES, RESIDUALS = (0.2, 0.4, 0.6, 0.8, 0.9), (0.0, 0.3)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,10 @@ def load_weights(model_class: Any, folder: str, offline: bool = False, spare: tu
     if mismatched:
         what = f"model {name!r} has {len(mismatched)} weights of another shape than its config, first {mismatched[0]}"
         raise ModelError(what, again(name))
-    missing = {key for key in report["missing_keys"] if not key.startswith(spare)}
+    unread = {key for key in report["missing_keys"] if key.startswith(spare)}
+    for key in unread:  # random otherwise, and a record knows weights by their hash
+        model.state_dict()[key].zero_()
+    missing = {*report["missing_keys"]} - unread
     _check_towers(name, model.state_dict().keys(), missing, report["unexpected_keys"])
     require_weights(name, missing)
     return model.eval().requires_grad_(False)
