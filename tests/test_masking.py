@@ -247,7 +247,7 @@ def test_settings_of_masks_that_nothing_heeds(toy_clip, halves):
     with pytest.raises(OptionError, match="setting 'mask_vote' came without masks; add --masks"):
         check_heeded({"mask_vote": True}, None)
     check_heeded({"mask_vote": False, "stride": 3}, None)
-    with pytest.raises(OptionError, match="unknown setting 'mask_point'; did you mean 'mask_points'"):
+    with pytest.raises(OptionError, match="unknown setting 'mask_point' of method naclip; did you mean 'mask_points'"):
         Segmenter.from_pretrained(toy_clip, mask_point=8)
     with pytest.raises(OptionError, match="mask_points=0 is not possible"):
         source_of("sam2", {"mask_points": 0}, CPU, offline=True)

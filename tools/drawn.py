@@ -84,11 +84,14 @@ def gain(done: dict[str, Done], name: str, base: str | None = None) -> Paired | 
 
 
 def told(found: Paired | None) -> str:
-    """A gain with its interval, bold where it is more than chance."""
+    """A gain with its interval, bold where it is more than chance; a small one with two decimals."""
     if found is None:
         return "-"
     one = found.mIoU
-    text = f"{one.value:+.1f} ({one.interval.low:+.1f} to {one.interval.high:+.1f})"
+    if one.value == one.interval.low == one.interval.high == 0:
+        return "0, the same"
+    digits = 1 if abs(one.value) >= 0.1 else 2
+    text = f"{one.value:+.{digits}f} ({one.interval.low:+.{digits}f} to {one.interval.high:+.{digits}f})"
     return f"**{text}**" if one.p < SIGNIFICANT else text
 
 

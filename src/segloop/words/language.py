@@ -49,7 +49,7 @@ def tell_of_rest(
     if others:
         word = f"{others[0]!r}"
         what = f"{word} is looked for as that word, like any class, and does not mean what is left; leave it out and "
-        what += "add --background (in Python background=True; for evaluate, begin the list with `background`), or say "
+        what += "add --background (in Python background=True), begin the list of evaluate with `background`, or say "
         what += f"what it holds, as in {others[0]}=car|bus"
         say(what)
 
