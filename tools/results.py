@@ -31,7 +31,8 @@ from segloop.words.vocabulary import Vocabulary
 SEED, TAUGHT, SIGNIFICANT = 7, 107, 0.05
 GUIDE = "tiny-dino"
 HOSTS = ("clip", "maskclip", "sclip", "clearclip", "naclip", "proxyclip", "sfp", "sc-clip", "resclip")
-GUIDED = ("proxyclip", "lposs", "corrclip", "corrclip-v2")
+PROPAGATED = ("lposs", "lposs+")  # have no attention to feed back into
+GUIDED = ("proxyclip", "corrclip", "corrclip-v2", *PROPAGATED)
 VOTED = ("maskclip", "sclip", "naclip", "proxyclip")  # regions with exact masks vote on these
 
 
@@ -41,7 +42,8 @@ def cases(work: Path) -> Iterator[Case]:
     for host in HOSTS:
         yield case(host, host, host, "hosts", {"method": host})
         yield case(f"{host}+fsa", host, host, "hosts", {"host": host})
-    yield case("lposs", "lposs", "maskclip", "others", {"method": "lposs"})
+    for name in PROPAGATED:
+        yield case(name, name, "maskclip", "others", {"method": name})
     for host in VOTED:
         yield case(f"{host}+masks", host, host, "masks", {"method": host, **exact})
         yield case(f"{host}+fsa+masks", host, f"{host}+masks", "masks", {"host": host, **exact})
@@ -142,9 +144,10 @@ def hosts(done: dict[str, Done]) -> list[str]:
         if f"{host}+fsa" in done:
             scored = f"{done[host].score} | {done[f'{host}+fsa'].score}"
             lines.append(f"| `{host}` | {scored} | {told(gain(done, f'{host}+fsa'))} |")
-    if "lposs" in done:
-        lines.append(f"| `lposs` | {done['lposs'].score} | has no attention to feed back into | |")
-    return lines
+    for name in PROPAGATED:
+        if name in done:
+            lines.append(f"| `{name}` | {done[name].score} | has no attention to feed back into | |")
+    return [*lines, "", "`trident` is missing: it needs a SAM, and none is bundled."]
 
 
 def bounds(done: dict[str, Done], options: argparse.Namespace) -> list[str]:
