@@ -12,6 +12,7 @@ from PIL import Image
 
 from segloop.evaluation.task import Task
 from segloop.results.overlay import draw_overlay
+from segloop.runs.crew import Crew
 from segloop.runs.folder import read_run
 from segloop.scenes.draw import CLASSES
 from segloop.scenes.textures import GROUNDS
@@ -64,6 +65,11 @@ class Done:
         """MIoU over the grounds, and over the colours."""
         each = scores(self.counts.total()).IoU
         return float(np.nanmean(each[IS_GROUND])), float(np.nanmean(each[~IS_GROUND]))
+
+
+def crew_of(processes: int) -> Crew:
+    """So many processes with one thread each; their records are the same."""
+    return Crew(["cpu"] * processes if processes > 1 else [])
 
 
 def finished(case: Case, work: Path) -> Done | None:

@@ -1,9 +1,10 @@
 """Makes docs/results.md: every method with the bundled model on procedural scenes, feedback off and on.
 
-    python tools/results.py [--work segloop-out/results] [--count 300] [--out docs] [--render]
+    python tools/results.py [--work segloop-out/results] [--count 300] [--processes 2] [--render]
 
 Draws the scenes, evaluates (a run that was stopped goes on), and writes the tables, intervals, and the pictures of the
-scene that lost most. About an hour and a half on two cores; `--render` writes the page from the runs that are there.
+scene that lost most. About an hour and a half on two cores, each a process; `--render` writes the page from the runs
+that are there.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from drawn import IS_GROUND, Case, Done, finished, gain, sheet, told
+from drawn import IS_GROUND, Case, Done, crew_of, finished, gain, sheet, told
 from oracle import drawn, oracle
 from segloop.commands.watching import watched
 from segloop.common.console import quiet_libraries, say
@@ -63,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("segloop-out/results"))
     parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--processes", type=int, default=1, help="as many as there are cores")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--render", action="store_true", help="write the page from the runs that are there")
     options = parser.parse_args()
@@ -71,7 +73,8 @@ def main() -> None:
         write_scenes(options.work / "scenes", options.count, SEED)
         write_regions(options.work)
         with watched("images") as progress:
-            evaluate([one.task(options.work) for one in cases(options.work)], say=say, progress=progress)
+            tasks = [one.task(options.work) for one in cases(options.work)]
+            evaluate(tasks, crew_of(options.processes), say, progress)
     done = {one.name: found for one in cases(options.work) if (found := finished(one, options.work)) is not None}
     compared = [host for host in HOSTS if host in done and f"{host}+fsa" in done]
     worst = min(compared, key=lambda host: moved(done, host))

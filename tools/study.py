@@ -1,9 +1,9 @@
 """Makes docs/study.md: what feedback and purification do to the bundled CLIP that has the disease they cure.
 
-    python tools/study.py [--work segloop-out/study] [--count 500] [--groups hosts,detectors,...] [--out docs]
+    python tools/study.py [--work segloop-out/study] [--count 500] [--groups hosts,detectors,...] [--processes 2]
 
 Every run is an evaluation of its own that goes on where it was stopped, on the same scenes; the page is written from
-their records alone, so `--render` makes it again without any run. About two hours on one core, once.
+their records alone, so `--render` makes it again without any run. About two hours on one core.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from drawn import Case
+from drawn import Case, crew_of
 from segloop.commands.watching import watched
 from segloop.common.console import quiet_libraries, say
 from segloop.common.files import write_whole
@@ -38,18 +38,18 @@ def cases(work: Path) -> list[Case]:
     return [*host_cases(), *feedback_cases(), *purifier_cases(), *open_cases(), *tuned_cases(work)]
 
 
-def choose(work: Path) -> None:
+def choose(work: Path, processes: int) -> None:
     """Run the grids of what is tuned, on scenes of their own."""
     from study_tuned import COUNT, TUNING, grids, tuning
 
     write_scenes(tuning(work) / "scenes", COUNT, TUNING)
-    run([point for grid in grids() for point in grid.points()], tuning(work))
+    run([point for grid in grids() for point in grid.points()], tuning(work), processes)
 
 
-def run(chosen: Sequence[Case], work: Path) -> None:
+def run(chosen: Sequence[Case], work: Path, processes: int) -> None:
     """Evaluate; what is done is read."""
     with watched("images") as progress:
-        evaluate([one.task(work) for one in chosen], say=say, progress=progress)
+        evaluate([one.task(work) for one in chosen], crew_of(processes), say, progress)
 
 
 def host_cases() -> Iterator[Case]:
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("segloop-out/study"))
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--groups", default=",".join(GROUPS), help="which runs, joined by commas")
+    parser.add_argument("--processes", type=int, default=1, help="as many as there are cores")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--render", action="store_true", help="write the page from the runs that are there")
     options = parser.parse_args()
@@ -121,9 +122,9 @@ def main() -> None:
     groups = options.groups.split(",")
     if not options.render:
         if "tuned" in groups:
-            choose(options.work)
+            choose(options.work, options.processes)
         write_scenes(options.work / "scenes", options.count, SEED)
-        run([one for one in cases(options.work) if one.group in groups], options.work)
+        run([one for one in cases(options.work) if one.group in groups], options.work, options.processes)
     from study_page import page
 
     write_whole(options.out / "study.md", page(cases(options.work), options.work, options.out).encode())
