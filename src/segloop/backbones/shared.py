@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -27,9 +26,7 @@ class Memory:
     limit: int = 2 * 2**30  # bytes; beyond, nothing more is kept
     kept: dict[Hashable, Any] = field(default_factory=dict)
     size: int = 0
-    wanted: dict[int, frozenset[int]] = field(
-        default_factory=dict
-    )  # by tower: numbers of blocks whose outputs are read
+    wanted: dict[int, frozenset[int]] = field(default_factory=dict)  # by tower: blocks whose outputs are read
 
     def want(self, tower: Tower, numbers: Iterable[int]) -> None:
         """From now on `outputs` of a tower have those of these blocks too, for everyone who shares it."""
@@ -38,8 +35,8 @@ class Memory:
     def outputs(self, tower: Tower, pixels: Tensor) -> Mapping[int, Tensor]:
         """Windows (B, 3, H, W) -> outputs of all blocks that anyone wants, (B, [1+]N, D) by number; run once."""
         numbers = self.wanted[id(tower)]
-        ordinary = partial(tower.tokens, pixels, numbers, tower.depth - max(numbers))
-        return self.recall((id(tower), numbers), pixels, lambda: ordinary()[1])
+        behind = tower.depth - max(numbers)
+        return self.recall((id(tower), numbers), pixels, lambda: tower.tokens(pixels, numbers, behind)[1])
 
     def recall(self, what: Hashable, pixels: Tensor, make: Callable[[], Value]) -> Value:
         """What `make()` gave for these very pixels before, else what it gives now."""
