@@ -105,6 +105,18 @@ def test_files_of_other_settings_that_stay_are_told(segment, folder, tmp_path):
     assert "may be of other" not in repeated.stderr and "done before" in repeated.stderr
 
 
+def test_results_of_another_photo_that_are_replaced_are_told(segment, folder, tmp_path):
+    first, second = tmp_path / "one" / "x.jpg", tmp_path / "two" / "x.jpg"
+    for place in (first, second):
+        place.parent.mkdir()
+        shutil.copy(folder / "street.jpg", place)
+    done(segment(first, *WORDS))
+    done(segment(first, *WORDS))
+    line = segment(second, *WORDS).stderr.strip()
+    assert line == f"segloop-out/x was of {first}: results of {second} replace it; another --out keeps both"
+    done(segment(second, *WORDS, "--out", "other"))
+
+
 def test_the_coco_file_lists_all(segment, folder, tmp_path):
     """A photo that is done comes into the file of all photos by its map; those that are in it stay."""
     coco = (*WORDS[:2], "--format", "png,coco")

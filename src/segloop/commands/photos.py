@@ -1,5 +1,8 @@
 """What `segloop segment` does once everything is settled: many photos, their files, what failed."""
 
+import json
+import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from PIL import Image
 from ..common import console
 from ..common.ahead import behind, threads
 from ..common.attempts import attempt
-from ..common.earlier import FAILED, failure_lines, is_a
+from ..common.earlier import FAILED, LINE, failure_lines, is_a
 from ..common.files import write_whole
 from ..common.strict import one_line
 from ..common.visible import counted, shortened
@@ -25,6 +28,8 @@ from ..words.vocabulary import Vocabulary
 from .finished import Finished, opened
 from .places import is_too_long, of_a_photo, of_the_run
 
+SOURCE = re.compile(rb'\s*\{\s*"source": ("(?:[^"\\]|\\.)*")')
+"""How a record begins: whose it is."""
 READERS = WRITERS = 2  # threads: one decodes, or writes, while the other waits for the disk
 
 if TYPE_CHECKING:
@@ -59,7 +64,7 @@ def run_segment(job: SegmentRun) -> int:
     vocabulary = _encoded(job)
     finished = _finished(job, vocabulary) if len(job.stems) > 1 else None
     photos, mapped = _still_to_do(job, finished, on_error)
-    _tell_of_others(job, finished, photos)
+    _tell_of_earlier(job, finished, photos)
     many = len(photos) > 1
     results = job.segmenter.stream(photos, vocabulary, keep=job.keep, on_error=on_error, readers=READERS if many else 0)
     save = partial(_saved, job)
@@ -160,6 +165,12 @@ def _take_maps(job: SegmentRun, photos: Sequence[Path], collections: Sequence[Co
             collection.add(photo, labels)
 
 
+def _tell_of_earlier(job: SegmentRun, finished: Finished | None, photos: Sequence[str]) -> None:
+    """Say what of earlier runs stays beside new results, and what goes."""
+    _tell_of_others(job, finished, photos)
+    _tell_of_replaced(job, photos)
+
+
 def _tell_of_others(job: SegmentRun, finished: Finished | None, photos: Sequence[str]) -> None:
     """Say that other formats of the same photos stay, which an earlier run may have made with other settings."""
     others = {row.suffix: row.kind for name, row in FORMATS.items() if name not in job.formats and not row.together}
@@ -172,6 +183,27 @@ def _tell_of_others(job: SegmentRun, finished: Finished | None, photos: Sequence
     if left:
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""
         console.say(f"{left[0]}{more} of an earlier run stay as they are: they may be of other words or settings")
+
+
+def _tell_of_replaced(job: SegmentRun, photos: Sequence[str]) -> None:
+    """Say that results of another photo, which is called the same, are replaced."""
+    gone = [(job.stems[Path(photo)], photo, of) for photo in photos if (of := _another(job.stems[Path(photo)], photo))]
+    if gone:
+        stem, photo, of = gone[0]
+        more = f", and so with {len(gone) - 1} more" if len(gone) > 1 else ""
+        told = f"{shortened(stem)} was of {shortened(of)}: results of {shortened(photo)} replace it{more}"
+        console.say(f"{told}; another --out keeps both")
+
+
+def _another(stem: Path, photo: str) -> str | None:
+    """The photo whose record lies there, where it still is and is another."""
+    try:
+        with open(f"{stem}{FORMATS['json'].suffix}", "rb") as stream:
+            found = SOURCE.match(stream.read(LINE))
+        source = str(json.loads(found[1])) if found else ""
+        return source if source and not os.path.samefile(source, photo) else None
+    except (OSError, ValueError):
+        return None
 
 
 def _encoded(job: SegmentRun) -> Vocabulary:
