@@ -215,10 +215,16 @@ def median_interval(ordered: list[float]) -> tuple[float, float]:
     return ordered[rank], ordered[count - 1 - rank]
 
 
-def peak_of(script: str, *arguments: str) -> float:
-    """MiB that a benchmark script's `--peak` run took at most, in a process of its own."""
-    command = [sys.executable, script, "--peak", *arguments]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+def peak_of(script: str, *arguments: str, tight: bool = True) -> float:
+    """MiB that a benchmark script's `--peak` run took at most, in a process of its own.
+
+    `tight`: large blocks go back to the system as they are freed. What glibc else keeps for later moves by 40 MiB from
+    run to run; a user's process has it, too.
+    """
+    command, kept = [sys.executable, script, "--peak", *arguments], str(2**17)
+    tightly = {"MALLOC_MMAP_THRESHOLD_": kept, "MALLOC_TRIM_THRESHOLD_": kept} if tight else {}
+    environ = {**os.environ, **tightly}
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, env=environ).stdout.splitlines()
     return float(lines[-1])
 
 
@@ -258,8 +264,23 @@ def machine() -> dict[str, Any]:
     }
 
 
+AS_AVX2 = {  # environment that keeps libraries from what is newer
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
+
+
+def is_held() -> bool:
+    """Whether this process has the environment of AS_AVX2."""
+    return all(os.environ.get(name) == value for name, value in AS_AVX2.items())
+
+
 def processor_class() -> str:
     """AMX, AVX512-bf16, or what torch has its kernels for (AVX512, AVX2, DEFAULT): what bfloat16's speed hangs on."""
+    if is_held():
+        return "AVX2"
     if torch.cpu._is_amx_tile_supported():
         return "AMX"
     return "AVX512-bf16" if torch.cpu._is_avx512_bf16_supported() else torch.backends.cpu.get_cpu_capability()

@@ -179,7 +179,7 @@ def large_stage(rows: list[tuple[str, str]], record: dict) -> None:
 
 
 def peaks(rows: list[tuple[str, str]], record: dict, count: int = SIDE**2) -> None:
-    """Peak memory of host and host + FSA, each in processes of its own: the least of three, for allocators wander."""
+    """Peak memory of host and host + FSA, each in processes of its own: the least of three, where allocators wander."""
     for queries in (21, 847):
         found = {who: min(peak_of(__file__, who, str(queries)) for _ in range(3)) for who in ("host", "fed")}
         added = found["fed"] - found["host"]

@@ -6,10 +6,13 @@ ViT-B/16 and DINO ViT-B/8 with random weights at true size, photos of 500x375, 2
 sides take turns photo by photo, so that no photo shares a batch with another; `--together 4` gives segloop so many at
 once. The encoders' rate is measured in turns with that of a large matrix product; labels of the default precision are
 compared with those of float32 on drawn scenes with the bundled model. Each bar is printed with its verdict for the
-processor that is found.
+processor that is found. `--as-avx2` holds torch, oneDNN, MKL and numpy to AVX2, on both sides, and the default to the
+float32 that it is there: not a processor without AVX-512, but its instructions. ONNX Runtime cannot be held.
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from itertools import count
@@ -21,12 +24,14 @@ import numpy as np
 import torch
 
 from common import (
+    AS_AVX2,
     SMALL,
     Patience,
     Ratio,
     add_patience,
     clip_folder,
     dino_folder,
+    is_held,
     patience_of,
     photo,
     processor_class,
@@ -128,14 +133,14 @@ def encoders(segmenter: Segmenter, image: np.ndarray) -> tuple[dict[str, Callabl
     return tasks, counted / (PRODUCTS * 2 * rows * inner * outer)
 
 
-def agreement(number: int = 20) -> float:
+def agreement(default: str, number: int = 20) -> float:
     """Share of the pixels of drawn scenes that default precision and float32 label alike, with the bundled model."""
     with TemporaryDirectory() as folder:
         write_scenes(Path(folder), number, 0, (192, 256))
         files = sorted((Path(folder) / "images").iterdir())
         maps = [
             [result.labels for result in Segmenter.from_pretrained("tiny", dtype=dtype).stream(files, WORDS)]
-            for dtype in ("auto", "float32")
+            for dtype in (default, "float32")
         ]
     return float(np.mean([one == other for one, other in zip(*maps, strict=True)]))
 
@@ -154,7 +159,7 @@ def speeds(
 def run(number: int, together: int, patience: Patience, engine: str | None) -> None:
     """Time everything in turns."""
     some = photos(number)
-    segmenters = {"float32": ours("float32"), "default": ours("auto")}
+    segmenters = {"float32": ours("float32"), "default": ours("float32" if is_held() else "auto")}
     segmenters |= {f"engine {engine}": ours("float32", engine=engine)} if engine else {}
     half = name_of(segmenters["default"])
     if half == "float32":
@@ -165,7 +170,7 @@ def run(number: int, together: int, patience: Patience, engine: str | None) -> N
         tasks, factor = encoders(segmenters["default" if one != "float32" else "float32"], some[0])
         _, share = ratios(tasks, {one: ("matrix", "encoders")}, replace(patience, least=1, minutes=5))
         shares[one] = scaled(share[one], factor)
-    pixels = agreement()
+    pixels = agreement("float32" if is_held() else "auto")
     precise = {"default": f" ({half})"}
     rows = [("textbook, float32", f"{seconds['textbook']:.3f} s a photo")]
     for name, one in found.items():
@@ -209,8 +214,11 @@ if __name__ == "__main__":
     parser.add_argument("--photos", type=int, default=16)
     parser.add_argument("--together", type=int, default=1, help="photos that segloop is given at once")
     parser.add_argument("--engine", help="also a segmenter by this engine")
+    parser.add_argument("--as-avx2", action="store_true", help="hold libraries to AVX2")
     add_patience(parser, Patience(most=16, minutes=20))
     arguments = parser.parse_args()
+    if arguments.as_avx2 and not is_held():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **AS_AVX2})  # read when they are loaded
     passes = -(-arguments.photos // arguments.together)
     arguments.repeats = max(arguments.repeats, passes)
     run(arguments.photos, arguments.together, patience_of(arguments), arguments.engine)

@@ -34,11 +34,13 @@ class Script:
     minutes: float  # about, on two cores with bfloat16
     options: tuple[str, ...] = ()
     small: tuple[str, ...] | None = None  # options to try it; None: it is not tried
+    file: str | None = None  # where it is not called as its record
 
 
 ONCE = ("--repeats", "1", "--most", "1")
 SCRIPTS = {
     "speed": Script(12, small=("--photos", "1", *ONCE)),
+    "speed-avx2": Script(12, ("--as-avx2",), file="speed"),
     "line": Script(5, small=ONCE),
     "feedback": Script(15, small=ONCE),
     "purify": Script(4, small=("--repeats", "1")),
@@ -125,7 +127,7 @@ def measure(work: Work, name: str) -> None:
     elif not work.record(name):
         script = SCRIPTS[name]
         options = script.small if work.quick else script.options
-        work.keep(name, told(name, *(options or ()), small=work.quick))
+        work.keep(name, told(script.file or name, *(options or ()), small=work.quick))
 
 
 def expected(work: Work, name: str) -> float:

@@ -15,6 +15,7 @@ Records = Mapping[str, dict[str, Any]]  # by name of their files
 
 TITLES = {
     "speed": "Against the published pipeline, written down plainly",
+    "speed-avx2": "The same, with libraries held to AVX2",
     "line": "The straight line against a textbook loop",
     "feedback": "What feedback costs",
     "purify": "What purification costs",
@@ -29,6 +30,10 @@ ABOUT = {
     "speed": """\
 `benchmarks/textbook.py` is FSA on ProxyCLIP with DINO ViT-B/8 as it was published: one window at a time, float32, every
 matrix stored. VOC21's row, photos of 500x375, 21 classes.""",
+    "speed-avx2": """\
+Not a processor without AVX-512, but its instructions, on both sides: torch, oneDNN, MKL and numpy are told to use
+nothing newer, and the default is float32 there. ONNX Runtime cannot be told, so that `--engine int8` was not measured
+on AVX2.""",
     "line": """\
 One 500x375 photo, ViT-B/16, SCLIP, 6 windows of 224. The textbook runs one window at a time, stores every attention
 matrix and every full-size map.""",
