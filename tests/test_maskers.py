@@ -145,7 +145,9 @@ def test_other_weights_are_another_network(root):
 
 
 def test_models_that_draw_no_masks(root, toy_clip):
-    with pytest.raises(ModelError, match=r"is of type 'clip', which draws no masks .* SAM 2: sam, sam2, a hub id"):
+    with pytest.raises(
+        ModelError, match=r"of type 'clip', which draws no masks .* SAM 2: sam, sam2, tiny-sam, a hub id"
+    ):
         load_masker(str(toy_clip), CPU)
     with pytest.raises(ModelError, match="is not on this machine"):
         load_masker("sam2", CPU, offline=True)

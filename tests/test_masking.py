@@ -97,7 +97,12 @@ def test_masks_of_a_call(segmenter):
         ([PHOTO, PHOTO], [IDS], OptionError, "masks of 1 photos came with 2 photos"),
         (PHOTO, IDS.T, ImageError, "masks is 48x64 pixels, its photo 64x48"),
         (PHOTO, IDS / 2, ImageError, "masks holds float64"),
-        (PHOTO, "nowhere", OptionError, "there are no masks at nowhere; check the path, or give sam or sam2, or cmd:"),
+        (
+            PHOTO,
+            "nowhere",
+            OptionError,
+            "there are no masks at nowhere; check the path, or give sam, sam2 or tiny-sam, or cmd:",
+        ),
         (PHOTO, lambda image: IDS[:3], ImageError, "what <lambda> made is 64x3 pixels"),
     ],
 )
@@ -314,7 +319,10 @@ def test_a_photo_without_masks_costs_a_line(segment, masks, street, meadow):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--masks", "nowhere"), "there are no masks at nowhere; check the path, or give sam or sam2, or cmd:"),
+        (
+            ("--masks", "nowhere"),
+            "there are no masks at nowhere; check the path, or give sam, sam2 or tiny-sam, or cmd:",
+        ),
         (("--masks", "cmd: python {photo}"), "names no {photo} or not one {out}; write it as"),
         (("--masks", "sam2"), "model 'facebook/sam2-hiera-large' is not on this machine"),
         (("--set", "mask_points=4"), "setting 'mask_points' came without masks; add --masks"),

@@ -635,7 +635,7 @@ def test_more_classes_than_a_map_holds():
         with pytest.raises(VocabularyError, match="65536 classes came, and a label map holds 65535; give fewer"):
             embed(Vocabulary(words, **rows), NoEncoder())
     synonyms = Vocabulary(["thing"], embeddings=torch.ones(2**16, 1), query_index=[0] * 2**16)
-    with pytest.warns(Notice, match="compared with 65536 words: a photo may take many minutes"):
+    with pytest.warns(Notice, match="compared with 65536 words: a large photo may take many minutes"):
         assert len(embed(synonyms, NoEncoder())) == 2**16
 
 

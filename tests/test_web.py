@@ -339,6 +339,15 @@ def test_tables_are_what_there_is(client):
     assert told["method"] == "naclip" and not any(guide["ready"] for guide in told["guides"])
 
 
+def test_beside_a_bundled_model_the_bundled_guide_and_sam_are_at_hand():
+    with serving(desk("tiny")) as address, visitor(address) as client:
+        told = client.get("/choices").json()
+        assert {guide["name"] for guide in told["guides"] if guide["ready"]} == {"tiny-dino", "tiny-sam"}
+        answer = run(client, png(), words="grass, sand", method="trident", vision="tiny-dino")
+        assert answer.status_code == 200, answer.text
+        assert "--affinity tiny-sam" in answer.json()["snippets"]["command"]["plain"]
+
+
 def visit(url: str, number: int) -> bool:
     """One visitor: runs a photo of its own, fetches all of it, leaves; true where everything is its own."""
     with visitor(url) as client:

@@ -51,9 +51,7 @@ def draw_views(rng: np.random.Generator, pictures: np.ndarray, count: int) -> Vi
     both = [np.stack(one) for one in boxes]
     twin = np.concatenate([_twin(both[0], both[1]), _twin(both[1], both[0])])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return Views(
-        _lit(np.stack(whole[0] + whole[1]), generator), _lit(np.stack(part), generator), torch.from_numpy(twin)
-    )
+    return Views(lit(np.stack(whole[0] + whole[1]), generator), lit(np.stack(part), generator), torch.from_numpy(twin))
 
 
 def _crop(
@@ -82,7 +80,7 @@ def _twin(own: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(inside, row[:, :, None] * cells + column[:, None], -1).reshape(len(own), -1).astype(np.int64)
 
 
-def _lit(images: np.ndarray, generator: torch.Generator) -> Tensor:
+def lit(images: np.ndarray, generator: torch.Generator) -> Tensor:
     """Another light for each picture, sometimes blur or grain: (B, S, S, 3) uint8 -> normalised (B, 3, S, S)."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255)
     count = len(pixels)

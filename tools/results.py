@@ -30,11 +30,14 @@ from segloop.scoring.metrics import scores
 from segloop.words.vocabulary import Vocabulary
 
 SEED, TAUGHT, SIGNIFICANT = 7, 107, 0.05
-GUIDE = "tiny-dino"
+GUIDE, SAM = "tiny-dino", "tiny-sam"
 HOSTS = ("clip", "maskclip", "sclip", "clearclip", "naclip", "proxyclip", "sfp", "sc-clip", "resclip")
 PROPAGATED = ("lposs", "lposs+")  # have no attention to feed back into
-GUIDED = ("proxyclip", "corrclip", "corrclip-v2", *PROPAGATED)
+MASKED = ("corrclip", "corrclip-v2")
+GUIDED = ("proxyclip", "trident", *MASKED, *PROPAGATED)
+DRAWN = ("sclip", "proxyclip", *MASKED)  # what has regions of the bundled SAM, too
 VOTED = ("maskclip", "sclip", "naclip", "proxyclip")  # regions with exact masks vote on these
+REFINED = {"refine": "sam"}
 
 
 def cases(work: Path) -> Iterator[Case]:
@@ -48,15 +51,23 @@ def cases(work: Path) -> Iterator[Case]:
     for host in VOTED:
         yield case(f"{host}+masks", host, host, "masks", {"method": host, **exact})
         yield case(f"{host}+fsa+masks", host, f"{host}+masks", "masks", {"host": host, **exact})
-    for host in ("corrclip", "corrclip-v2"):
+    for host in MASKED:
         yield case(host, host, "maskclip+masks", "masks", {"method": host, **exact})
         yield case(f"{host}+fsa", host, host, "masks", {"host": host, **exact})
+    drawn = {"regions": SAM}
+    for host in DRAWN:
+        yield case(f"{host}+{SAM}", host, host, "sam", {"method": host, **drawn})
+    yield case("trident", "trident", "trident", "hosts", {"method": "trident"})
+    yield case("trident+fsa", "trident", "trident", "hosts", {"host": "trident"})
+    for host in ("sclip", "trident"):
+        yield case(f"{host}+refined", host, host, "sam", {"method": host}, REFINED)
 
 
-def case(name: str, host: str, base: str, group: str, options: dict) -> Case:
-    """With the bundled CLIP, and the bundled guide where the host takes one."""
-    guided = {"vision": GUIDE} if host in GUIDED else {}
-    return Case(name, host, base, name, group, {"clip": "tiny", **guided, **options})
+def case(name: str, host: str, base: str, group: str, options: dict, changes: dict | None = None) -> Case:
+    """With the bundled CLIP, and the bundled guide and SAM where they are asked for."""
+    own = {"vision": GUIDE} if host in GUIDED else {}
+    own |= {"affinity": SAM} if host == "trident" or changes else {}
+    return Case(name, host, base, name, group, {"clip": "tiny", **own, **options}, changes or {})
 
 
 def main() -> None:
@@ -108,8 +119,8 @@ def page(done: dict[str, Done], worst: str, options: argparse.Namespace) -> str:
         f"The bundled model `tiny` on {run['images']} procedural scenes that it was not trained on (14 classes: six",
         "grounds, eight colours). This shows that every line works and what feedback does **on this small model**; it",
         "says nothing about real photographs, for which the papers' figures stand until someone measures with real",
-        f"weights. Rows with a guide have the bundled `{GUIDE}`. [The study](study.md) asks the same of a model that",
-        "has what the methods are made to cure.",
+        f"weights. Rows with a guide have the bundled `{GUIDE}`, `trident` the bundled `{SAM}` too.",
+        "[The study](study.md) asks the same of a model that has what the methods are made to cure.",
         "",
         "Made by one command, which goes on where it was stopped:",
         "",
@@ -124,6 +135,8 @@ def page(done: dict[str, Done], worst: str, options: argparse.Namespace) -> str:
         *hosts(done),
         "",
         *bounds(done, options),
+        "",
+        *with_sam(done),
         "",
         *where(done),
         "",
@@ -143,14 +156,14 @@ def page(done: dict[str, Done], worst: str, options: argparse.Namespace) -> str:
 def hosts(done: dict[str, Done]) -> list[str]:
     """The main table."""
     lines = ["| host | host | + FSA | gain |", "|---|---|---|---|"]
-    for host in HOSTS:
+    for host in (*HOSTS, "trident"):
         if f"{host}+fsa" in done:
             scored = f"{done[host].score} | {done[f'{host}+fsa'].score}"
             lines.append(f"| `{host}` | {scored} | {told(gain(done, f'{host}+fsa'))} |")
     for name in PROPAGATED:
         if name in done:
             lines.append(f"| `{name}` | {done[name].score} | has no attention to feed back into | |")
-    return [*lines, "", "`trident` is missing: it needs a SAM, and none is bundled."]
+    return lines
 
 
 def bounds(done: dict[str, Done], options: argparse.Namespace) -> list[str]:
@@ -182,6 +195,28 @@ def bounds(done: dict[str, Done], options: argparse.Namespace) -> list[str]:
     lines += [
         f"| {name} | {row['all']:.1f} | {row['grounds']:.1f} | {row['colours']:.1f} |" for name, row in below.items()
     ]
+    return lines
+
+
+def with_sam(done: dict[str, Done]) -> list[str]:
+    """What the bundled SAM gives: regions that vote, and refined labels."""
+    lines = [
+        f"What the bundled SAM, `{SAM}`, gives in their place: its masks of everything (`--masks {SAM}`), and labels",
+        "that it draws anew from prompts (`--set refine=sam`, constants of the paper).",
+        "",
+        f"| host | alone | masks of `{SAM}` | gain | exact masks | refined | gain |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for host in (*DRAWN, "trident"):
+        masked, refined = done.get(f"{host}+{SAM}"), done.get(f"{host}+refined")
+        exact = done.get(host if host in MASKED else f"{host}+masks")
+        alone = done.get(host) if host not in MASKED else None
+        scores = [one.score if one is not None else "-" for one in (alone, masked, exact, refined)]
+        gains = [
+            told(gain(done, one.case.name)) if one is not None and alone is not None else "-"
+            for one in (masked, refined)
+        ]
+        lines.append(f"| `{host}` | {scores[0]} | {scores[1]} | {gains[0]} | {scores[2]} | {scores[3]} | {gains[1]} |")
     return lines
 
 

@@ -18,7 +18,7 @@ from .models import DEFAULT_CLIP
 from .names import misnamed, nearest_model
 from .trouble import GATED, access
 
-BUNDLED = {name: Path(__file__).parent / name for name in ("tiny", "tiny-clip8", "tiny-dino")}
+BUNDLED = {name: Path(__file__).parent / name for name in ("tiny", "tiny-clip8", "tiny-dino", "tiny-sam")}
 ATTENTION = "sdpa"  # torch's own; what a config names may be code that the library fetches from the hub
 TOWERS = {"text_model.": "text tower", "vision_model.": "vision tower"}
 

@@ -78,8 +78,17 @@ GUIDES = {
     "tiny-dino": GuideRow(
         "tiny-dino", "dino", 8, "patch 8, bundled, 128 channels: drawn scenes only", published=False, bundled=True
     ),
+    "tiny-sam": GuideRow(
+        "tiny-sam",
+        "sam",
+        8,
+        "bundled, 256 px input, grid 32x32, 64 channels: drawn scenes only",
+        published=False,
+        bundled=True,
+    ),
 }
 MASKERS = {  # short names of what draws masks, and the hub id behind each
     "sam": "facebook/sam-vit-base",
     "sam2": "facebook/sam2-hiera-large",
+    "tiny-sam": "tiny-sam",  # bundled
 }

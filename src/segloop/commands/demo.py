@@ -59,6 +59,13 @@ class Asked:
     threads: options.Threads = None
     debug: options.Debug = False
 
+    @property
+    def sam(self) -> str | None:
+        """The SAM that was named; beside a bundled CLIP else the bundled one, which knows the same scenes."""
+        from ..backbones.loading import BUNDLED
+
+        return self.affinity or ("tiny-sam" if self.clip in BUNDLED else None)
+
 
 @taking(Asked)
 def demo(asked: Asked) -> None:
@@ -115,7 +122,7 @@ def _openers(asked: Asked) -> "tuple[Segmenter, Callable[..., Segmenter]]":
 
     def make(method: str, host: str | None, vision: str | None) -> "Segmenter":
         named: dict[str, Any] = {"method": method, "host": host, "vision": vision}
-        named |= {"affinity": asked.affinity} if takes_affinity(method, host) else {}
+        named |= {"affinity": asked.sam} if takes_affinity(method, host) else {}
         return Segmenter.from_pretrained(asked.clip, offline=True, **named, **same)
 
     return first, make
@@ -166,7 +173,7 @@ def choices_of(asked: Asked, first: "Segmenter") -> "Choices":
         vision=opened,
         examples=examples(),
         settings=tuple((key, value) for key, value in settings.items() if value != "auto"),
-        affinity=asked.affinity,
+        affinity=asked.sam,
     )
 
 

@@ -26,7 +26,7 @@ Masks = Any
 """A folder or a file, a network as "sam2", "cmd: ...", a function of photos; with a call also arrays."""
 
 COMMAND = re.compile(r"cmd:\s*(?P<line>.*)", re.DOTALL)
-NETWORKS = " or ".join(MASKERS)
+NETWORKS = " or ".join(", ".join(MASKERS).rsplit(", ", 1))
 PROPOSING = tuple(constants_of(Proposing()))
 VOTING = ("mask_vote", "mask_lowest")
 

@@ -35,13 +35,18 @@ def _recipe(run: Run, size: str) -> list[str]:
     found = []
     if not METHODS[run.base].published:
         found.append(f"geometry of {run.base} is segloop's own")
-    if (guide := names.guide(run)) and not (guide in GUIDES and GUIDES[guide].published):
+    if (guide := names.guide(run)) and not _published(guide):
         found.append(f"guide {guide} is none of the published ones")
-    if (sam := run.settings.get("affinity")) and names.HUB_IDS.get(sam, sam) not in GUIDES:
+    if (sam := run.settings.get("affinity")) and not _published(names.HUB_IDS.get(sam, sam)):
         found.append(f"affinity {sam} is none of the published ones")
     if run.has_feedback and not fed_proxy:
         found.append(f"the constants of FSA on {run.base} are not published")
     return [*found, *_words(run, RECIPES[key].names), *_constants(run, size)]
+
+
+def _published(guide: str) -> bool:
+    """Whether a table of the papers has a vision model, by its short name."""
+    return guide in GUIDES and GUIDES[guide].published
 
 
 def _words(run: Run, variant: str) -> list[str]:

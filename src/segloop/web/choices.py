@@ -68,7 +68,7 @@ class Choices:
     vision: str | None = None
     examples: tuple[Example, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()  # of the networks, where not as by default: ("dtype", "float32")
-    affinity: str | None = None  # the SAM of those that look at one, where it was named
+    affinity: str | None = None  # the SAM of those that look at one, where it is not as by default
 
     @property
     def ready(self) -> list[str]:

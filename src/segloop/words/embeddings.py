@@ -71,7 +71,7 @@ def embed(
         return vocabulary.embeddings
     check_number(vocabulary.classes)
     if (words := len(vocabulary.query_index)) >= MANY:
-        what = f"every pixel is compared with {words} words: a photo may take many minutes"
+        what = f"every pixel is compared with {words} words: a large photo may take many minutes"
         warnings.warn(what, Notice, stacklevel=2)
     if vocabulary.embeddings is not None and vocabulary.is_given:
         return vocabulary.embeddings.to(torch.float32)
