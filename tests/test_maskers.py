@@ -84,7 +84,28 @@ def test_a_few_masks_at_a_time_change_nothing(monkeypatch):
     np.testing.assert_array_equal(proposed(discs, lambda logits: logits, (20, 30), how), whole)
 
 
-@pytest.mark.parametrize("wrong", [{"mask_points": 0}, {"mask_points": 65}, {"mask_iou": 1.1}, {"mask_overlap": -0.1}])
+def test_which_lies_on_top():
+    """A disc of radius 9 around (10, 10) takes in one of radius 3 around the same point."""
+    y, x = torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij")
+    far = ((x - 10.0) ** 2 + (y - 10.0) ** 2).sqrt()
+
+    def both(points):
+        return torch.stack([9 - far, 3 - far, *[-far] * (len(points) - 2)]), torch.ones(len(points))
+
+    found = {}
+    for top in ("largest", "smallest"):
+        how = Proposing(mask_points=2, mask_stability=0.0, mask_overlap=0.5, mask_on_top=top)
+        found[top] = proposed(both, lambda logits: logits, (20, 20), how)
+        assert ((found[top] > 0) == (far < 9).numpy()).all()
+    assert len(np.unique(found["largest"][far.numpy() < 9])) == 1
+    inner = found["smallest"][far.numpy() < 3]
+    assert len(np.unique(inner)) == 1 and inner[0] != found["smallest"][10, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mask_points": 0}, {"mask_points": 65}, {"mask_iou": 1.1}, {"mask_overlap": -0.1}, {"mask_on_top": "first"}],
+)
 def test_constants_out_of_range(wrong):
     with pytest.raises(OptionError, match="is not possible"):
         Proposing(**wrong)

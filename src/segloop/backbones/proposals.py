@@ -17,6 +17,7 @@ TOGETHER = 64  # points a pass
 OFFSET = 1.0  # of logits: a stable mask is nearly the same where the threshold is this much lower or higher
 FULL_BYTES = 2**28  # of logits at the photo's size that are held at once
 MOST_POINTS = 64  # a side
+ON_TOP = ("largest", "smallest")
 
 Prompted = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points (n, 2), x and y as shares of the photo's sides -> logits of a mask each (n, h, w), and predicted IoU (n,)."""
@@ -33,15 +34,17 @@ class Proposing:
     mask_iou: float = 0.4  # at least so good by the network's own word
     mask_stability: float = 0.4  # at least so stable
     mask_overlap: float = 0.7  # of boxes: of two that overlap more, the worse mask is left out
+    mask_on_top: str = "largest"  # of masks that overlap: the published order; "smallest" is an option of ours
 
     def __post_init__(self) -> None:
         require(1 <= self.mask_points <= MOST_POINTS, "mask_points", self.mask_points, f"1 to {MOST_POINTS}")
         for name in ("mask_iou", "mask_stability", "mask_overlap"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
+        require(self.mask_on_top in ON_TOP, "mask_on_top", self.mask_on_top, " or ".join(ON_TOP))
 
 
 def proposed(prompted: Prompted, full: Full, size: tuple[int, int], how: Proposing) -> np.ndarray:
-    """A photo of `size` (H, W) -> (H, W) int64 ids, 0 where no mask lies, larger masks on top."""
+    """A photo of `size` (H, W) -> (H, W) int64 ids, 0 where no mask lies."""
     masks: list[Mask] = []
     scores: list[float] = []
     for points in grid(how.mask_points).split(TOGETHER):
@@ -53,7 +56,7 @@ def proposed(prompted: Prompted, full: Full, size: tuple[int, int], how: Proposi
                 masks.append(mask)
                 scores.append(score)
     kept = suppress(np.array([box_of(mask) for mask in masks]).reshape(-1, 4), np.array(scores), how.mask_overlap)
-    return paint([masks[one] for one in kept], size)
+    return paint([masks[one] for one in kept], size, how.mask_on_top == "largest")
 
 
 def grid(side: int) -> Tensor:

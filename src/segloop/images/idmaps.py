@@ -51,13 +51,15 @@ class Mask:
         return Mask(int(rows[0]), int(columns[0]), mask[box].copy())
 
 
-def paint(masks: Iterable[Mask], size: Size) -> np.ndarray:
-    """Overlapping masks -> (H, W) int64 ids: 1..n by ascending area, larger ones on top; 0 where no mask is.
+def paint(masks: Iterable[Mask], size: Size, largest_on_top: bool = True) -> np.ndarray:
+    """Overlapping masks -> (H, W) int64 ids: 1..n in the order in which they are painted; 0 where no mask is.
 
-    Of equal areas the later one lies on top.
+    Painted by ascending area, so that larger ones lie on top, or by descending area. Of equal areas the later one lies
+    on top.
     """
     ids = np.zeros(size, np.int64)
-    for number, one in enumerate(sorted(masks, key=lambda mask: mask.area), start=1):
+    sign = 1 if largest_on_top else -1
+    for number, one in enumerate(sorted(masks, key=lambda mask: sign * mask.area), start=1):
         height, width = one.inside.shape
         ids[one.top : one.top + height, one.left : one.left + width][one.inside] = number
     return ids
