@@ -228,7 +228,7 @@ def where(done: dict[str, Done]) -> list[str]:
         "| host | grounds, host -> + FSA | colours, host -> + FSA | gained most | lost most |",
         "|---|---|---|---|---|",
     ]
-    for host in HOSTS:
+    for host in (*HOSTS, "trident"):
         if f"{host}+fsa" not in done:
             continue
         before, after = (scores(done[name].counts.total()).IoU for name in (host, f"{host}+fsa"))
