@@ -14,6 +14,7 @@ from segloop.choice.plan import known_constants
 from segloop.cli import app
 from segloop.common.files import write_whole
 from segloop.errors import OutputError
+from segloop.line.masking import PROPOSING
 from segloop.prepare.work import writing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +33,7 @@ OPTIONS = {
 EVERY_OPTION = {"--version"}.union(*OPTIONS.values())
 KNOWN = known_constants()
 NESTED = [own for own in KNOWN.values() if isinstance(own, dict)]
-FIELDS = {*KNOWN, *(name for own in NESTED for name in own), "field", "tau", "share"}  # the last three of examples
+FIELDS = {*KNOWN, *(name for own in NESTED for name in own), *PROPOSING, "field", "tau", "share"}  # three of examples
 ROOMS = {  # who runs the code of a room, where not every command does
     "jobs.py": ["segment"],
     "evaluation": ["evaluate", "tune"],

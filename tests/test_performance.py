@@ -115,5 +115,5 @@ def test_every_sweep_has_its_points(tool):
     measured = (ROOT / "benchmarks/point.py").read_text()
     for sweep in tool("sweeps").SWEEPS:
         assert f'"{sweep.key}": ' in measured
-    for name in tool("performance").SCRIPTS:
-        assert (ROOT / f"benchmarks/{name}.py").is_file()
+    for name, script in tool("performance").SCRIPTS.items():
+        assert (ROOT / f"benchmarks/{script.file or name}.py").is_file()
