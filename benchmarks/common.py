@@ -286,11 +286,12 @@ def processor_class() -> str:
     return "AVX512-bf16" if torch.cpu._is_avx512_bf16_supported() else torch.backends.cpu.get_cpu_capability()
 
 
-def report(rows: list[tuple[str, str]], record: dict[str, Any]) -> None:
-    """Lines for people, then one JSON line, which has them too."""
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+def report(rows: Sequence[tuple[str, ...]], record: dict[str, Any]) -> None:
+    """Lines for people, then one JSON line, which has them too. `columns` of the record stand above the lines."""
+    lines = [record["columns"], *rows] if "columns" in record else rows
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
     print(json.dumps({**record, "rows": rows, **circumstances()}))
 
 

@@ -1,11 +1,11 @@
 """Engines of the encoders side by side in one run: seconds against torch's float32, and labels that stay.
 
-    python benchmarks/engines.py [--repeats 5] [--windows 2] [--threads N] [--without compile,int8] [--small]
+    python benchmarks/engines.py [--repeats 5] [--windows 2] [--threads N] [--without compile,int8]
 
 CLIP ViT-B/16 and DINO ViT-B/8 with random weights at true size, windows of 336 pixels; all sides take turns. A ratio is
 torch's time in float32 over the engine's, its median and range over the repeats. Labels are those of the bundled model
-on drawn scenes against float32's; numbers of the random networks stand beside them. --small takes reduced networks, to
-try the script. OpenVINO, where it is installed, runs ONNX Runtime's file.
+on drawn scenes against float32's; numbers of the random networks stand beside them. OpenVINO, where it is installed,
+runs ONNX Runtime's file, in float32 and in bfloat16 (as far as the processor has it).
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import MODELS, clip_folder, dino_folder, in_turns, report
+from common import SMALL, clip_folder, dino_folder, in_turns, report
 from segloop import Segmenter
 from segloop.backbones import engines
 from segloop.backbones.families import load_clip
@@ -32,34 +32,35 @@ from segloop.line.network import Network
 SIDE = 336
 CPU = torch.device("cpu")
 HALF = "bfloat16"
+OPENVINO = {"openvino": "f32", "openvino-bf16": "bf16"}
 
 
-def openvino_session(work: Work) -> Runner:
-    """Blocks by OpenVINO in float32, with as many threads as torch has."""
-    import openvino
-
-    how = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = with_file(work, lambda path: openvino.Core().compile_model(str(path), "CPU", how))
-
-    def run(x: Tensor, wanted: Sequence[int]) -> list[Tensor]:
-        found = compiled([x.contiguous().numpy()])
-        return [torch.from_numpy(found[number].copy()) for number in wanted]
-
-    return run
+COLUMNS = (
+    "network, engine",
+    "seconds a window",
+    "times torch's speed in float32",
+    "off by",
+    "labels of tiny kept",
+    "ready after",
+)
 
 
-def small_folders() -> tuple[Any, Any]:
-    """A CLIP and a DINO of four narrow blocks."""
-    from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
+def openvino_session(precision: str) -> Callable[[Work], Runner]:
+    """What builds blocks by OpenVINO in this precision, with as many threads as torch has."""
 
-    narrow = {"hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4}
-    clip, dino = MODELS / "clip-small", MODELS / "dino-small"
-    torch.manual_seed(0)
-    CLIPModel(
-        CLIPConfig(text_config={"num_hidden_layers": 1}, vision_config=narrow | {"patch_size": 16})
-    ).save_pretrained(clip)
-    ViTModel(ViTConfig(**narrow, patch_size=8, image_size=224)).save_pretrained(dino)
-    return clip, dino
+    def build(work: Work) -> Runner:
+        import openvino
+
+        how = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
+        compiled = with_file(work, lambda path: openvino.Core().compile_model(str(path), "CPU", how))
+
+        def run(x: Tensor, wanted: Sequence[int]) -> list[Tensor]:
+            found = compiled([x.contiguous().numpy()])
+            return [torch.from_numpy(found[number].copy()) for number in wanted]
+
+        return run
+
+    return build
 
 
 def encoders(folders: tuple[Any, Any], name: str) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -87,12 +88,10 @@ def labels_kept(name: str) -> float:
     return agreement(plain, Network(clip, plain.plan, engines=(name,)))
 
 
-@torch.no_grad()
-def run(names: Sequence[str], windows: int, repeats: int, small: bool) -> None:
-    """Time everything in turns."""
-    folders = small_folders() if small else (clip_folder(), dino_folder())
-    pixels = torch.randn(windows, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    known = {}
+def opened(names: Sequence[str]) -> tuple[dict[str, dict[str, Callable[[Tensor], Tensor]]], dict[str, float]]:
+    """Encoders of every engine that runs here, by its name, and the seconds that opening took."""
+    folders, known, ready = (clip_folder(), dino_folder()), {}, {}
+    encoders(folders, "eager")  # so that importing libraries is nobody's
     for name in names:
         start = time.perf_counter()
         try:
@@ -100,7 +99,15 @@ def run(names: Sequence[str], windows: int, repeats: int, small: bool) -> None:
         except Exception as error:
             print(f"{name} is left out: {type(error).__name__}: {str(error)[:200]}")
             continue
-        print(f"{name} was ready after {time.perf_counter() - start:.1f} s", flush=True)
+        ready[name] = time.perf_counter() - start
+    return known, ready
+
+
+@torch.no_grad()
+def run(names: Sequence[str], windows: int, repeats: int) -> None:
+    """Time everything in turns."""
+    pixels = torch.randn(windows, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    known, ready = opened(names)
     rows, record = [], {}
     kept = {name: labels_kept(name) for name in known}
     for part in ("CLIP", "DINO"):
@@ -111,26 +118,31 @@ def run(names: Sequence[str], windows: int, repeats: int, small: bool) -> None:
             ratios = [plain / own for plain, own in zip(seconds["eager"], found, strict=True)]
             off = float((tasks[name]().float() - exact).norm() / exact.norm())
             spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            told = f"{statistics.median(found) / windows:.3f} s a window, {spread} times torch's speed in float32"
-            rows.append((f"{part}, {name}", f"{told}, off by {off:.1e}, labels of tiny kept {kept[name]:.2%}"))
+            each = f"{statistics.median(found) / windows:.3f}"
+            rows.append((f"{part}, {name}", each, spread, f"{off:.1e}", f"{kept[name]:.2%}", f"{ready[name]:.1f} s"))
             record[f"{part} {name}"] = {"seconds": found, "ratios": ratios, "off": off, "kept": kept[name]}
-    report(rows, {"benchmark": "engines", "windows": windows, "side": SIDE, "small": small, "found": record})
-    print(f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
+    told = {"benchmark": "engines", "windows": windows, "side": SIDE, "small": SMALL, "repeats": repeats}
+    report(rows, {**told, "columns": COLUMNS, "ready": ready, "found": record})
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure the engines that are here, but for those that are to be left out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--windows", type=int, default=2)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--without", default="", help="engines that are left out, joined by commas")
-    parser.add_argument("--small", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads or torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
     warnings.simplefilter("ignore")
     wanted = ["eager", "compile", HALF, "onnx", "int8"]
     if find_spec("openvino"):
-        engines.ENGINES["openvino"] = engines.Engine("OpenVINO", openvino_session)
-        wanted.append("openvino")
-    left = arguments.without.split(",")
-    run([name for name in wanted if name not in left], arguments.windows, arguments.repeats, arguments.small)
+        for name, precision in OPENVINO.items():
+            engines.ENGINES[name] = engines.Engine("OpenVINO", openvino_session(precision), exact=precision == "f32")
+        wanted += OPENVINO
+    left = options.without.split(",")
+    run([name for name in wanted if name not in left], options.windows, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

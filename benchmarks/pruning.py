@@ -24,6 +24,7 @@ from segloop.attention import pruning
 from segloop.attention.feedback import BLOCK, Feedback, class_distribution
 
 MASS, WINDOWS, CLASSES = 0.45, 8, 21
+COLUMNS = ("setting", "patches", "selection", "milliseconds a block", "rows left for float64")
 HALVES = 18  # after which few rows have more than one entry between the two values
 WITHOUT = "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 AVX512F AVX512_SKX AVX512_CLX AVX512_CNL"
 SETTINGS = {
@@ -138,8 +139,9 @@ def main() -> None:
         record[name] = json.loads(told.splitlines()[-1])
         for count, by_selection in record[name].items():
             for selection, one in by_selection.items():
-                rows.append((f"{name}, N={count}, {selection}", f"{one['ms']:7.2f} ms, {one['left']:.2f} % left"))
-    report(rows, {"milliseconds_a_block": record, "floats_a_block": BLOCK["cpu"]})
+                rows.append((name, count, selection, f"{one['ms']:.2f}", f"{one['left']:.2f} %"))
+    told = {"benchmark": "pruning", "milliseconds_a_block": record, "floats_a_block": BLOCK["cpu"]}
+    report(rows, {**told, "columns": COLUMNS})
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ SCRIPTS = {
     "evaluate": Script(4, ("--images", "12"), ("--images", "2", "--repeats", "1")),
     "label": Script(45, small=("--images", "2", "--repeats", "1", "--photos", "210", "--no-ray")),
     "methods": Script(8, ("--repeats", "1")),
-    **{name: Script(10) for name in ("engines", "pruning", "large") if (BENCHMARKS / f"{name}.py").is_file()},
+    "engines": Script(10, small=("--repeats", "1", "--without", "compile")),
+    "pruning": Script(10, small=("--tokens", "196", "--repeats", "1")),
+    "large": Script(10, small=("--megapixels", "1", "--words", "5")),
 }
 
 
