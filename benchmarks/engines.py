@@ -4,8 +4,8 @@
 
 CLIP ViT-B/16 and DINO ViT-B/8 with random weights at true size, windows of 336 pixels; all sides take turns. A ratio is
 torch's time in float32 over the engine's, its median and range over the repeats. Labels are those of the bundled model
-on drawn scenes against float32's; numbers of the random networks stand beside them. OpenVINO, where it is installed,
-runs ONNX Runtime's file, in float32 and in bfloat16 (as far as the processor has it).
+on drawn scenes against float32's; numbers of the random networks stand beside them. An engine that is not installed is
+left out.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -22,19 +21,12 @@ from torch import Tensor
 from common import SMALL, clip_folder, dino_folder, in_turns, report
 from segloop import Segmenter
 from segloop.backbones import engines
-from segloop.backbones.families import load_clip
-from segloop.backbones.onnxed import with_file
 from segloop.backbones.shared import Models
-from segloop.backbones.work import Runner, Work
 from segloop.line.agreement import agreement
-from segloop.line.network import Network
 
 SIDE = 336
 CPU = torch.device("cpu")
 HALF = "bfloat16"
-OPENVINO = {"openvino": "f32", "openvino-bf16": "bf16"}
-
-
 COLUMNS = (
     "network, engine",
     "seconds a window",
@@ -45,47 +37,30 @@ COLUMNS = (
 )
 
 
-def openvino_session(precision: str) -> Callable[[Work], Runner]:
-    """What builds blocks by OpenVINO in this precision, with as many threads as torch has."""
-
-    def build(work: Work) -> Runner:
-        import openvino
-
-        how = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
-        compiled = with_file(work, lambda path: openvino.Core().compile_model(str(path), "CPU", how))
-
-        def run(x: Tensor, wanted: Sequence[int]) -> list[Tensor]:
-            found = compiled([x.contiguous().numpy()])
-            return [torch.from_numpy(found[number].copy()) for number in wanted]
-
-        return run
-
-    return build
+def engine_and_precision(name: str) -> tuple[str, torch.dtype]:
+    """What "onnx", in float32, or "openvino bfloat16", or "bfloat16", torch's own, means."""
+    return name.removesuffix(HALF).strip() or "eager", torch.bfloat16 if HALF in name else torch.float32
 
 
 def encoders(folders: tuple[Any, Any], name: str) -> dict[str, Callable[[Tensor], Tensor]]:
     """CLIP's blocks before the last, and the vision model, on an engine: pixels to tokens and to features."""
-    dtype = torch.bfloat16 if name == HALF else torch.float32
-    engine = "eager" if name == HALF else name
+    engine, dtype = engine_and_precision(name)
     models = Models()
-    clip = models.clip(str(folders[0]), CPU, dtype)
-    guide = models.guide(str(folders[1]), CPU, dtype)
-    clip, first = engines.tower_on(engine, clip, 1, models)
-    guide, second = engines.guide_on(engine, guide, models)
+    clip, first = engines.tower_on(engine, models.clip(str(folders[0]), CPU, dtype), 1, models)
+    guide, second = engines.guide_on(engine, models.guide(str(folders[1]), CPU, dtype), models)
     assert (first, second) == (engine, engine), f"{name} did not run"
     return {"CLIP": lambda pixels: clip.tokens(pixels)[0], "DINO": lambda pixels: guide(pixels)}
 
 
 def labels_kept(name: str) -> float:
     """The share of the bundled model's labels on drawn scenes that stay as float32 has them."""
+    engine, dtype = engine_and_precision(name)
     how = {"method": "sclip", "short_side": 192, "crop": 192, "stride": 96}
-    plain = Segmenter.from_pretrained("tiny", dtype="float32", **how).network
-    if name == HALF:
-        return agreement(plain, Segmenter.from_pretrained("tiny", dtype=HALF, **how).network)
-    models = Models()
-    clip = models.once("tiny", lambda: load_clip("tiny", CPU, torch.float32))
-    clip, _ = engines.tower_on(name, clip, 1, models)
-    return agreement(plain, Network(clip, plain.plan, engines=(name,)))
+    plain, other = (
+        Segmenter.from_pretrained("tiny", dtype=precision, engine=runs, **how).network
+        for precision, runs in ((torch.float32, "eager"), (dtype, engine))
+    )
+    return agreement(plain, other)
 
 
 def opened(names: Sequence[str]) -> tuple[dict[str, dict[str, Callable[[Tensor], Tensor]]], dict[str, float]]:
@@ -135,11 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads or torch.get_num_threads())
     warnings.simplefilter("ignore")
-    wanted = ["eager", "compile", HALF, "onnx", "int8"]
-    if find_spec("openvino"):
-        for name, precision in OPENVINO.items():
-            engines.ENGINES[name] = engines.Engine("OpenVINO", openvino_session(precision), exact=precision == "f32")
-        wanted += OPENVINO
+    wanted = ["eager", "compile", HALF, "onnx", "int8", "openvino", f"openvino {HALF}"]
     left = options.without.split(",")
     run([name for name in wanted if name not in left], options.windows, options.repeats)
 

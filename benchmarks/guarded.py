@@ -17,7 +17,7 @@ import label
 import line
 import purify
 import speed
-from common import SMALL, photo, text_rows
+from common import SMALL, as_published, photo, text_rows
 from segloop.line.timed import Way
 from textbook import Textbook
 
@@ -97,7 +97,7 @@ def published(_: Path) -> Sides:
     side = 112 if SMALL else 224
     image, words = photo(side, side + 56), speed.vocabulary()
     ours = speed.ours("float32", short_side=side, crop=side, stride=56)
-    plain = Textbook(ours.clip.model, ours.network.guide.model, text_rows(speed.QUERIES))
+    plain = Textbook(as_published(ours.clip.model), as_published(ours.network.guide.model), text_rows(speed.QUERIES))
     return Sides(lambda: plain.labels(image, image.shape[:2], side, 56), lambda: ours(image, words))
 
 

@@ -21,6 +21,7 @@ from common import (
     SMALL,
     Patience,
     add_patience,
+    as_published,
     clip_folder,
     patience_of,
     peak_mib,
@@ -88,7 +89,7 @@ def vocabulary(queries: int) -> Vocabulary:
 def photo_tasks(queries: int, segmenters: dict[str, Segmenter]) -> dict[str, Callable[[], Any]]:
     """The textbook and every segmenter on one photo."""
     image, words, text = photo(), vocabulary(queries), text_rows(queries)
-    model = next(iter(segmenters.values())).clip.model
+    model = as_published(next(iter(segmenters.values())).clip.model)
     tasks: dict[str, Callable[[], Any]] = {"textbook": lambda: textbook(model, image, text)}
     return tasks | {name: lambda one=one: one(image, words) for name, one in segmenters.items()}
 

@@ -11,6 +11,7 @@ float32 that it is there: not a processor without AVX-512, but its instructions.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from common import (
     Patience,
     Ratio,
     add_patience,
+    as_published,
     clip_folder,
     dino_folder,
     is_held,
@@ -42,7 +44,7 @@ from common import (
     verdict,
 )
 from segloop import Segmenter, Vocabulary
-from segloop.line.gauges import PRODUCT, operations
+from segloop.line.gauges import PRODUCT, large_product, operations
 from segloop.line.timed import Way
 from segloop.scenes.draw import write_scenes
 from textbook import Textbook
@@ -100,7 +102,7 @@ class Turns:
 def sides(some: list[np.ndarray], together: int, segmenters: Mapping[str, Segmenter]) -> dict[str, Turns]:
     """The textbook and every segmenter, by name."""
     exact, words = segmenters["float32"], vocabulary()
-    plain = Textbook(exact.clip.model, exact.network.guide.model, text_rows(QUERIES))
+    plain = Textbook(as_published(exact.clip.model), as_published(exact.network.guide.model), text_rows(QUERIES))
     found = {"textbook": lambda few: [plain.labels(one, SIZE, CROP, STRIDE).numpy() for one in few]}
     for name, one in segmenters.items():
         found[name] = lambda few, one=one: [result.labels for result in one(few, words)]
@@ -118,19 +120,18 @@ def encoders(segmenter: Segmenter, image: np.ndarray) -> tuple[dict[str, Callabl
     way.resize()
     steps = [way.clip] + ([way.guide] if segmenter.network.guide else [])
     counted = sum(operations(step)[0] for step in steps)
-    rows, inner, outer = PRODUCT
-    left, right = (torch.ones(shape, dtype=segmenter.clip.dtype) for shape in ((rows, inner), (inner, outer)))
+    product = large_product(segmenter.clip.dtype, segmenter.clip.device)
 
     def products() -> None:
         for _ in range(PRODUCTS):
-            left @ right
+            product()
 
     def passes() -> None:
         for step in steps:
             step()
 
     tasks = {"encoders": torch.no_grad()(passes), "matrix": torch.no_grad()(products)}
-    return tasks, counted / (PRODUCTS * 2 * rows * inner * outer)
+    return tasks, counted / (PRODUCTS * 2 * math.prod(PRODUCT))
 
 
 def agreement(default: str, number: int = 20) -> float:

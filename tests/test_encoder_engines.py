@@ -32,14 +32,15 @@ def opened(clip, **options) -> Whole:
     return Segmenter.from_pretrained(clip, **SIZE, **options)
 
 
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
 @pytest.mark.parametrize("method", [pytest.param("sfp", marks=pytest.mark.soak), "proxyclip"])
-def test_an_exact_engine_gives_the_same_cosines(toy_clip, root, method, recwarn):
+def test_an_exact_engine_gives_the_same_cosines(toy_clip, root, method, engine, recwarn):
     options = {"vision": folder(root, "dino")} if method == "proxyclip" else {}
     x, text = pixels(3, 3, 64, 64), text_rows(5, WIDTH)
     expected = opened(toy_clip, method=method, **options)
-    found = opened(toy_clip, method=method, engine="onnx", **options)
-    assert found.network.engines == ("onnx",) * (1 + len(options))
-    assert ", engine onnx" in repr(found) and ", engine" not in repr(expected)
+    found = opened(toy_clip, method=method, engine=engine, **options)
+    assert found.network.engines == (engine,) * (1 + len(options))
+    assert f", engine {engine}" in repr(found) and ", engine" not in repr(expected)
     apart = (found.logits(x, text) - expected.logits(x, text)).abs().max()
     assert 0 < apart <= NETWORK  # 0: no engine has run
     other = x[:1, :, :, :40]  # whatever the window
@@ -47,16 +48,37 @@ def test_an_exact_engine_gives_the_same_cosines(toy_clip, root, method, recwarn)
     assert not [one for one in recwarn if issubclass(one.category, Notice)]
 
 
-def test_states_of_blocks_and_opened_ones(toy_clip):
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_states_of_blocks_and_opened_ones(toy_clip, engine):
     plain, made = (load_clip(str(toy_clip), torch.device("cpu"), torch.float32) for _ in range(2))
-    made, name = engines.tower_on("onnx", made, 1, Models())
-    assert name == "onnx"
+    made, name = engines.tower_on(engine, made, 1, Models())
+    assert name == engine
     x = pixels(2, 3, 40, 64)
     for keep, opened_blocks in (((), 1), ((0, 1), 1), ((0, 1, 2), 1), ((0,), 2), ((), 3)):
         (last, kept), (here, own) = plain.tokens(x, keep, opened_blocks), made.tokens(x, keep, opened_blocks)
         assert own.keys() == kept.keys()
         for one, other in ((last, here), *((kept[number], own[number]) for number in kept)):
             assert (one - other).abs().max() <= NETWORK * one.abs().max()
+
+
+def test_openvino_computes_in_the_precision_of_the_networks(toy_clip, root):
+    x, text = pixels(2, 3, 64, 64), text_rows(5, WIDTH)
+    half = {**SIZE, "dtype": "bfloat16", "method": "proxyclip", "vision": folder(root, "dino")}
+    plain, found = (Segmenter.from_pretrained(toy_clip, engine=engine, **half) for engine in ("eager", "openvino"))
+    assert found.network.engines == ("openvino", "openvino") and found.clip.dtype == torch.bfloat16
+    exact = opened(toy_clip, **{key: half[key] for key in ("method", "vision")}).logits(x, text)
+    off, own = ((one.logits(x, text) - exact).abs().max() for one in (found, plain))
+    assert NETWORK < off <= 3 * own, "as far from float32 as torch's halves, about"
+    assert {one.dtype for one in found.clip.tokens(x, (0, 1, 2))[1].values()} == {torch.bfloat16}
+
+
+def test_openvino_computes_only_what_is_wanted(toy_clip):
+    tower = load_clip(str(toy_clip), torch.device("cpu"), torch.float32)
+    made, _ = engines.tower_on("openvino", tower, 1, Models())
+    runner, depth = made.blocks.runner, tower.depth - 1
+    assert runner.outputs == (depth - 1,)
+    made.tokens(pixels(1, 3, 64, 64), (1,))
+    assert runner.outputs == (0, depth - 1)
 
 
 @pytest.mark.soak
@@ -122,17 +144,20 @@ def test_what_an_engine_cannot_run_stays_with_torch(toy_clip, root, monkeypatch)
 
 def test_auto_takes_the_faster_and_remembers(toy_clip, root, monkeypatch):
     monkeypatch.setattr(engined, "_share", lambda plain, other: 0.5)
-    with pytest.warns(Notice, match="engine auto takes onnx for CLIP, 0.50 of torch's time, as timed once here"):
-        assert opened(toy_clip, method="clearclip", engine="auto").network.engines == ("onnx",)
+    with pytest.warns(Notice, match="engine auto takes openvino for CLIP, 0.50 of torch's time, as timed once here"):
+        assert opened(toy_clip, method="clearclip", engine="auto").network.engines == ("openvino",)
     monkeypatch.setattr(engined, "_share", lambda plain, other: pytest.fail("timed again"))
-    assert opened(toy_clip, method="clearclip", engine="auto").network.engines == ("onnx",)
+    assert opened(toy_clip, method="clearclip", engine="auto").network.engines == ("openvino",)
     monkeypatch.setattr(engined, "_share", lambda plain, other: 0.97)  # not worth it
     with pytest.warns(Notice, match="engine auto takes none but torch"):
         found = opened(toy_clip, method="proxyclip", vision=folder(root, "dino"), engine="auto")
     assert found.network.engines == ("eager", "eager") and ", engine" not in repr(found)
     assert opened(toy_clip, method="clearclip", engine="auto", fidelity="reference").network.engines == ()
     half = {**SIZE, "dtype": "bfloat16"}
-    assert Segmenter.from_pretrained(toy_clip, method="clearclip", engine="auto", **half).network.engines == ("eager",)
+    with pytest.warns(Notice, match="engine auto takes none but torch"):
+        found = Segmenter.from_pretrained(toy_clip, method="clearclip", engine="auto", **half)
+    assert found.network.engines == ("eager",) and engined._candidates(found.network) == ["openvino"]
+    assert engined._candidates(opened(toy_clip, method="clearclip").network) == ["openvino", "onnx"]
 
 
 def test_what_makes_no_sense_is_refused(toy_clip, monkeypatch):
@@ -142,15 +167,20 @@ def test_what_makes_no_sense_is_refused(toy_clip, monkeypatch):
         ({"engine": "onnx", "fidelity": "reference"}, "reference fidelity with engine onnx; leave engine at eager"),
         ({"engine": "compile", "fidelity": "reference"}, "reference fidelity with engine compile"),
         ({"engine": "int8", "dtype": "bfloat16"}, "engine int8 computes in float32; leave dtype"),
+        ({"engine": "openvino", "dtype": "float16"}, "engine openvino computes in float32 and bfloat16; leave dtype"),
     ):
         with pytest.raises(OptionError, match=told):
             Segmenter.from_pretrained(toy_clip, **options)
     with pytest.raises(OptionError, match="engine onnx runs on the processor, and the device is cuda"):
         engines.precisions_of("onnx", torch.device("cuda"), "auto", (torch.float16, torch.float32), "default")
-    assert engines.precisions_of("onnx", torch.device("cpu"), "auto", (torch.bfloat16,), "default") == (torch.float32,)
+    half = (torch.device("cpu"), "auto", (torch.bfloat16,), "default")
+    for said, known in (("onnx", torch.float32), ("openvino", torch.bfloat16), ("openvino/int8", torch.float32)):
+        assert engines.precisions_of(said, *half) == (known,)
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"needs onnxruntime and onnx and onnxscript; pip install 'segloop\[onnx\]'"):
         opened(toy_clip, engine="onnx")
+    with pytest.raises(OptionError, match=r"needs openvino and .*; pip install 'segloop\[openvino\]'"):
+        opened(toy_clip, engine="openvino")
     assert opened(toy_clip, method="sclip", engine="auto").network.engines == ("eager",)
 
 

@@ -18,6 +18,7 @@ from ..common.caching import key_of
 from ..errors import Notice, OptionError, SegloopError, nearest
 from .half import trial_windows
 from .onnxed import int8_session, onnx_session
+from .openvinoed import PRECISIONS, openvino_session
 from .shared import Models, weights_hash
 from .tower import Tower, run_blocks
 from .vision import Guide
@@ -25,6 +26,7 @@ from .work import Runner, Work
 
 EAGER, AUTO, INT8 = "eager", "auto", "int8"
 ONNX = ("onnxruntime", "onnx", "onnxscript")
+OPENVINO = ("openvino", "onnx", "onnxscript")
 APART = {torch.float32: 1e-3}  # of the largest number, what an exact engine may differ by in float32; in halves:
 APART_HALVES = 0.05
 TRIAL = 6  # patches of a trial window's side
@@ -38,9 +40,10 @@ class Engine:
 
     summary: str
     build: Callable[[Work], Runner] | None = None  # None: what torch does by itself
-    needs: tuple[str, ...] = ()  # packages of the extra `onnx`
-    on_cpu: bool = False  # in float32 and on the processor only
-    exact: bool = True  # but for the order of sums
+    needs: tuple[str, ...] = ()  # packages, of which the first one runs it
+    extra: str = ""  # of segloop, which has them
+    on_cpu: tuple[torch.dtype, ...] | None = None  # on the processor only, in these precisions; None: anywhere, in any
+    exact: bool = True  # but for the order of sums, and for roundings in halves
 
 
 def _compiled(work: Work) -> Runner:
@@ -56,8 +59,11 @@ def _compiled(work: Work) -> Runner:
 ENGINES: dict[str, Engine] = {
     EAGER: Engine("torch as it is"),
     "compile": Engine("torch.compile, which takes a minute and a C++ compiler at every start", _compiled),
-    "onnx": Engine("ONNX Runtime in float32, on the processor", onnx_session, ONNX, on_cpu=True),
-    INT8: Engine("ONNX Runtime with 8-bit products: labels change a little", int8_session, ONNX, True, exact=False),
+    "openvino": Engine("OpenVINO, on the processor", openvino_session, OPENVINO, "openvino", tuple(PRECISIONS)),
+    "onnx": Engine("ONNX Runtime in float32, on the processor", onnx_session, ONNX, "onnx", (torch.float32,)),
+    INT8: Engine(
+        "ONNX Runtime with 8-bit products: labels change a little", int8_session, ONNX, "onnx", (torch.float32,), False
+    ),
 }
 
 
@@ -84,14 +90,17 @@ def precisions_of(
             raise OptionError(f"reference fidelity with engine {name}", "leave engine at eager")
         row = ENGINES[name]
         if missing := missing_packages(name):
-            raise OptionError(f"engine {name} needs {' and '.join(missing)}", "pip install 'segloop[onnx]'")
-        if not row.on_cpu:
+            raise OptionError(f"engine {name} needs {' and '.join(missing)}", f"pip install 'segloop[{row.extra}]'")
+        if row.on_cpu is None:
             continue
         if device.type != "cpu":
             what = f"engine {name} runs on the processor, and the device is {device.type}"
             raise OptionError(what, "use --device cpu, or leave the engine out")
-        if dtype != "auto" and known != (torch.float32,):
-            raise OptionError(f"engine {name} computes in float32", "leave dtype at auto or float32")
+        if {*known} <= {*row.on_cpu}:
+            continue
+        if dtype != "auto":
+            names = " and ".join(str(one).removeprefix("torch.") for one in row.on_cpu)
+            raise OptionError(f"engine {name} computes in {names}", "leave dtype at auto or float32")
         known = (torch.float32,)
     return known
 
@@ -164,7 +173,7 @@ def tower_on(name: str, tower: Tower, open_blocks: int, models: Models) -> tuple
         x, _ = tower.tokens(_trial(tower), (), tower.depth)
         work = _work(TowerBlocks(tower, tower.depth - open_blocks), tower, x, open_blocks)
         made: Any = replace(tower, blocks=Running(_built(name, work), open_blocks))  # type: ignore[type-var]
-        _check(name, *(one.tokens(_trial(tower), (), open_blocks)[0] for one in (tower, made)))
+        _check(name, tower.dtype, *(one.tokens(_trial(tower), (), open_blocks)[0] for one in (tower, made)))
         return made
 
     return _attached(name, tower, (id(tower), open_blocks), attach, models)
@@ -185,7 +194,7 @@ def guide_on(name: str, guide: Guide, models: Models) -> tuple[Guide, str]:
         made = replace(guide, engine=lambda x: runner(x, [0])[0])
         side = TRIAL * int(guide.model.config.patch_size)
         pixels = trial_windows(side).to(weight.device)
-        _check(name, guide(pixels), made(pixels))
+        _check(name, guide.dtype, guide(pixels), made(pixels))
         return made
 
     return _attached(name, guide, (id(guide),), attach, models)
@@ -226,9 +235,9 @@ def _trial(tower: Tower) -> Tensor:
     return trial_windows(TRIAL * tower.patch, tower.normalisation).to(tower.device)
 
 
-def _check(name: str, expected: Tensor, found: Tensor) -> None:
+def _check(name: str, dtype: torch.dtype, expected: Tensor, found: Tensor) -> None:
     """Raises ValueError where an exact engine gives other numbers than torch, or any gives none."""
     apart = (found.float() - expected.float()).abs().max()
-    limit = APART.get(expected.dtype, APART_HALVES) * expected.abs().max().float()
+    limit = APART.get(dtype, APART_HALVES) * expected.abs().max().float()
     if not found.isfinite().all() or (ENGINES[name].exact and apart > limit):
         raise ValueError(f"its numbers are up to {float(apart):.2g} from torch's")

@@ -16,6 +16,7 @@ from .hub import fetch, fetch_weights, files_of
 from .kept import CONFIGS, WEIGHTS, hub_id, hub_is_off, is_hub_id, kept_files, kept_folder, weight_files, weights_folder
 from .models import DEFAULT_CLIP
 from .names import misnamed, nearest_model
+from .products import with_products
 from .trouble import GATED, access
 
 BUNDLED = {name: Path(__file__).parent / name for name in ("tiny", "tiny-clip8", "tiny-dino", "tiny-sam")}
@@ -133,7 +134,7 @@ def load_weights(model_class: Any, folder: str, offline: bool = False, spare: tu
     missing = {*report["missing_keys"]} - unread
     _check_towers(name, model.state_dict().keys(), missing, report["unexpected_keys"])
     require_weights(name, missing)
-    return model.eval().requires_grad_(False)
+    return with_products(model.eval().requires_grad_(False))
 
 
 def library_class(name: str) -> Any:

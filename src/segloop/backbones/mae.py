@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from .loading import load_tensors, require_weights
+from .products import with_products
 
 HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16}  # timm's vit_*; its files do not say it
 OUTSIDE = {  # timm's names -> those of transformers' ViTModel
@@ -52,7 +53,7 @@ def load_timm(name: str, config: dict[str, Any], offline: bool) -> torch.nn.Modu
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise ModelError(f"model {name!r} holds weights that do not fit together", "fetch it again") from error
-    return model.eval().requires_grad_(False)
+    return with_products(model.eval().requires_grad_(False))
 
 
 def _sizes(name: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .folders import again, like
 from .kept import OPENCLIP_WEIGHTS
 from .loading import load_tensors, require_weights
 from .pixels import channels, normalisation_of
+from .products import with_products
 from .tower import Source
 
 EPSILON = 1e-5  # of all layer norms
@@ -84,7 +85,7 @@ def open_openclip(source: Source) -> Clip:
             raise ModelError(what, again(name))
     model.load_state_dict(weights, assign=True, strict=False)  # numbers of positions are no weights
     _count_positions(model)
-    model.eval().requires_grad_(False).to(source.device)
+    with_products(model.eval().requires_grad_(False)).to(source.device)
     model.vision_model.to(source.dtype)
     model.visual_projection.to(source.dtype)
     said = source.config.get("preprocess_cfg")

@@ -89,7 +89,7 @@ Engine = Annotated[
     str | None,
     typer.Option(
         "--engine",
-        help="Of the encoders: eager, compile, onnx, int8, auto. Of label and evaluate also ray, and ray,onnx.",
+        help="Of the encoders: eager, compile, openvino, onnx, int8, auto. Of label, evaluate also ray, or ray,onnx.",
     ),
 ]
 Masks = Annotated[

@@ -62,8 +62,8 @@ def _candidates(network: Network) -> list[str]:
     """Exact engines that may be faster here. torch.compile is none on a processor: it compiles at every start."""
     if network.clip.device.type != "cpu":
         return ["compile"]
-    float32 = network.clip.dtype == torch.float32
-    return ["onnx"] if float32 and not missing_packages("onnx") else []
+    dtype, on_cpu = network.clip.dtype, {name: row for name, row in ENGINES.items() if row.on_cpu and row.exact}
+    return [name for name, row in on_cpu.items() if dtype in (row.on_cpu or ()) and not missing_packages(name)]
 
 
 def _fastest(network: Network, open_blocks: int, models: Models) -> tuple[str, str]:
@@ -137,6 +137,6 @@ def said_of_engines(engines: tuple[str, ...]) -> dict[str, str]:
     """What a record says of engines: nothing where torch runs all."""
     if all(name == EAGER for name in engines):
         return {}
-    packages = {package for name in engines for package in ENGINES[name].needs if package == "onnxruntime"}
+    packages = {package for name in engines for package in ENGINES[name].needs[:1]}
     joined = engines[0] if len({*engines}) == 1 else "/".join(engines)
     return {"engine": joined, **{name: version(name) for name in packages}}

@@ -1,5 +1,6 @@
 """What a step costs: seconds, arithmetic, memory; and what this machine could do at best."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -8,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from ..backbones.products import Linear, onednn
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 PRODUCT = (2048, 768, 3072)  # rows, inner and outer width of the product that tells a machine's rate: a ViT-B's MLP
@@ -36,7 +40,8 @@ def cost(step: Callable[[], Any], device: torch.device) -> tuple[Cost, Any]:
 def operations(step: Callable[[], Any]) -> tuple[int, Any]:
     """Run a step once, slowly -> operations of its products, convolutions and attention, and what it gave."""
     on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
-    with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
+    by_onednn = {torch.ops.mkldnn._linear_pointwise: _product} if onednn() else {}
+    with FlopCounterMode(display=False, custom_mapping={**on_cpu, **by_onednn}) as counter:
         made = step()
     return counter.get_total_flops(), made
 
@@ -45,17 +50,27 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None,
     return sdpa_flop_count(query, key, value)
 
 
+def _product(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    return 2 * math.prod(x) * int(weight[0])
+
+
+def large_product(dtype: torch.dtype, device: torch.device) -> Callable[[], Tensor]:
+    """A product of PRODUCT's size, as networks have theirs."""
+    rows, inner, outer = PRODUCT
+    linear = Linear(inner, outer, bias=False, dtype=dtype, device=device).requires_grad_(False)
+    x = torch.ones(rows, inner, dtype=dtype, device=device)
+    return lambda: linear(x)
+
+
 def matrix_rate(dtype: torch.dtype, device: torch.device, seconds: float = 0.5) -> float:
     """Operations a second of a large matrix product, the median over about `seconds`: what a network can hope for."""
-    rows, inner, outer = PRODUCT
-    left, right = (torch.ones(shape, dtype=dtype, device=device) for shape in ((rows, inner), (inner, outer)))
-    left @ right
+    once = large_product(dtype, device)
+    once()
     found: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(found) < 3:
-        once, _ = cost(lambda: left @ right, device)
-        found.append(once.seconds)
-    return 2 * rows * inner * outer / statistics.median(found)
+        found.append(cost(once, device)[0].seconds)
+    return 2 * math.prod(PRODUCT) / statistics.median(found)
 
 
 def _wait(device: torch.device) -> None:

@@ -111,7 +111,7 @@ class Segmenter:
             vision, affinity: a guide (dino, dinov2, dinov3, sam, mae, hub id, folder, FILE.py:function); a SAM.
             feedback, purify: constants of FSA and SFP instead of the recipe's; the latter without `method` means sfp.
             device, dtype: auto, cpu, cuda, mps ...; auto is half precision where that is fast and a trial fits.
-            engine: of the encoders: eager (None), compile, onnx, int8, auto; "onnx/eager" for CLIP and guide.
+            engine: of the encoders: eager (None), compile, openvino, onnx, int8, auto; "onnx/eager" for CLIP and guide.
             fidelity, batch: "reference" is the published pipeline in float32; windows that go through together.
             offline, models: never ask the hub; where open networks are kept, for Segmenters that share them.
             bands, stretch, channels: of photos, such as (4, 3, 2), "percentile" and "bgr"; see `images.reading`.
