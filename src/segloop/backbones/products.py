@@ -40,9 +40,8 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out); as torch does it in other precisions, on other devices, and to be written down."""
-        product = onednn()
-        plain = x.dtype != torch.float32 or self.weight.dtype != torch.float32 or x.device.type != "cpu"
-        if product is None or plain or x.requires_grad or torch.compiler.is_compiling():
+        plain = torch.compiler.is_compiling() or x.requires_grad or x.device.type != "cpu"
+        if plain or {x.dtype, self.weight.dtype} != {torch.float32} or not (product := onednn()):
             return F.linear(x, self.weight, self.bias)
         return _by(product, x, self.weight, self.bias)
 
