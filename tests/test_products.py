@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from segloop.backbones import products
-from segloop.backbones.products import LEAST, Linear, onednn, with_products
+from segloop.backbones.products import LEAST, Linear, with_products
+from segloop.common import products
+from segloop.common.products import matmul, onednn
 from segloop.line.gauges import operations
 
 ROUNDING = 2**-24  # of one float32 operation
@@ -77,7 +78,7 @@ def test_where_there_is_no_such_product_torch_has_it(both, monkeypatch):
     monkeypatch.setattr(products.platform, "machine", lambda: "arm64")
     assert probe() is None
     monkeypatch.setattr(products.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(products, "_by", lambda product, x, weight, bias: F.linear(x, weight) + 1)
+    monkeypatch.setattr(products, "_by", lambda product, x, weight, bias=None: F.linear(x, weight) + 1)
     assert probe() is None, "one that gives other numbers"
 
     def gone(*_):
@@ -87,6 +88,27 @@ def test_where_there_is_no_such_product_torch_has_it(both, monkeypatch):
     assert probe() is None
     monkeypatch.setattr(products, "onednn", lambda: None)
     assert torch.equal(made(x), plain(x))
+
+
+@pytest.mark.parametrize("samples", [(), (1,), (3,)], ids=str)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matrices_are_multiplied(samples, transposed):
+    torch.manual_seed(2)
+    left, right = torch.rand(*samples, 70, 900), torch.rand(*samples, 900, 200)
+    left, right = (one.mT.contiguous().mT for one in (left, right)) if transposed else (left, right)
+    found, expected = matmul(left, right), left @ right
+    assert found.shape == expected.shape
+    assert ((found - expected).abs() <= 2 * 900 * ROUNDING * expected).all()  # all numbers are positive
+
+
+def test_matrices_that_are_no_pair_of_samples_are_torchs():
+    left, right = torch.rand(2, 1, 30, 400), torch.rand(3, 400, 500)
+    assert torch.equal(matmul(left, right), left @ right)
+    assert torch.equal(matmul(left[:, 0], right[0]), left[:, 0] @ right[0])
+    parts = torch.rand(2, 600, 1000)[:, 50:, 100:700]  # rows that do not lie side by side
+    torch.testing.assert_close(matmul(left.new_ones(2, 5, 550), parts), torch.ones(2, 5, 550) @ parts)
+    whole = left.double(), right.double()
+    assert torch.equal(matmul(*whole), whole[0] @ whole[1])
 
 
 def test_its_operations_are_counted(both):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common.products import matmul
 from ..common.records import constant, require
 from ..errors import OptionError, nearest
 from .operators import BLOCK, Shared
@@ -27,7 +28,7 @@ def region_weights(guide: Tensor, ids: Tensor, sharpness: float = 4.0) -> Tensor
     always sees itself, so that flat pictures stay finite. Rows sum to 1.
     """
     unit = F.normalize(guide.float().flatten(2), dim=1)
-    weights = unit.mT @ unit
+    weights = matmul(unit.mT, unit)
     for sample, features, names in zip(weights, unit, ids.flatten(1), strict=True):
         inside, loose = names != MARGIN, names <= 0
         middle = (features @ inside.to(features)).square().sum() / inside.sum() ** 2

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.products import matmul
 from ..common.records import require, require_finite
 from ..errors import OptionError, nearest
 from .pruning import precise, prune, settle_most
@@ -22,7 +23,7 @@ from .tracing import set_diagonal, traced
 from .types import Mix
 
 EPSILON = 1e-10  # inside the logarithm of step 4
-BLOCK = {"cpu": 2**20}  # floats of one block of rows: on a CPU it stays in the cache
+BLOCK = {"cpu": 2**19}  # floats of one block of rows: on a CPU it stays in the cache
 LARGE_BLOCK = 2**26  # floats, elsewhere
 FAR = 1e30  # times a difference of similarities that float32 can tell: no weight is left
 MOST_ROUNDS = 100  # no CLIP has more blocks either
@@ -120,7 +121,7 @@ class Feedback:
         mixed = torch.empty_like(flat)
         for part, rows in self._blocks():
             weights = self.matrix(part, rows, torch.promote_types(flat.dtype, torch.float32))
-            mixed[part, rows] = weights.to(flat.dtype) @ flat[part]
+            mixed[part, rows] = matmul(weights.to(flat.dtype), flat[part])
         return mixed.unflatten(-1, (values.shape[1], values.shape[3])).transpose(1, 2)
 
     def rows(self, index: Sequence[int]) -> Tensor:

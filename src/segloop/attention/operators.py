@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..common.products import matmul
 from ..common.records import require
 from ..errors import OptionError
 from .tracing import set_diagonal, traced
@@ -110,7 +111,7 @@ class Shared:
     def __call__(self, values: Tensor) -> Tensor:
         """(B, h, N, d) -> (B, h, N, d): one N x N by N x hd product, no copy per head."""
         heads, _, width = values.shape[1:]
-        mixed = self.weights @ values.transpose(1, 2).flatten(2)
+        mixed = matmul(self.weights, values.transpose(1, 2).flatten(2))
         return mixed.unflatten(-1, (heads, width)).transpose(1, 2)
 
     def rows(self, index: Sequence[int]) -> Tensor:
@@ -178,7 +179,7 @@ def proxy_weights(guide: Tensor, beta: float = 1.2, gamma: float = 3.0, mean: Te
     gives NaN, stay finite.
     """
     unit = F.normalize(guide.float().flatten(2), dim=1)
-    weights = unit.mT @ unit
+    weights = matmul(unit.mT, unit)
     floor = beta * (weights.mean((1, 2), keepdim=True) if mean is None else mean.to(weights).expand(len(weights), 1, 1))
     own = (gamma * (1 - floor[:, :, 0])).clamp_min_(0)
     if traced():

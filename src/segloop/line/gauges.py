@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from ..backbones.products import Linear, onednn
+from ..backbones.products import Linear
+from ..common.products import onednn
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 PRODUCT = (2048, 768, 3072)  # rows, inner and outer width of the product that tells a machine's rate: a ViT-B's MLP
