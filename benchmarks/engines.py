@@ -3,7 +3,7 @@
     python benchmarks/engines.py [--repeats 5] [--windows 2] [--threads N] [--without compile,int8]
 
 CLIP ViT-B/16 and DINO ViT-B/8 with random weights at true size, windows of 336 pixels; all sides take turns. A ratio is
-torch's time in float32 over the engine's, its median and range over the repeats. Labels are those of the bundled model
+eager's time in float32 over the engine's, its median and range over the repeats. Labels are those of the bundled model
 on drawn scenes against float32's; numbers of the random networks stand beside them. An engine that is not installed is
 left out.
 """
@@ -30,7 +30,7 @@ HALF = "bfloat16"
 COLUMNS = (
     "network, engine",
     "seconds a window",
-    "times torch's speed in float32",
+    "times eager's speed in float32",
     "off by",
     "labels of tiny kept",
     "ready after",

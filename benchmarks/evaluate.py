@@ -1,6 +1,6 @@
 """Evaluation against the network alone: what reading, deciding, counting and writing add to the model's own time.
 
-    python benchmarks/evaluate.py [--images 24] [--repeats 3] [--dtype float32]
+    python benchmarks/evaluate.py [--images 24] [--dtype float32] [--until 0.04] [--most 16]
 
 A ViT-B/16 with random weights, SCLIP's attention, 500x375 photos in JPEG with masks, short side 336, windows of 224,
 stride 112, 21 classes. Both sides do the same windows in the same batches and take turns; the network's side has its
@@ -9,13 +9,15 @@ windows ready. Bar: at most 1.1.
 
 import argparse
 import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from common import clip_folder, photo, report, side_by_side
+from common import Patience, add_patience, clip_folder, patience_of, photo, ratios, report, verdict
 from segloop.common.console import quiet_libraries
 from segloop.evaluation.counting import job_of
 from segloop.evaluation.record import COUNTED, finish
@@ -32,22 +34,23 @@ def main() -> None:
     """Write a data set, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=24)
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
+    add_patience(parser, Patience(least=8, most=16, until=0.04))
     options = parser.parse_args()
     quiet_libraries()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_photos(folder / "data", options.images)
         settled = settled_task(folder, options.dtype)
-        seconds = measure(settled, folder, options.repeats)
-    ratio = seconds["evaluate"] / seconds["network"]
+        seconds, found = ratios(tasks(settled, folder), {"": ("evaluate", "network")}, patience_of(options))
+    ratio = found[""]
     rows = [
         (f"{options.images} photos, {options.dtype}", f"{seconds['evaluate']:.2f} s"),
         ("the network alone", f"{seconds['network']:.2f} s"),
-        ("wall time over the model's own", f"{ratio:.3f} (bar {BAR})"),
+        ("wall time over the model's own", f"{ratio.told()} (bar {BAR}: {verdict(ratio, BAR, 'less')})"),
     ]
-    report(rows, {"benchmark": "evaluate", "images": options.images, "dtype": options.dtype, **seconds, "ratio": ratio})
+    told = {"benchmark": "evaluate", "images": options.images, "dtype": options.dtype, **seconds}
+    report(rows, {**told, "ratio": asdict(ratio)})
 
 
 def write_photos(folder: Path, images: int) -> None:
@@ -81,8 +84,8 @@ def settled_task(folder: Path, dtype: str) -> Settled:
     return settle(task, find(task))
 
 
-def measure(settled: Settled, folder: Path, repeats: int) -> dict[str, float]:
-    """Median seconds of the whole evaluation and of its windows through the network alone."""
+def tasks(settled: Settled, folder: Path) -> dict[str, Callable[[], None]]:
+    """The whole evaluation, and its windows through the network alone."""
     segmenter, rows = settled.segmenter, settled.vocabulary.embeddings
     batches = ready_batches(settled)
     numbers = count()
@@ -98,7 +101,7 @@ def measure(settled: Settled, folder: Path, repeats: int) -> dict[str, float]:
         for batch in batches:
             segmenter.tiles(batch, rows)
 
-    return side_by_side({"evaluate": evaluate, "network": network}, repeats)
+    return {"evaluate": evaluate, "network": network}
 
 
 def ready_batches(settled: Settled) -> list[list]:

@@ -114,13 +114,19 @@ def labelled(folder: Path) -> Sides:
 
 
 GUARDED = {
-    "line-21": Guarded("textbook over segloop, SCLIP, 21 classes, float32", partial(lines, 21)),
-    "line-847": Guarded("textbook over segloop, SCLIP, 847 classes, float32", partial(lines, line.CLASSES[1])),
+    "line-21": Guarded("textbook over segloop, SCLIP, 21 classes, float32", partial(lines, 21), of_processor=True),
+    "line-847": Guarded(
+        "textbook over segloop, SCLIP, 847 classes, float32", partial(lines, line.CLASSES[1]), of_processor=True
+    ),
     "deciding": Guarded("deciding among 847 over 21 classes", deciding, "less"),
-    "feedback": Guarded("FSA and its host over the host, ProxyCLIP, a window of 224, float32", fed, "less"),
-    "stage": Guarded("textbook over segloop, the feedback stage alone, 1764 patches", stage),
+    "feedback": Guarded(
+        "FSA and its host over the host, ProxyCLIP, a window of 224, float32", fed, "less", of_processor=True
+    ),
+    "stage": Guarded("textbook over segloop, the feedback stage alone, 1764 patches", stage, of_processor=True),
     "purify": Guarded("SFP over plain CLIP, float32", purified, "less"),
-    "published": Guarded("published pipeline over segloop, FSA on ProxyCLIP, windows of 224, float32", published),
+    "published": Guarded(
+        "published pipeline over segloop, FSA on ProxyCLIP, windows of 224, float32", published, of_processor=True
+    ),
     "label": Guarded("labelling over its network alone, float32", labelled, "less"),
     "encoders": Guarded("encoders' share of the matrix rate, float32", partial(encoders, "float32"), of_processor=True),
     "half-encoders": Guarded(

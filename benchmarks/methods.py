@@ -19,6 +19,8 @@ from segloop import Segmenter, Vocabulary
 from segloop.errors import OptionError
 
 QUERIES = 21
+COLUMNS = ("method", "short side, windows", "seconds", "with feedback", "MiB above a loaded CLIP")
+WITH = {"vision": "DINO", "masks": "masks at hand", "affinity": "SAM"}
 
 
 def random_folder(name: str, kind: str, config: Any) -> Any:
@@ -90,17 +92,27 @@ def run(repeats: int) -> None:
     tasks = {label: lambda one=one, name=name: call(one, name) for label, (one, name) in segmenters.items()}
     seconds = side_by_side(tasks, repeats)
     idle = peak_of(__file__, "idle", "clip")
-    rows, record = [], {}
+    record = {}
     for label, value in seconds.items():
         segmenter, name = segmenters[label]
         memory = peak_of(__file__, "fsa" if label != name else "alone", name) - idle
         geometry = segmenter.plan.geometry
-        added = value - seconds[name]
         record[label] = {"seconds": value, "peak_mib": memory, "short_side": geometry.short_side, "crop": geometry.crop}
-        more = f"  feedback adds {added:.2f} s, {added / seconds[name]:.0%}" if label != name else ""
-        cut = f"{geometry.short_side}, windows of {geometry.crop or 'the whole photo'}"
-        rows.append((label, f"{value:6.2f} s a photo ({cut}), {memory:5.0f} MiB above a loaded CLIP{more}"))
-    report(rows, {"benchmark": "methods", "methods": record})
+    names = sorted(METHODS, key=lambda name: seconds[name])
+    report([row(name, record) for name in names], {"benchmark": "methods", "columns": COLUMNS, "methods": record})
+
+
+def row(name: str, record: dict[str, Any]) -> tuple[str, ...]:
+    """A method's line of the table."""
+    alone, fed = record[name], record.get(f"fsa on {name}")
+    given = ", ".join(WITH[key] for key in METHODS[name])
+    return (
+        f"{name}, {given}" if given else name,
+        f"{alone['short_side']}, {alone['crop'] or 'the whole photo'}",
+        f"{alone['seconds']:.2f}",
+        f"{fed['seconds']:.2f}" if fed else "no attention to feed back to",
+        f"{alone['peak_mib']:.0f}",
+    )
 
 
 def peak(who: str, name: str) -> None:

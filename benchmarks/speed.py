@@ -1,6 +1,6 @@
 """FSA on ProxyCLIP by the VOC21 recipe, against the plain transcription of the published pipeline, in one run.
 
-    python benchmarks/speed.py [--photos 16] [--until 0.05] [--most 16]
+    python benchmarks/speed.py [--photos 16] [--engine openvino,int8] [--until 0.05] [--most 16]
 
 ViT-B/16 and DINO ViT-B/8 with random weights at true size, photos of 500x375, 21 classes, text already embedded. Both
 sides take turns photo by photo, so that no photo shares a batch with another; `--together 4` gives segloop so many at
@@ -14,7 +14,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
@@ -157,11 +157,12 @@ def speeds(
     return {name: value / together for name, value in seconds.items()}, found, alike
 
 
-def run(number: int, together: int, patience: Patience, engine: str | None) -> None:
+def run(number: int, together: int, patience: Patience, engines: Sequence[str]) -> None:
     """Time everything in turns."""
     some = photos(number)
     segmenters = {"float32": ours("float32"), "default": ours("float32" if is_held() else "auto")}
-    segmenters |= {f"engine {engine}": ours("float32", engine=engine)} if engine else {}
+    for engine in engines:
+        segmenters[f"engine {engine}"] = ours("float32" if is_held() else "auto", engine=engine)
     half = name_of(segmenters["default"])
     if half == "float32":
         del segmenters["default"]
@@ -172,7 +173,7 @@ def run(number: int, together: int, patience: Patience, engine: str | None) -> N
         _, share = ratios(tasks, {one: ("matrix", "encoders")}, replace(patience, least=1, minutes=5))
         shares[one] = scaled(share[one], factor)
     pixels = agreement("float32" if is_held() else "auto")
-    precise = {"default": f" ({half})"}
+    precise = {name: f" ({name_of(one)})" for name, one in segmenters.items() if name != "float32"}
     rows = [("textbook, float32", f"{seconds['textbook']:.3f} s a photo")]
     for name, one in found.items():
         times = one.told(unit=" times the textbook's speed")
@@ -214,7 +215,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=16)
     parser.add_argument("--together", type=int, default=1, help="photos that segloop is given at once")
-    parser.add_argument("--engine", help="also a segmenter by this engine")
+    parser.add_argument("--engine", help="also by these engines, joined by commas, in the precision that they take")
     parser.add_argument("--as-avx2", action="store_true", help="hold libraries to AVX2")
     add_patience(parser, Patience(most=16, minutes=20))
     arguments = parser.parse_args()
@@ -222,4 +223,9 @@ if __name__ == "__main__":
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **AS_AVX2})  # read when they are loaded
     passes = -(-arguments.photos // arguments.together)
     arguments.repeats = max(arguments.repeats, passes)
-    run(arguments.photos, arguments.together, patience_of(arguments), arguments.engine)
+    run(
+        arguments.photos,
+        arguments.together,
+        patience_of(arguments),
+        arguments.engine.split(",") if arguments.engine else (),
+    )

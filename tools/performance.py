@@ -39,17 +39,17 @@ class Script:
 
 ONCE = ("--repeats", "1", "--most", "1")
 SCRIPTS = {
-    "speed": Script(12, small=("--photos", "1", *ONCE)),
-    "speed-avx2": Script(12, ("--as-avx2",), file="speed"),
-    "line": Script(5, small=ONCE),
-    "feedback": Script(15, small=ONCE),
-    "purify": Script(4, small=("--repeats", "1")),
-    "evaluate": Script(4, ("--images", "12"), ("--images", "2", "--repeats", "1")),
-    "label": Script(45, small=("--images", "2", "--repeats", "1", "--photos", "210", "--no-ray")),
-    "methods": Script(8, ("--repeats", "1")),
-    "engines": Script(10, small=("--repeats", "1", "--without", "compile")),
-    "pruning": Script(10, small=("--tokens", "196", "--repeats", "1")),
-    "large": Script(10, small=("--megapixels", "1", "--words", "5")),
+    "speed": Script(9, ("--engine", "openvino,int8"), ("--photos", "1", "--engine", "openvino,int8", *ONCE)),
+    "speed-avx2": Script(7, ("--as-avx2",), file="speed"),
+    "line": Script(5, ("--repeats", "20", "--most", "40"), ONCE),
+    "feedback": Script(13, ("--repeats", "16", "--until", "0.01"), ONCE),
+    "purify": Script(2, small=("--repeats", "1")),
+    "evaluate": Script(4, ("--images", "12"), ("--images", "2", *ONCE)),
+    "label": Script(20, small=("--images", "2", "--repeats", "1", "--photos", "210", "--no-ray")),
+    "methods": Script(8, ("--repeats", "2")),
+    "engines": Script(4, small=("--repeats", "1", "--without", "compile")),
+    "pruning": Script(2, small=("--tokens", "196", "--repeats", "1")),
+    "large": Script(3, small=("--megapixels", "1", "--words", "5")),
 }
 
 

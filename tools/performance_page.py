@@ -29,7 +29,8 @@ TITLES = {
 ABOUT = {
     "speed": """\
 `benchmarks/textbook.py` is FSA on ProxyCLIP with DINO ViT-B/8 as it was published: one window at a time, float32, every
-matrix stored. VOC21's row, photos of 500x375, 21 classes.""",
+matrix stored. VOC21's row, photos of 500x375, 21 classes. Its products are torch's own, MKL's; ours in float32, and the
+matrix rate, are oneDNN's ([engines](engines.md#eager)), from which processors of other makers than MKL's gain most.""",
     "speed-avx2": """\
 Not a processor without AVX-512, but its instructions, on both sides: torch, oneDNN, MKL and numpy are told to use
 nothing newer, and the default is float32 there. ONNX Runtime cannot be told, so that `--engine int8` was not measured
@@ -45,7 +46,21 @@ and multiplies N x N matrices per head.""",
     "label": "Photos of 500x375 for time; small photos with the bundled model for memory.",
     "methods": """\
 One 500x375 photo by each method's VOC21 row, 21 classes, float32. Rows cut the photo differently, so that times compare
-what their papers publish, not attentions alone; memory is that above a loaded CLIP.""",
+what their papers publish, not attentions alone. ViT-B/16; DINO ViT-B/8 with proxyclip and corrclip, ViT-B/16 with lposs
+and trident; SAM ViT-B; 24 regions where masks are at hand, which are not made in this time.""",
+    "engines": """\
+CLIP ViT-B/16 before its last block and DINO ViT-B/8, two windows of 336 pixels; all take turns. What each is:
+[engines](engines.md). "Off by" is the norm of the difference from `eager` over that of its numbers, with random
+weights; labels are those of the bundled model on drawn scenes. "Ready" counts opening both networks, the compiling of
+`compile` and OpenVINO, and writing files where the cache had none.""",
+    "pruning": """\
+The smallest similarity that a row keeps, found in different ways, exact in all: 8 windows, a block of rows at a time,
+one thread, the least of the repeats. What float32 is not certain of is left, and asked in float64. "Numpy without" has
+no vectorised sort (`NPY_DISABLE_CPU_FEATURES`), "both without" has a torch without AVX-512 and AVX2, too. segloop takes
+numpy's sort where it is vectorised, else bins.""",
+    "large": """\
+`segloop segment` by its defaults with the bundled model, the most memory that its process took, one thread. The bar is
+4 GB with 171 words.""",
 }
 HEAD = """\
 # Performance
