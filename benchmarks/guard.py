@@ -3,9 +3,10 @@
     python benchmarks/guard.py [--only line-21,label] [--write]
 
 Ratios, not seconds, because both sides of one take turns on the same machine. What is worse than its record beyond both
-intervals is measured once more with twice the rounds; what still is, is named, and the exit code is 1. `--write` writes
-the record anew, ratio by ratio, so that a run that is stopped goes on with `--only`. Ratios that hang on the processor
-are recorded for each kind (AVX2, AVX512-bf16, AMX). Half a minute to three minutes a ratio.
+intervals, and beyond what runs of the same code differ by where that is known, is measured once more with twice the
+rounds; what still is, is named, and the exit code is 1. `--write` writes the record anew, ratio by ratio, so that a run
+that is stopped goes on with `--only`. Ratios that hang on the processor are recorded for each kind (AVX2, AVX512-bf16,
+AMX). Half a minute to three minutes a ratio.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,11 +38,11 @@ class Judged:
     verdict: str  # worse, better, as recorded, or a sentence
 
 
-def judged(now: Ratio, then: Ratio, better: str) -> str:
-    """Whether both intervals lie apart, and which way."""
-    if now.high < then.low:
+def judged(now: Ratio, then: Ratio, better: str, wander: float = 0.0) -> str:
+    """Whether both intervals lie apart by more than `wander` of the record, and which way."""
+    if now.high < then.low * (1 - wander):
         return "worse" if better == "more" else "better"
-    if now.low > then.high:
+    if now.low > then.high * (1 + wander):
         return "better" if better == "more" else "worse"
     return "as recorded"
 
@@ -68,7 +70,13 @@ def noted(record: Record, name: str, kind: str, ratio: Ratio, facts: Mapping[str
 
 
 def compared(
-    record: Record, name: str, better: str, kind: str, measure: Callable[[bool], Ratio], runs_here: bool = True
+    record: Record,
+    name: str,
+    better: str,
+    kind: str,
+    measure: Callable[[bool], Ratio],
+    runs_here: bool = True,
+    wander: float = 0.0,
 ) -> Judged:
     """A ratio against its record; `measure(again)` is called only where there is one, once more where it is worse."""
     then = recorded(record, name, kind)
@@ -78,9 +86,9 @@ def compared(
         where = "" if kind == ANY else f" for {kind}"
         return Judged(name, None, None, f"skipped: the record has none{where}; --write makes one")
     now = measure(False)
-    if judged(now, then, better) == "worse":
+    if judged(now, then, better, wander) == "worse":
         now = measure(True)
-    return Judged(name, now, then, judged(now, then, better))
+    return Judged(name, now, then, judged(now, then, better, wander))
 
 
 def ending(found: list[Judged]) -> int:
@@ -125,7 +133,8 @@ def judge(record: Record, chosen: Mapping[str, Any], patience: Patience) -> list
     for name, row in chosen.items():
         kind = kind_of(row.of_processor, processor_class())
         runs_here = fast_half() or not row.in_half
-        one = compared(record, name, row.better, kind, lambda again, row=row: measured(row, patience, again), runs_here)
+        measure = partial(measured, row, patience)
+        one = compared(record, name, row.better, kind, measure, runs_here, row.wander)
         found.append(one)
         told = ""
         if one.now and one.then:

@@ -168,6 +168,13 @@ def test_worse_is_beyond_both_intervals(benchmark, now, better, verdict):
     assert asked == ([False, True] if verdict == "worse" else [False])
 
 
+def test_runs_that_wander_are_told_apart_by_more(benchmark):
+    judged, ratio = benchmark("guard").judged, benchmark("common").Ratio
+    then = ratio(0.65, 0.64, 0.66, 6)
+    for low, high, verdict in ((0.60, 0.62, "as recorded"), (0.5, 0.57, "worse"), (0.73, 0.8, "better")):
+        assert judged(ratio(low, low, high, 6), then, "more", 0.1) == verdict
+
+
 def test_what_was_a_slow_minute_is_not_named(benchmark):
     one, asked = guarding(benchmark, [(1.5, 1.4, 1.6), (2.0, 1.9, 2.1)])
     assert (one.verdict, asked) == ("as recorded", [False, True])
