@@ -114,7 +114,7 @@ def labelled(folder: Path) -> Sides:
     return Sides(tasks["label"], tasks["network"])
 
 
-WANDER = 0.1  # encoders 0.61 to 0.67 in four runs of a day, "published" 2.15 and 2.39 in two
+WANDER = 0.1  # encoders 0.61 to 0.67 in five runs of a day, "published" 2.15 and 2.39 in two
 GUARDED = {
     "line-21": Guarded(
         "textbook over segloop, SCLIP, 21 classes, float32", partial(lines, 21), wander=WANDER, of_processor=True

@@ -18,7 +18,7 @@ Product = Callable[..., Tensor]
 
 @cache
 def onednn() -> Product | None:
-    """OneDNN's product, where this torch and this processor have one that works, else None."""
+    """The product of oneDNN, where this torch and this processor have one that works, else None."""
     if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
         return None
     try:
@@ -31,15 +31,20 @@ def onednn() -> Product | None:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """X weight^T + bias: (..., in), (out, in), (out) -> (..., out), as torch's where oneDNN's is not to be had."""
-    product = _fitting(x, weight)
+    """As `torch.nn.functional.linear`, x weight^T + bias: (..., in), (out, in), (out) -> (..., out).
+
+    By oneDNN for float32 on a processor, by torch otherwise and where a gradient is asked for; raises what torch raises
+    for shapes that do not fit.
+    """
+    product = _fitting(x, weight) if x.shape[-1] == weight.shape[-1] else None  # whose error says what does not fit
     return _by(product, x, weight, bias) if product else F.linear(x, weight, bias)
 
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:
-    """Left right: (r, n), (n, c) or samples of them, (B, r, n), (B, n, c) -> (B, r, c); as `linear`."""
+    """As `left @ right`: (r, n), (n, c) -> (r, c), or samples of them, (B, r, n), (B, n, c) -> (B, r, c)."""
     product = _fitting(left, right)
-    if product is None or left.ndim != right.ndim or left.shape[:-2] != right.shape[:-2]:
+    pairs = left.ndim == right.ndim and left.shape[:-2] == right.shape[:-2] and left.shape[-1] == right.shape[-2]
+    if product is None or not pairs:
         return left @ right
     if left.ndim == 2:
         return _by(product, left, right.mT)
@@ -52,7 +57,7 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _fitting(left: Tensor, right: Tensor) -> Product | None:
-    """OneDNN's product where these are for it; compilers, and what writes networks down, see torch's own."""
+    """The product of oneDNN where these are for it; compilers, and what writes networks down, see torch's own."""
     if torch.compiler.is_compiling() or left.requires_grad or right.requires_grad:
         return None
     on_cpu = left.device.type == "cpu" and {left.dtype, right.dtype} == {torch.float32}

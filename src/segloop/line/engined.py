@@ -62,8 +62,8 @@ def _candidates(network: Network) -> list[str]:
     """Exact engines that may be faster here. torch.compile is none on a processor: it compiles at every start."""
     if network.clip.device.type != "cpu":
         return ["compile"]
-    dtype, on_cpu = network.clip.dtype, {name: row for name, row in ENGINES.items() if row.on_cpu and row.exact}
-    return [name for name, row in on_cpu.items() if dtype in (row.on_cpu or ()) and not missing_packages(name)]
+    able = [name for name, row in ENGINES.items() if row.exact and network.clip.dtype in (row.on_cpu or ())]
+    return [name for name in able if not missing_packages(name)]
 
 
 def _fastest(network: Network, open_blocks: int, models: Models) -> tuple[str, str]:
